@@ -1,0 +1,83 @@
+"""Tell whether an answer is right: a metric takes the wanted and the given answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from anytune.errors import UsageError
+from anytune.schema.spec import Evaluation
+
+Metric = Callable[[str, str], bool]
+STEPS = 200_000  # SQLite virtual-machine steps between two looks at the limit
+MOST_LOOKS = 50
+
+
+def metrics(spec: Evaluation) -> dict[str, Metric]:
+    """Return the metrics by name; raise `UsageError` when the database cannot be built."""
+    made: dict[str, Metric] = {}
+    for name in spec.metrics:
+        made[name] = exact_match if name == "exact_match" else _sql_execution(spec.database)
+    return made
+
+
+def exact_match(expected: str, given: str) -> bool:
+    """Compare the texts, white space folded at the ends and between words."""
+    return " ".join(expected.split()) == " ".join(given.split())
+
+
+def _sql_execution(script: Path | None) -> Metric:
+    database = _built(script)
+
+    def same_rows(expected: str, given: str) -> bool:
+        wanted = _rows(database, expected)
+        got = _rows(database, given)
+        ordered = "order by" in expected.lower()
+        return (
+            wanted is not None and got is not None and _canonical(wanted, ordered) == _canonical(got, ordered)
+        )
+
+    return same_rows
+
+
+def _built(script: Path | None) -> sqlite3.Connection:
+    if script is None or not script.is_file():
+        raise UsageError(
+            f"sql_execution: no such file: {script}", fix="evaluation.database names a file of SQL"
+        )
+    database = sqlite3.connect(":memory:")
+    try:
+        database.executescript(script.read_text(encoding="utf-8"))
+    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
+        raise UsageError(f"{script}: cannot be run: {error}") from error
+    database.set_authorizer(_only_reads)
+    return database
+
+
+def _only_reads(action: int, *_: object) -> int:
+    reading = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+    return sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY
+
+
+def _rows(database: sqlite3.Connection, query: str) -> list[tuple[object, ...]] | None:
+    """Run one query that a model wrote: it can only read, and not for long; None if it cannot be run."""
+    looks = 0
+
+    def too_long() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > MOST_LOOKS
+
+    database.set_progress_handler(too_long, STEPS)
+    try:
+        return database.execute(query).fetchall()
+    except (sqlite3.Error, sqlite3.Warning, ValueError):
+        return None
+    finally:
+        database.set_progress_handler(None, 0)
+
+
+def _canonical(rows: list[tuple[object, ...]], ordered: bool) -> list[str]:
+    shown = [repr(row) for row in rows]
+    return shown if ordered else sorted(shown)

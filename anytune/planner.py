@@ -1,0 +1,209 @@
+"""Decide what a submit would do: pure; the same values give the same plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from anytune import policy as rules
+from anytune.schema.data import DataReport, FileReport
+from anytune.schema.plan import (
+    Capabilities,
+    CostEstimate,
+    Plan,
+    Policy,
+    ResourceEstimate,
+    Rule,
+    Setting,
+)
+from anytune.schema.spec import Lora, TuneSpec
+
+CENT = Decimal("0.01")
+SHORT_LIFE_DAYS = 90
+STALE_DAYS = 60
+
+
+def make(
+    spec: TuneSpec,
+    data: DataReport,
+    capabilities: Capabilities,
+    *,
+    policy: Policy,
+    today: date,
+    resources: ResourceEstimate | None = None,
+    request: dict[str, Any] | None = None,
+    force: bool = False,
+) -> Plan:
+    """Put spec, data, capabilities and policy together; every reason against it is named, not the first.
+
+    `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings.
+    """
+    settings = tuple(_settings(spec, capabilities))
+    cost = _cost(spec, data, capabilities, resources)
+    doubtful = tuple(_doubtful(capabilities, today))
+    refused = (
+        *_data_refusals(data),
+        *capabilities.problems,
+        *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
+        *_method_refusals(spec, capabilities),
+        *rules.residency(spec, capabilities, policy),
+        *rules.budget(spec, cost, policy),
+        *(() if force else doubtful),
+    )
+    return Plan(
+        spec=spec,
+        capabilities=capabilities,
+        data=data,
+        files=tuple(r.file for r in data.files if r.file is not None and r.file.role != "test"),
+        settings=settings,
+        cost=cost,
+        resources=resources,
+        request=request,
+        refused=refused,
+        warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
+        fingerprint=fingerprint(spec, data),
+        made_on=today,
+    )
+
+
+def fingerprint(spec: TuneSpec, data: DataReport) -> str:
+    """Hash what makes a job the same job: its settings and the bytes of its data, not where they lie."""
+    content = spec.model_dump(
+        mode="json",
+        include={"provider", "model", "method", "training", "suffix", "name"},
+        exclude_defaults=True,
+    )
+    hashes = {r.file.role: r.file.sha256 for r in data.files if r.file is not None and r.file.role != "test"}
+    return hashlib.sha256(json.dumps([content, hashes], sort_keys=True).encode()).hexdigest()
+
+
+def _settings(spec: TuneSpec, capabilities: Capabilities) -> Iterator[Setting]:
+    for path, value in chosen(spec):
+        rule = capabilities.settings.get(path)
+        yield _judge(path, value, rule, provider=capabilities.provider)
+
+
+def chosen(spec: TuneSpec) -> Iterator[tuple[str, Any]]:
+    """Yield each setting that the user made, by its path; what is left on `auto` is not among them."""
+    training = spec.training
+    for name in type(training).model_fields:
+        value = getattr(training, name)
+        if isinstance(value, Lora):
+            yield from _chosen_lora(value)
+        elif value != "auto" and (name in training.model_fields_set or name == "epochs"):
+            yield f"training.{name}", value
+    if spec.suffix is not None:
+        yield "suffix", spec.suffix
+
+
+def _chosen_lora(lora: Lora) -> Iterator[tuple[str, Any]]:
+    for name in type(lora).model_fields:
+        value = getattr(lora, name)
+        if value != "auto" and (name in lora.model_fields_set or name == "rank"):
+            yield f"training.lora.{name}", value
+
+
+def _judge(path: str, value: Any, rule: Rule | None, *, provider: str) -> Setting:
+    if rule is None:
+        return Setting(path=path, value=value, outcome="refused", why=f"{provider} has no such setting")
+    why = rule.why
+    outcome = rule.outcome
+    if outcome != "refused" and (fault := _out_of_bounds(value, rule, provider=provider)):
+        outcome, why = "refused", fault
+    return Setting(path=path, value=value, outcome=outcome, to=rule.to, why=why)
+
+
+def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is not None and rule.minimum is not None and number < rule.minimum:
+        return f"the least that {provider} takes is {rule.minimum:g}"
+    if number is not None and rule.maximum is not None and number > rule.maximum:
+        return f"the most that {provider} takes is {rule.maximum:g}"
+    if rule.choices and str(value) not in rule.choices:
+        return f"{provider} takes {', '.join(rule.choices)}"
+    return None
+
+
+def _data_refusals(data: DataReport) -> Iterator[str]:
+    for report in data.files:
+        if report.errors:
+            first = report.errors[0]
+            place = f" line {first.line}" if first.line else ""
+            count = sum(report.counts.get(code, 0) for code in {issue.code for issue in report.errors})
+            more = f" (and {count - 1} more: anytune check)" if count > 1 else ""
+            yield f"{report.path.name}{place}: {first.message} [{first.code}]{more}"
+
+
+def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
+    if capabilities.methods and spec.method not in capabilities.methods:
+        offered = ", ".join(capabilities.methods)
+        yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
+
+
+def _doubtful(capabilities: Capabilities, today: date) -> Iterator[str]:
+    if not capabilities.known:
+        near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
+        yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
+    until = capabilities.accepts_jobs_until
+    if until is not None and today > until:
+        yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"
+
+
+def _warnings(
+    data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None, today: date
+) -> Iterator[str]:
+    end = capabilities.model_shutdown
+    if end is not None and (end - today).days < SHORT_LIFE_DAYS:
+        yield f"{capabilities.model} and what is tuned from it shut down on {end}, in {(end - today).days} days"
+    if capabilities.as_of is not None and (today - capabilities.as_of).days > STALE_DAYS:
+        yield f"prices and models of {capabilities.provider} were read on {capabilities.as_of}: they may be old"
+    for report in data.files:
+        for code in dict.fromkeys(issue.code for issue in report.warnings):
+            first = next(issue for issue in report.warnings if issue.code == code)
+            count = report.counts.get(code, 1)
+            yield f"{report.path.name}: {first.message} [{code}]" + (f" ({count} times)" if count > 1 else "")
+    if resources is not None and resources.memory_expected > resources.memory_available:
+        need, have = resources.memory_expected / 2**30, resources.memory_available / 2**30
+        yield f"needs about {need:.1f} GiB of memory, {have:.1f} GiB are there: try a smaller micro_batch_size"
+    yield from capabilities.notes
+
+
+def _cost(
+    spec: TuneSpec, data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None
+) -> CostEstimate:
+    if capabilities.local:
+        energy = f", about {resources.watt_hours:.2g} Wh" if resources else ""
+        nothing = Decimal(0)
+        return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
+    price = capabilities.price
+    key = f"{spec.method}-full" if spec.training.lora is None else spec.method
+    rate = price.per_million.get(key, price.per_million.get(spec.method)) if price else None
+    train = data.role("train")
+    if price is None or rate is None or train is None or train.tokens is None:
+        return CostEstimate(
+            low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}"
+        )
+    billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
+    low, expected, high = (
+        max(
+            price.minimum,
+            (Decimal(tokens * spec.training.epochs) * rate / 1_000_000).quantize(CENT, ROUND_HALF_UP),
+        )
+        for tokens in _tokens(billed)
+    )
+    minimum = f", at least ${price.minimum}" if price.minimum else ""
+    basis = f"{train.tokens.basis} x {spec.training.epochs} epochs at ${rate} per million{minimum}"
+    return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
+
+
+def _tokens(reports: list[FileReport]) -> tuple[int, int, int]:
+    counted = [r.tokens for r in reports if r.tokens is not None]
+    return sum(t.low for t in counted), sum(t.expected for t in counted), sum(t.high for t in counted)
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,52 @@
+"""Where data may go and what a job may cost: pure rules, each answer a reason or none."""
+
+from __future__ import annotations
+
+from anytune.schema.plan import Capabilities, CostEstimate, Policy
+from anytune.schema.spec import TuneSpec
+
+
+def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:
+    """Return why the data may not go to this provider; unknown regions are refused, not hoped for."""
+    reasons = [
+        reason
+        for wanted, whose in (
+            (spec.data.residency, "data.residency"),
+            (policy.residency, "the project's policy"),
+        )
+        if (reason := _place(wanted, whose, capabilities))
+    ]
+    if policy.providers is not None and spec.provider not in policy.providers:
+        reasons.append(f"the project's policy allows only {', '.join(policy.providers) or 'no provider'}")
+    return tuple(dict.fromkeys(reasons))
+
+
+def _place(wanted: str, whose: str, capabilities: Capabilities) -> str | None:
+    if wanted == "any" or capabilities.local:
+        return None
+    provider = capabilities.provider
+    if wanted == "local":
+        return f"{whose} is local: the data may not leave this machine, and {provider} is elsewhere"
+    if capabilities.regions is None:
+        note = f" ({capabilities.region_note})" if capabilities.region_note else ""
+        return f"{whose} is {wanted}: where {provider} keeps the data is unknown{note}"
+    if wanted not in capabilities.regions:
+        return f"{whose} is {wanted}: {provider} keeps the data in {', '.join(capabilities.regions)}"
+    return None
+
+
+def budget(spec: TuneSpec, cost: CostEstimate, policy: Policy) -> tuple[str, ...]:
+    """Return why the plan is too dear; a job with a budget but without a known price is refused, too."""
+    limits = (
+        (spec.budget.usd if spec.budget else None, "the job's budget"),
+        (policy.budget_usd, "the project's budget"),
+    )
+    reasons = []
+    for limit, whose in limits:
+        if limit is None:
+            continue
+        if cost.high is None or cost.expected is None:
+            reasons.append(f"{whose} is ${limit:.2f} and the price is not known: {cost.basis}")
+        elif cost.high > limit:
+            reasons.append(f"{whose} is ${limit:.2f}; this may cost up to ${cost.high:.2f} ({cost.basis})")
+    return tuple(reasons)

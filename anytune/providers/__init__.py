@@ -1,0 +1,37 @@
+"""Providers by name; each is a string until it is used, so that `--help` imports no SDK."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from anytune.errors import UsageError
+from anytune.providers.base import Profile, Provider
+
+BUILT_IN = {
+    "local": "anytune.local.provider:LocalProvider",
+    "openai": "anytune.providers.openai:OpenAIProvider",
+    "together": "anytune.providers.together:TogetherProvider",
+}
+
+
+def names() -> tuple[str, ...]:
+    """List every provider that can be named: built in, and plugged in by the entry point `anytune.providers`."""
+    return (*BUILT_IN, *(e.name for e in entry_points(group="anytune.providers") if e.name not in BUILT_IN))
+
+
+def load(name: str, profile: Profile) -> Provider:
+    """Make the provider of that name; raise `UsageError` with the nearest names when there is none."""
+    target = BUILT_IN.get(name) or _plugged_in(name)
+    if target is None:
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
+        raise UsageError(f"no provider is called {name!r}", fix=hint)
+    module, _, attribute = target.partition(":")
+    provider: Provider = getattr(import_module(module), attribute)(profile)
+    return provider
+
+
+def _plugged_in(name: str) -> str | None:
+    return next((e.value for e in entry_points(group="anytune.providers") if e.name == name), None)

@@ -1,0 +1,137 @@
+"""The contract of a provider: it translates, and nothing else.
+
+A provider never polls, retries, prints, sleeps, remembers, or reads the environment at import. Clients are made at
+first use, so that `capabilities` and `render` work offline, without a key and without the SDK. Each call ends in one
+of six ways: it returns, or it raises `UnavailableError`, `RateLimitedError`, `AmbiguousError`, `RejectedError` (or one
+below it), or `KeyRefusedError`. `anytune.testing.ProviderContract` says the rest, as tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from anytune.schema.data import DataFile, DataReport
+from anytune.schema.job import Event, RemoteJob
+from anytune.schema.model import TunedModel
+from anytune.schema.plan import Capabilities, ResourceEstimate
+from anytune.schema.spec import TuneSpec
+
+ChatMessage = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
+
+    `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
+    `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
+    """
+
+    name: str
+    home: Path
+    key: Callable[[], str] = field(repr=False)
+    base_url: str | None = None
+    region: str | None = None
+    timeout: float = 120.0
+    upload_timeout: float = 3600.0
+
+
+class Provider(Protocol):
+    """Translate between anytune's values and one provider's API."""
+
+    name: str
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Describe what can be done with this base model, offline and without a key."""
+        ...
+
+    def render(
+        self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None
+    ) -> dict[str, Any]:
+        """Translate the spec into the very body that `create` sends; pure."""
+        ...
+
+    def upload(self, file: DataFile) -> str:
+        """Send one file and return the provider's id of it."""
+        ...
+
+    def create(self, request: dict[str, Any]) -> RemoteJob:
+        """Start the job; the engine calls it at most once a job unless `find` saw nothing."""
+        ...
+
+    def retrieve(self, remote_id: str) -> RemoteJob:
+        """Ask how the job stands."""
+        ...
+
+    def events(self, remote_id: str) -> list[Event]:
+        """List all events, oldest first."""
+        ...
+
+    def cancel(self, remote_id: str) -> RemoteJob:
+        """Stop the job; harmless on one that has ended."""
+        ...
+
+    def find(self, job_id: str) -> RemoteJob | None:
+        """Find the remote job that carries our job id; None only when the provider surely has none."""
+        ...
+
+
+@runtime_checkable
+class Estimates(Protocol):
+    """Be a provider that can foretell time and memory, offline."""
+
+    def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
+        """Estimate a run on this machine; None when the model's configuration is not at hand."""
+        ...
+
+
+@runtime_checkable
+class Quotes(Protocol):
+    """Be a provider that names an exact price before the job is made."""
+
+    def quote(self, request: dict[str, Any]) -> Decimal | None:
+        """Return the price of this very request in US dollars; None when the provider cannot tell."""
+        ...
+
+
+class Generator(Protocol):
+    """Answer chats with one model until closed."""
+
+    def answer(self, chats: Sequence[Sequence[ChatMessage]], *, max_new_tokens: int) -> Iterator[str]:
+        """Yield one greedy answer a chat, in order; a chat ends with the user's message."""
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """Be a provider whose models can be asked."""
+
+    def generator(self, *, base: str, tuned: TunedModel | None) -> Generator:
+        """Open the tuned model, or the base alone when `tuned` is None."""
+        ...
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """Be a provider that can hand the weights out."""
+
+    def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
+        """Write the model as `adapter` or `merged` into `out` and return its manifest."""
+        ...
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """Be a provider whose interrupted job can be taken up where its last checkpoint stands."""
+
+    def resume(self, remote_id: str) -> RemoteJob:
+        """Go on from the newest whole checkpoint; harmless on a job that runs."""
+        ...

@@ -1,0 +1,68 @@
+"""The one retrier: what may be sent again is, after the time that the provider named or a growing, jittered one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_base, wait_random_exponential
+
+from anytune.errors import AmbiguousError, ProviderError, RateLimitedError, UnavailableError
+
+T = TypeVar("T")
+
+REPEATABLE = (UnavailableError, RateLimitedError, AmbiguousError)
+SURELY_NOT_DONE = (UnavailableError, RateLimitedError)
+
+
+class Clock(Protocol):
+    """Tell the seconds that went by, and let some go by."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class _Wait(wait_base):
+    """Wait as long as the provider said, else exponentially with full jitter (AWS Architecture Blog, 2015)."""
+
+    def __init__(self) -> None:
+        self._backoff = wait_random_exponential(multiplier=1, max=60)
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        said = error.retry_after if isinstance(error, RateLimitedError) else None
+        return self._backoff(retry_state) if said is None else said
+
+
+def call(
+    act: Callable[[], T],
+    *,
+    clock: Clock,
+    repeat: tuple[type[ProviderError], ...] = REPEATABLE,
+    attempts: int = 6,
+    deadline: float = 300.0,
+) -> T:
+    """Call until it is done, refused for good, tried `attempts` times, or would have to wait past `deadline` seconds.
+
+    `repeat` names the errors after which the act may be sent again: `REPEATABLE` for what changes nothing at the
+    provider, `SURELY_NOT_DONE` for `create`. The last error is raised as it came.
+    """
+    started = clock.monotonic()
+
+    def past_deadline(state: RetryCallState) -> bool:
+        return clock.monotonic() - started + state.upcoming_sleep > deadline
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(repeat),
+        wait=_Wait(),
+        stop=stop_after_attempt(attempts) | past_deadline,  # type: ignore[operator]
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    return retrying(act)

@@ -1,0 +1,88 @@
+"""A job and what a provider says of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from anytune.schema.base import Value
+from anytune.schema.plan import Plan
+
+Cause = Literal["user", "provider", "billing"]
+
+
+class JobState(StrEnum):
+    """Name where a job stands; a provider's unheard-of word is `unknown`, which never ends a job."""
+
+    SUBMITTING = "submitting"
+    VALIDATING = "validating"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINALIZING = "finalizing"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether nothing more will happen."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+
+
+class RemoteJob(Value):
+    """Be a job as its provider tells it; `status` keeps the provider's own word.
+
+    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none.
+    """
+
+    id: str
+    status: str
+    state: JobState
+    model: str | None = None
+    error: str | None = None
+    cause: Cause | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    trained_tokens: int | None = None
+    cost: Decimal | None = None
+    training_file: str | None = None
+    seen_job_id: str | None = None
+
+
+class Event(Value):
+    """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
+
+    id: str
+    at: datetime
+    level: Literal["info", "warning", "error"] = "info"
+    message: str
+    data: dict[str, Any] = {}
+
+
+class Job(Value):
+    """Be one job from intent to end; `creating` is written just before `create` is sent."""
+
+    id: str
+    provider: str
+    plan: Plan
+    attempt: int = 1
+    state: JobState = JobState.SUBMITTING
+    created_at: datetime
+    updated_at: datetime
+    files: dict[str, str] = {}
+    creating: datetime | None = None
+    cancel_wanted: bool = False
+    remote: RemoteJob | None = None
+    cost: Decimal | None = None
+    cause: Cause | None = None
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the name that the job file gave."""
+        return self.plan.spec.name

@@ -1,0 +1,133 @@
+"""What would happen: capabilities, settings, money, time, memory, and every reason against it."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from anytune.schema.base import Value
+from anytune.schema.data import DataFile, DataReport
+from anytune.schema.spec import Method, TuneSpec
+
+Outcome = Literal["kept", "translated", "refused"]
+
+
+class Rule(Value):
+    """Say what a provider does with one setting.
+
+    `to` is the provider's own field; a value outside `minimum`..`maximum` or `choices` is refused; `why` explains a
+    translation (its formula) or a refusal.
+    """
+
+    outcome: Outcome
+    to: str | None = None
+    why: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+class Price(Value):
+    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`."""
+
+    per_million: dict[str, Decimal]
+    minimum: Decimal = Decimal(0)
+    bills_validation: bool = False
+    as_of: date
+    source: str
+
+
+class Capabilities(Value):
+    """Describe what a provider does with one base model: known offline and without a key.
+
+    `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
+    refused. `regions` None means unknown, which a residency other than `any` refuses. `price` None means no money.
+    """
+
+    provider: str
+    model: str
+    known: bool
+    methods: tuple[Method, ...]
+    settings: dict[str, Rule]
+    local: bool = False
+    regions: tuple[str, ...] | None = None
+    region_note: str | None = None
+    max_length: int | None = None
+    min_examples: int = 1
+    max_file_bytes: int | None = None
+    accepts_jobs_until: date | None = None
+    model_shutdown: date | None = None
+    weights_downloadable: bool = False
+    price: Price | None = None
+    hosting_per_hour: Decimal | None = None
+    similar: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    as_of: date | None = None
+
+
+class Setting(Value):
+    """Report one setting of the file: kept, translated or refused."""
+
+    path: str
+    value: Any
+    outcome: Outcome
+    to: str | None = None
+    why: str | None = None
+
+
+class CostEstimate(Value):
+    """Estimate the bill; None where no price is known. `basis` says from what, `as_of` how old the price is."""
+
+    low: Decimal | None
+    expected: Decimal | None
+    high: Decimal | None
+    currency: str = "USD"
+    basis: str
+    as_of: date | None = None
+
+
+class ResourceEstimate(Value):
+    """Estimate what a run needs on this machine: seconds, peak bytes of memory, watt-hours."""
+
+    seconds_low: float
+    seconds_expected: float
+    seconds_high: float
+    memory_low: int
+    memory_expected: int
+    memory_high: int
+    memory_available: int
+    watt_hours: float
+    device: str
+    basis: str
+
+
+class Policy(Value):
+    """Hold what the project allows; the stricter of this and the job's own wish counts."""
+
+    residency: str = "any"
+    providers: tuple[str, ...] | None = None
+    budget_usd: Decimal | None = None
+
+
+class Plan(Value):
+    """Be everything that a submit would do, decided; `refused` empty means that it may."""
+
+    spec: TuneSpec
+    capabilities: Capabilities
+    data: DataReport
+    files: tuple[DataFile, ...]
+    settings: tuple[Setting, ...]
+    cost: CostEstimate
+    resources: ResourceEstimate | None = None
+    request: dict[str, Any] | None = None
+    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    fingerprint: str
+    made_on: date
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether nothing stands against it."""
+        return not self.refused

@@ -1,0 +1,232 @@
+"""The contract of a provider, as tests: subclass it with a fixture `rig` that returns a `Rig`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
+from anytune.planner import chosen
+from anytune.schema.job import JobState, RemoteJob
+from anytune.schema.spec import Lora, Training, TuneSpec
+from anytune.testing.rig import Fault, Rig
+
+TWO_VALUES: dict[str, tuple[Any, Any]] = {
+    "training.epochs": (1, 2),
+    "training.batch_size": (8, 16),
+    "training.micro_batch_size": (1, 2),
+    "training.learning_rate": (1e-4, 2e-4),
+    "training.learning_rate_multiplier": (1.0, 2.0),
+    "training.warmup_ratio": (0.0, 0.1),
+    "training.weight_decay": (0.0, 0.1),
+    "training.max_grad_norm": (0.5, 1.0),
+    "training.scheduler": ("linear", "cosine"),
+    "training.lora.rank": (8, 16),
+    "training.lora.alpha": (16, 32),
+    "training.lora.dropout": (0.0, 0.1),
+    "training.lora.target_modules": (("q_proj",), "all-linear"),
+    "training.lora": (None, {"rank": 8}),
+    "training.quantize": (None, "nf4"),
+    "training.max_length": (256, 512),
+    "training.beta": (0.1, 0.2),
+    "training.seed": (1, 2),
+    "suffix": ("one", "two"),
+}
+JOB_ID = "contract-0123456789"
+
+
+def every_setting() -> set[str]:
+    """Name each setting of the job file by its path."""
+    plain = {f"training.{name}" for name in Training.model_fields}
+    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix"}
+
+
+def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
+    """Return the spec with one setting made."""
+    document = spec.model_dump(mode="json", exclude_unset=True)
+    *way, last = path.split(".")
+    place = document
+    for key in way:
+        place = place.setdefault(key, {})
+    place[last] = value
+    if path == "training.beta":
+        document["method"] = "dpo"
+    return TuneSpec.model_validate(document)
+
+
+class ProviderContract:
+    """Say what every provider holds; each test is one sentence of it."""
+
+    @pytest.fixture
+    def rig(self) -> Rig:
+        """Return the rig; subclasses replace this."""
+        raise NotImplementedError("subclass ProviderContract with a fixture named rig")
+
+    def start(self, rig: Rig, job_id: str = JOB_ID) -> RemoteJob:
+        """Upload the sample data and create a job on it."""
+        return rig.provider.create(self.request(rig, job_id, training_file=rig.provider.upload(rig.file())))
+
+    def request(self, rig: Rig, job_id: str = JOB_ID, *, training_file: str = "file-1") -> dict[str, Any]:
+        """Render the sample job."""
+        return rig.provider.render(
+            rig.spec(), job_id=job_id, training_file=training_file, validation_file=None
+        )
+
+    def need(self, rig: Rig, fault: Fault) -> None:
+        """Skip, aloud, what this far side cannot do."""
+        if fault not in rig.supports:
+            pytest.skip(f"{rig.provider.name} has no far side that could answer with {fault}")
+
+    def test_it_has_a_name(self, rig: Rig) -> None:
+        assert rig.provider.name
+        assert rig.provider.name == rig.spec().provider
+
+    def test_capabilities_and_render_reach_nobody(self, rig: Rig) -> None:
+        before = rig.calls()
+        rig.provider.capabilities(rig.spec().model)
+        self.request(rig)
+        assert rig.calls() == before
+
+    def test_a_price_has_a_date_and_a_source(self, rig: Rig) -> None:
+        capabilities = rig.provider.capabilities(rig.spec().model)
+        assert capabilities.local or capabilities.price is not None
+        if capabilities.price is not None:
+            assert capabilities.price.source
+            assert capabilities.price.as_of.year >= 2026
+
+    def test_every_setting_of_the_job_file_has_a_rule(self, rig: Rig) -> None:
+        rules = rig.provider.capabilities(rig.spec().model).settings
+        assert every_setting() - set(rules) == set()
+        assert [path for path, rule in rules.items() if rule.outcome == "refused" and not rule.why] == []
+
+    def test_what_is_kept_or_translated_changes_the_request(self, rig: Rig) -> None:
+        rules = rig.provider.capabilities(rig.spec().model).settings
+        dropped = []
+        for path, rule in rules.items():
+            if rule.outcome == "refused" or path not in TWO_VALUES:
+                continue
+            one, other = (
+                self._rendered(rig, with_setting(rig.spec(), path, value))
+                for value in self._allowed(path, rule.choices)
+            )
+            if one == other:
+                dropped.append(path)
+        assert dropped == []
+
+    def test_what_is_left_open_is_among_no_settings(self, rig: Rig) -> None:
+        assert [path for path, _ in chosen(rig.spec())] == ["training.epochs"]
+
+    def test_render_gives_the_same_twice_and_plain_json(self, rig: Rig) -> None:
+        assert json.dumps(self.request(rig), sort_keys=True) == json.dumps(self.request(rig), sort_keys=True)
+
+    def test_the_request_carries_our_job_id_and_no_key(self, rig: Rig) -> None:
+        text = json.dumps(self.request(rig))
+        assert JOB_ID in text
+        assert not rig.key or rig.key not in text
+        assert not rig.key or rig.key not in repr(rig.provider)
+
+    def test_a_created_job_is_retrieved_and_found_by_our_id(self, rig: Rig) -> None:
+        created = self.start(rig)
+        assert rig.provider.retrieve(created.id).id == created.id
+        found = rig.provider.find(JOB_ID)
+        assert found is not None
+        assert found.id == created.id
+        assert found.seen_job_id == JOB_ID
+
+    def test_a_job_that_was_never_created_is_not_found(self, rig: Rig) -> None:
+        self.start(rig)
+        assert rig.provider.find("contract-9999999999") is None
+
+    def test_a_finished_job_names_its_model(self, rig: Rig) -> None:
+        job = self.start(rig)
+        rig.finish(job.id)
+        ended = rig.provider.retrieve(job.id)
+        assert ended.state is JobState.SUCCEEDED
+        assert ended.model
+
+    def test_cancelling_stops_a_job_and_harms_none_that_ended(self, rig: Rig) -> None:
+        job = self.start(rig)
+        stopped = rig.provider.cancel(job.id)
+        assert stopped.state in {JobState.CANCELLED, JobState.CANCELLING}
+        assert rig.provider.cancel(job.id).state in {JobState.CANCELLED, JobState.CANCELLING}
+        other = self.start(rig, "contract-1111111111")
+        rig.finish(other.id)
+        assert rig.provider.cancel(other.id).state is JobState.SUCCEEDED
+
+    def test_events_come_oldest_first_with_ids_that_stay(self, rig: Rig) -> None:
+        job = self.start(rig)
+        rig.finish(job.id)
+        rig.provider.retrieve(job.id)
+        events = rig.provider.events(job.id)
+        assert events
+        assert [e.at for e in events] == sorted(e.at for e in events)
+        assert len({e.id for e in events}) == len(events)
+        again = [e.id for e in rig.provider.events(job.id)]
+        assert again[: len(events)] == [e.id for e in events]
+
+    def test_an_unknown_job_is_said_to_be_unknown(self, rig: Rig) -> None:
+        self.start(rig)
+        with pytest.raises(NotFoundError):
+            rig.provider.retrieve("nobody-knows-this")
+
+    def test_a_lost_answer_to_create_is_ambiguous_and_the_job_is_found(self, rig: Rig) -> None:
+        self.need(rig, "lost-answer")
+        request = self.request(rig, training_file=rig.provider.upload(rig.file()))
+        rig.break_next("create", "lost-answer")
+        with pytest.raises(AmbiguousError):
+            rig.provider.create(request)
+        assert rig.remote_jobs() == 1
+        found = rig.provider.find(JOB_ID)
+        assert found is not None
+        assert found.seen_job_id == JOB_ID
+
+    def test_a_provider_never_repeats_a_call_by_itself(self, rig: Rig) -> None:
+        self.need(rig, "server-error")
+        job = self.start(rig)
+        rig.break_next("retrieve", "server-error")
+        before = rig.calls()
+        with pytest.raises(AmbiguousError):
+            rig.provider.retrieve(job.id)
+        assert rig.calls() == before + 1
+
+    def test_a_rate_limit_says_how_long_to_wait(self, rig: Rig) -> None:
+        self.need(rig, "rate-limit")
+        job = self.start(rig)
+        rig.break_next("retrieve", "rate-limit")
+        with pytest.raises(RateLimitedError) as caught:
+            rig.provider.retrieve(job.id)
+        assert caught.value.retry_after == 7
+
+    def test_an_answer_that_is_none_is_not_taken_for_one(self, rig: Rig) -> None:
+        self.need(rig, "garbage")
+        request = self.request(rig, training_file=rig.provider.upload(rig.file()))
+        rig.break_next("create", "garbage")
+        with pytest.raises(AmbiguousError):
+            rig.provider.create(request)
+
+    def test_an_unheard_of_status_ends_nothing(self, rig: Rig) -> None:
+        self.need(rig, "unknown-word")
+        job = self.start(rig)
+        rig.break_next("retrieve", "unknown-word")
+        answer = rig.provider.retrieve(job.id)
+        assert answer.state is JobState.UNKNOWN
+        assert not answer.state.is_terminal
+        assert answer.status
+
+    def test_a_refused_key_is_told_without_showing_it(self, rig: Rig) -> None:
+        self.need(rig, "wrong-key")
+        rig.break_next("retrieve", "wrong-key")
+        with pytest.raises(KeyRefusedError) as caught:
+            rig.provider.retrieve("any")
+        assert rig.key not in str(caught.value)
+
+    def _rendered(self, rig: Rig, spec: TuneSpec) -> str:
+        body = rig.provider.render(spec, job_id=JOB_ID, training_file="file-1", validation_file=None)
+        return json.dumps(body, sort_keys=True)
+
+    def _allowed(self, path: str, choices: tuple[str, ...]) -> tuple[Any, Any]:
+        if not choices:
+            return TWO_VALUES[path]
+        return choices[0], choices[1] if len(choices) > 1 else "auto"

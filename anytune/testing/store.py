@@ -1,0 +1,112 @@
+"""The contract of a store of jobs, as tests: subclass it with a fixture `store`."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from anytune.errors import StoreError, UsageError
+from anytune.schema.data import DataReport
+from anytune.schema.job import Event, Job, JobState
+from anytune.schema.plan import Capabilities, CostEstimate, Plan
+from anytune.schema.spec import TuneSpec
+from anytune.store import JobStore
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def sample_job(
+    job_id: str = "sample-0123456789", *, name: str = "sample", attempt: int = 1, minute: int = 0
+) -> Job:
+    """Make a job without a provider."""
+    at = START + timedelta(minutes=minute)
+    spec = TuneSpec.model_validate(
+        {"name": name, "provider": "fake", "model": "fake-1", "data": {"train": Path("train.jsonl")}}
+    )
+    nothing = Decimal(0)
+    plan = Plan(
+        spec=spec,
+        capabilities=Capabilities(provider="fake", model="fake-1", known=True, methods=("sft",), settings={}),
+        data=DataReport(files=()),
+        files=(),
+        settings=(),
+        cost=CostEstimate(low=nothing, expected=nothing, high=nothing, basis="a test"),
+        fingerprint="0" * 64,
+        made_on=date(2026, 11, 22),
+    )
+    return Job(id=job_id, provider="fake", plan=plan, attempt=attempt, created_at=at, updated_at=at)
+
+
+class StoreContract:
+    """Say what every store holds."""
+
+    @pytest.fixture
+    def store(self) -> JobStore:
+        """Return an empty store; subclasses replace this."""
+        raise NotImplementedError("subclass StoreContract with a fixture named store")
+
+    def test_a_job_comes_back_as_it_was_written(self, store: JobStore) -> None:
+        job = sample_job()
+        assert store.add(job) == job
+        assert store.get(job.id) == job
+
+    def test_the_second_job_of_a_name_and_attempt_is_the_first(self, store: JobStore) -> None:
+        first = store.add(sample_job("sample-aaaaaaaaaa"))
+        assert store.add(sample_job("sample-bbbbbbbbbb")) == first
+        assert len(store.list()) == 1
+
+    def test_another_attempt_is_another_job(self, store: JobStore) -> None:
+        store.add(sample_job("sample-aaaaaaaaaa"))
+        store.add(sample_job("sample-bbbbbbbbbb", attempt=2, minute=1))
+        assert [job.attempt for job in store.list()] == [2, 1]
+
+    def test_a_change_is_there_for_the_next_reader(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        store.put(job.model_copy(update={"state": JobState.RUNNING}))
+        assert store.get(job.id).state is JobState.RUNNING
+
+    def test_a_job_that_is_not_there_cannot_be_changed(self, store: JobStore) -> None:
+        with pytest.raises(StoreError):
+            store.put(sample_job())
+
+    def test_jobs_are_named_by_id_beginning_name_or_last(self, store: JobStore) -> None:
+        one = store.add(sample_job("sample-aaaaaaaaaa"))
+        two = store.add(sample_job("other-bbbbbbbbbb", name="other", minute=1))
+        assert store.get("sample-aa") == one
+        assert store.get("other") == two
+        assert store.get("last") == two
+
+    def test_no_job_and_too_many_are_told(self, store: JobStore) -> None:
+        with pytest.raises(UsageError, match="no job 'x'"):
+            store.get("x")
+        store.add(sample_job("sample-aaaaaaaaaa"))
+        store.add(sample_job("sample-abbbbbbbbb", attempt=2))
+        with pytest.raises(UsageError, match="begins 2 jobs"):
+            store.get("sample-a")
+
+    def test_signs_of_a_pattern_are_only_letters(self, store: JobStore) -> None:
+        store.add(sample_job())
+        for sign in ("%", "_", "sample%", "*", "'"):
+            with pytest.raises(UsageError):
+                store.get(sign)
+
+    def test_an_event_is_kept_once_and_in_order(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        events = [Event(id=str(n), at=START + timedelta(seconds=n), message=f"step {n}") for n in range(4)]
+        assert list(store.add_events(job.id, events[:2])) == events[:2]
+        assert list(store.add_events(job.id, events)) == events[2:]
+        assert list(store.add_events(job.id, events)) == []
+        assert list(store.events(job.id)) == events
+
+    def test_lists_are_narrowed_by_name_and_provider(self, store: JobStore) -> None:
+        store.add(sample_job("sample-aaaaaaaaaa"))
+        store.add(sample_job("other-bbbbbbbbbb", name="other"))
+        assert [job.name for job in store.list(name="other")] == ["other"]
+        assert list(store.list(provider="nobody")) == []
+
+    def test_acting_for_one_job_does_not_hold_up_another(self, store: JobStore) -> None:
+        with store.acting("a"), store.acting("b"):
+            assert list(store.list()) == []

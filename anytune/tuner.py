@@ -1,0 +1,276 @@
+"""The façade for library users: settings, store and providers put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anytune import catalog, config, evals, jobs, planner, providers
+from anytune.config import ProfileSettings, Settings
+from anytune.data import check as data_check
+from anytune.data import split as data_split
+from anytune.errors import UsageError
+from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
+from anytune.schema.data import DataReport
+from anytune.schema.evals import EvalReport
+from anytune.schema.job import Event, Job
+from anytune.schema.model import TunedModel
+from anytune.schema.plan import Plan
+from anytune.schema.spec import Method, TuneSpec
+from anytune.store import JobStore, SqliteStore
+
+BUILT_IN = tuple(providers.BUILT_IN)
+TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
+
+
+class Tuner:
+    """Plan, submit and follow jobs with one set of settings; nothing is opened before it is needed."""
+
+    def __init__(
+        self,
+        *,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        settings: Settings | None = None,
+        clock: jobs.Clock | None = None,
+    ) -> None:
+        """Read the settings that hold in `folder` (the current one if None)."""
+        self._environment = os.environ if environment is None else environment
+        self.settings = settings or config.load_settings(
+            folder=folder or Path.cwd(), environment=self._environment
+        )
+        self._clock = clock or jobs.SystemClock()
+        self._providers: dict[str, Provider] = {}
+
+    @cached_property
+    def store(self) -> JobStore:
+        """Open the record of jobs."""
+        return SqliteStore(self.settings.home)
+
+    @property
+    def desk(self) -> jobs.Desk:
+        """Return what work on jobs needs."""
+        return jobs.Desk(store=self.store, provider=self.provider, clock=self._clock)
+
+    def provider(self, name: str) -> Provider:
+        """Return the provider of that name, made once; raise `UsageError` when there is none."""
+        if name not in self._providers:
+            self._providers[name] = providers.load(name, self.profile(name))
+        return self._providers[name]
+
+    def profile(self, name: str) -> Profile:
+        """Return how a provider is reached: the user's profile above the catalogue's defaults."""
+        wanted = self.settings.profiles.get(name, ProfileSettings())
+        variable = wanted.key_variable or self.key_variable(name)
+        return Profile(
+            name=name,
+            home=self.settings.home,
+            key=config.key_source(name, variable, self._environment),
+            base_url=wanted.base_url,
+            region=wanted.region,
+            timeout=wanted.timeout,
+        )
+
+    def key_variable(self, name: str) -> str | None:
+        """Return the environment variable that holds a provider's key, None when it needs none."""
+        try:
+            return catalog.load(name).key
+        except UsageError:
+            return f"{name.upper().replace('-', '_')}_API_KEY"
+
+    def read(
+        self,
+        job_file: Path | str,
+        *,
+        changes: Sequence[str] = (),
+        provider: str | None = None,
+        model: str | None = None,
+    ) -> TuneSpec:
+        """Read a job file for one provider."""
+        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model)
+
+    def check(
+        self,
+        paths: Sequence[Path],
+        *,
+        for_providers: tuple[str, ...] = BUILT_IN,
+        method: Method = "sft",
+        ignore: frozenset[str] = frozenset(),
+    ) -> DataReport:
+        """Check data files for these providers: offline, without a key."""
+        return data_check.check(paths, providers=for_providers, method=method, ignore=ignore)
+
+    def plan_all(
+        self, job_file: Path | str, *, changes: Sequence[str] = ()
+    ) -> Iterator[tuple[str, Plan | UsageError]]:
+        """Plan the job file for every provider; a provider for which it names no model yields the reason."""
+        for name in providers.names():
+            try:
+                yield name, self.plan(self.read(job_file, changes=changes, provider=name))
+            except UsageError as error:
+                yield name, error
+
+    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing."""
+        provider = self.provider(spec.provider)
+        capabilities = provider.capabilities(spec.model)
+        data = self._data(spec)
+        resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
+        draft = planner.make(
+            spec,
+            data,
+            capabilities,
+            policy=self.settings.policy,
+            today=self._clock.now().date(),
+            resources=resources,
+            force=force,
+        )
+        if draft.refused:
+            return draft
+        validation = "<file id>" if data.role("validation") else None
+        request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
+        return draft.model_copy(update={"request": request})
+
+    def submit(self, plan: Plan, *, again: bool = False) -> Job:
+        """Carry out a plan once; see `jobs.submit`."""
+        return jobs.submit(plan, desk=self.desk, again=again)
+
+    def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
+        """Yield each look at a job until it ends; see `jobs.follow`."""
+        return jobs.follow(self.store.get(job_id).id, desk=self.desk, timeout=timeout)
+
+    def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
+        """Yield the job at each poll until it ends."""
+        return (update.job for update in self.follow(job_id, timeout=timeout))
+
+    def refresh(self, job_id: str) -> Job:
+        """Ask the provider how the job stands."""
+        return jobs.refresh(self.store.get(job_id).id, desk=self.desk)
+
+    def events(self, job_id: str) -> Sequence[Event]:
+        """Take in the provider's events and return all, oldest first."""
+        job = self.store.get(job_id)
+        jobs.fetch_events(job, desk=self.desk)
+        return self.store.events(job.id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job; harmless on one that has ended."""
+        return jobs.cancel(self.store.get(job_id).id, desk=self.desk)
+
+    def resume(self, job_id: str) -> Job:
+        """Go on with an interrupted job."""
+        return jobs.resume(self.store.get(job_id).id, desk=self.desk)
+
+    def model(self, job_id: str) -> TunedModel:
+        """Return the model that a job made."""
+        return jobs.model(self.refresh(job_id))
+
+    def generator(self, job_id: str, *, base: bool = False) -> Generator:
+        """Open a job's tuned model (or its base alone) to be asked; close it after use."""
+        job = self.store.get(job_id)
+        provider = self.provider(job.provider)
+        if not isinstance(provider, Generates):
+            raise UsageError(
+                f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}"
+            )
+        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+
+    def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
+        """Write a job's model into the folder `out` and return its manifest."""
+        job = self.store.get(job_id)
+        provider = self.provider(job.provider)
+        if not isinstance(provider, Exports):
+            raise UsageError(f"{job.provider} does not hand out weights from here")
+        return provider.export(self.model(job_id), to=to, out=out)
+
+    def evaluate(
+        self,
+        job_id: str,
+        *,
+        test: Path | None = None,
+        limit: int | None = None,
+        progress: Callable[[int, int], None] = lambda done, of: None,
+    ) -> EvalReport:
+        """Ask base and tuned model the held-out questions and compare; the report is kept beside the jobs."""
+        job = self.store.get(job_id)
+        wanted = job.plan.spec.evaluation
+        path = test or job.plan.spec.data.test
+        if path is None:
+            raise UsageError(
+                f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file"
+            )
+        questions = evals.read(path, limit=limit or wanted.limit)
+        started = self._clock.monotonic()
+        answers: list[list[str]] = []
+        for side, base in enumerate((True, False)):
+            with closing(self.generator(job.id, base=base)) as generator:
+                said = generator.answer([q.chat for q in questions], max_new_tokens=wanted.max_new_tokens)
+                answers.append(
+                    list(_told(said, progress, start=side * len(questions), of=2 * len(questions)))
+                )
+        report = evals.compare(
+            questions,
+            answers[0],
+            answers[1],
+            spec=wanted,
+            job_id=job.id,
+            base=job.plan.spec.model,
+            tuned=self.model(job.id).name,
+            test_file=str(path),
+            seconds=self._clock.monotonic() - started,
+        )
+        evals.save(report, self.settings.home / "evals" / f"{job.id}.json")
+        return report
+
+
+def _told(
+    answers: Iterator[str], progress: Callable[[int, int], None], *, start: int, of: int
+) -> Iterator[str]:
+    for done, answer in enumerate(answers, start + 1):
+        progress(done, of)
+        yield answer
+
+
+def plan(job_file: Path | str, *, provider: str | None = None, changes: Sequence[str] = ()) -> Plan:
+    """Decide what a job file would do at a provider: free, offline, without a key."""
+    tuner = Tuner()
+    return tuner.plan(tuner.read(job_file, changes=changes, provider=provider))
+
+
+def check(path: Path | str, *, provider: str | None = None, method: Method = "sft") -> DataReport:
+    """Check one data file for a provider (every built-in one if None)."""
+    return Tuner().check([Path(path)], for_providers=(provider,) if provider else BUILT_IN, method=method)
+
+
+def submit(plan: Plan, *, again: bool = False) -> Job:
+    """Carry out a plan once; see `jobs.submit`."""
+    return Tuner().submit(plan, again=again)
+
+
+def wait(job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
+    """Yield the job at each poll until it ends; raise `NotYetError` after `timeout` seconds."""
+    return Tuner().wait(job_id, timeout=timeout)
+
+
+def refresh(job_id: str) -> Job:
+    """Ask the provider how a job stands."""
+    return Tuner().refresh(job_id)
+
+
+def cancel(job_id: str) -> Job:
+    """Stop a job; harmless on one that has ended."""
+    return Tuner().cancel(job_id)
+
+
+def evaluate(job_id: str, *, test: Path | None = None, limit: int | None = None) -> EvalReport:
+    """Compare base and tuned model on held-out questions."""
+    return Tuner().evaluate(job_id, test=test, limit=limit)
+
+
+def export(job_id: str, *, to: str, out: Path | str) -> dict[str, Any]:
+    """Write a job's model as `adapter` or `merged` into a folder and return its manifest."""
+    return Tuner().export(job_id, to=to, out=Path(out))

@@ -1,0 +1,127 @@
+"""What the user wrote is read strictly, and every fault is told with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytune import config
+from anytune.errors import CredentialError, UsageError
+from anytune.schema.spec import Lora, TuneSpec
+
+BASE = """\
+name: tides
+provider: local
+models: {local: ./base, openai: gpt-4.1-mini-2025-04-14}
+data: {train: train.jsonl}
+"""
+
+
+def load(folder: Path, text: str = BASE, **options: Any) -> TuneSpec:
+    path = folder / "finetune.yaml"
+    path.write_text(text)
+    return config.load_job(path, **options)
+
+
+def fault(folder: Path, text: str, **options: Any) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        load(folder, text, **options)
+    return caught.value
+
+
+def test_one_line_switches_the_provider_and_its_model(tmp_path: Path) -> None:
+    assert load(tmp_path).model == str(tmp_path / "base")
+    assert load(tmp_path, provider="openai").model == "gpt-4.1-mini-2025-04-14"
+    assert load(tmp_path, BASE.replace("provider: local", "provider: openai")).model == "gpt-4.1-mini-2025-04-14"
+
+
+def test_overrides_hold_for_their_provider_only(tmp_path: Path) -> None:
+    text = (
+        BASE
+        + "training: {learning_rate: 2.0e-4, lora: {rank: 8}}\n"
+        + "overrides: {openai: {training: {learning_rate: auto, lora: auto}}}\n"
+    )
+    assert load(tmp_path, text).training.lora == Lora(rank=8)
+    hosted = load(tmp_path, text, provider="openai").training
+    assert (hosted.learning_rate, hosted.lora) == ("auto", "auto")
+
+
+def test_set_changes_any_key_deep_or_new(tmp_path: Path) -> None:
+    spec = load(tmp_path, changes=["training.epochs=1", "training.lora.rank=4", "data.residency=eu"])
+    assert spec.training.epochs == 1
+    assert spec.training.lora == Lora(rank=4)
+    assert spec.data.residency == "eu"
+    assert load(tmp_path, changes=["training.lora=null"]).training.lora is None
+
+
+def test_a_number_that_yaml_takes_for_text_is_a_number(tmp_path: Path) -> None:
+    assert load(tmp_path, BASE + "training: {learning_rate: 2e-4}\n").training.learning_rate == 2e-4
+
+
+def test_paths_are_meant_from_the_job_file(tmp_path: Path) -> None:
+    assert load(tmp_path).data.train == tmp_path / "train.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (BASE + "traning: {}\n", "finetune.yaml:5:1: unknown key 'traning': did you mean 'training'?"),
+        (BASE + "training: {epoch: 3}\n", "finetune.yaml:5:12: unknown key 'training.epoch': did you mean 'epochs'?"),
+        (BASE + "training:\n  lora: {rnk: 3}\n", "6:10: unknown key 'training.lora.rnk': did you mean 'rank'?"),
+        (BASE + "training: {epochs: 0}\n", "5:12: training.epochs: 0: input should be greater than or equal to 1"),
+        ("provider: local\ndata: {train: a}\n", "name is missing"),
+        ("name: [\n", "not YAML"),
+        ("", "empty or not a mapping"),
+        (BASE + "evaluation: {metrics: [sql_execution]}\n", "needs evaluation.database"),
+        (BASE + "data: {train: a, validation: b, split: 0.1}\n", "either validation or split"),
+        ("name: a\nprovider: together\ndata: {train: a}\n", "no model for provider 'together'"),
+    ],
+)
+def test_each_fault_names_its_place_and_the_nearest_key(tmp_path: Path, text: str, says: str) -> None:
+    assert says in fault(tmp_path, text).message
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    told = fault(tmp_path, BASE + "training: {epochs: 0, learning_rate: fast}\nbudgt: 3\n")
+    assert "training.learning_rate" in f"{told.message} {told.fix}"
+    assert "did you mean 'budget'?" in f"{told.message} {told.fix}"
+
+
+def test_a_missing_file_and_a_set_without_value_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        config.load_job(tmp_path / "none.yaml")
+    assert caught.value.fix == "anytune init writes a job file"
+    assert "is not KEY=VALUE" in fault(tmp_path, BASE, changes=["training.epochs"]).message
+
+
+def test_the_project_file_is_found_above_and_stands_above_the_users(tmp_path: Path) -> None:
+    inner = tmp_path / "project" / "deep"
+    inner.mkdir(parents=True)
+    (tmp_path / "anytune").mkdir()
+    (tmp_path / "anytune" / "config.yaml").write_text("profiles: {openai: {region: eu, timeout: 9}}\n")
+    (tmp_path / "project" / "anytune.yaml").write_text(
+        "profiles: {openai: {region: us}}\npolicy: {residency: local}\n"
+    )
+    settings = config.load_settings(
+        folder=inner, environment={"XDG_CONFIG_HOME": str(tmp_path), "ANYTUNE_HOME": str(tmp_path / "home")}
+    )
+    assert settings.profiles["openai"].region == "us"
+    assert settings.profiles["openai"].timeout == 9
+    assert settings.policy.residency == "local"
+    assert settings.home == tmp_path / "home"
+
+
+def test_a_key_is_read_when_needed_and_its_variable_is_named(tmp_path: Path) -> None:
+    environment: dict[str, str] = {}
+    key = config.key_source("openai", "OPENAI_API_KEY", environment)
+    with pytest.raises(CredentialError, match="OPENAI_API_KEY is not set"):
+        key()
+    environment["OPENAI_API_KEY"] = " sk-1 "
+    assert key() == "sk-1"
+
+
+def test_the_schema_of_the_job_file_names_every_key() -> None:
+    schema = config.job_schema()
+    assert set(schema["properties"]) == set(TuneSpec.model_fields)

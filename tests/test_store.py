@@ -1,0 +1,124 @@
+"""The record outlives crashes, crowds and bad disks, and says what is wrong with its file."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from anytune.errors import StoreError
+from anytune.store import MIGRATIONS, SqliteStore
+from anytune.testing import sample_job
+
+
+def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    SqliteStore(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "jobs.sqlite3").stat().st_mode) == 0o600
+
+
+def test_writes_are_on_disk_when_they_return(tmp_path: Path) -> None:
+    """A process that is killed right after `add` returned has lost nothing."""
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from anytune.store import SqliteStore; from anytune.testing import sample_job\n"
+        "SqliteStore(Path(sys.argv[1])).add(sample_job()); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "home")], check=False)
+    assert done.returncode == -9
+    assert SqliteStore(tmp_path / "home").get("sample-0123456789") == sample_job()
+
+
+def test_ten_at_once_add_one_job(tmp_path: Path) -> None:
+    SqliteStore(tmp_path)
+    added: list[str] = []
+
+    def add(number: int) -> None:
+        added.append(SqliteStore(tmp_path).add(sample_job(f"sample-{number:010d}")).id)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(added) == 10
+    assert len(set(added)) == 1
+
+
+def test_one_acts_and_the_other_waits_until_the_first_process_ends(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from anytune.store import SqliteStore\n"
+        "with SqliteStore(Path(sys.argv[1])).acting('job'):\n"
+        "    print('mine', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    other.stdout.readline()
+    entered = threading.Event()
+
+    def enter() -> None:
+        with SqliteStore(tmp_path).acting("job"):
+            entered.set()
+
+    waiting = threading.Thread(target=enter)
+    waiting.start()
+    assert not entered.wait(0.2)
+    other.kill()
+    other.wait()
+    other.stdout.close()
+    if other.stdin:
+        other.stdin.close()
+    assert entered.wait(5)
+    waiting.join()
+
+
+def test_a_newer_record_is_not_touched(tmp_path: Path) -> None:
+    SqliteStore(tmp_path)
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(StoreError, match="newer anytune") as caught:
+        SqliteStore(tmp_path)
+    assert caught.value.fix == "pip install -U anytune"
+
+
+def test_a_damaged_record_is_told_with_its_path_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite3").write_bytes(b"not a database, but long enough to be looked at" * 50)
+    before = (tmp_path / "jobs.sqlite3").read_bytes()
+    with pytest.raises(StoreError, match=str(tmp_path / "jobs.sqlite3")):
+        SqliteStore(tmp_path)
+    assert (tmp_path / "jobs.sqlite3").read_bytes() == before
+
+
+def test_a_locked_record_is_waited_for_and_then_told(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path, busy_seconds=0.1)
+    holder = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match="locked"):
+        store.add(sample_job())
+    holder.execute("COMMIT")
+    holder.close()
+    assert store.add(sample_job()) == sample_job()
+
+
+def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError) as caught:
+        SqliteStore(tmp_path / "file" / "home")
+    assert caught.value.fix == "set ANYTUNE_HOME to a folder of yours"
+
+
+def test_lists_stay_quick_with_many_jobs(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    for number in range(50):
+        store.add(sample_job(f"sample-{number:010d}", attempt=number + 1, minute=number))
+    assert [job.attempt for job in store.list()] == list(range(50, 0, -1))
+    assert os.path.getsize(tmp_path / "jobs.sqlite3") < 1_000_000
