@@ -1,0 +1,86 @@
+"""How quickly the command line answers: CPU seconds of whole processes, the variants interleaved in one run.
+
+    python bench/startup.py [--rounds 9] [--trl PATH/TO/trl] [--json]
+
+Goals: `anytune --help` at most 0.15 s of CPU beyond bare Python and at most 1.5 times `trl --help`; `plan --all` at
+most 0.6 s of wall-clock time. Medians are quoted; machines are noisy, so trust ratios of one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+JOB = ROOT / "examples" / "english-to-sql" / "finetune.yaml"
+
+
+def main() -> None:
+    """Time all variants and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--trl", help="the trl command of an environment that has TRL")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    anytune = str(Path(sys.executable).with_name("anytune"))
+    variants = {
+        "python -c pass": [sys.executable, "-c", "pass"],
+        "anytune --help": [anytune, "--help"],
+        "anytune plan --all": [anytune, "plan", str(JOB), "--all"],
+        "anytune check train.jsonl": [anytune, "check", str(JOB.parent / "train.jsonl")],
+    }
+    if given.trl:
+        variants["trl --help"] = [given.trl, "--help"]
+    with tempfile.TemporaryDirectory() as home:
+        figures = measure(variants, rounds=given.rounds, home=home)
+    bare = figures["python -c pass"]["cpu"]
+    for row in figures.values():
+        row["beyond_bare"] = row["cpu"] - bare
+    print(json.dumps(figures, indent=1) if given.json else table(figures))
+
+
+def measure(variants: dict[str, list[str]], *, rounds: int, home: str) -> dict[str, dict[str, float]]:
+    """Return median CPU and wall seconds of each variant; the first round warms up and does not count."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
+    for number in range(rounds + 1):
+        for name, command in variants.items():
+            once = spend(command, home=home)
+            if number:
+                seen[name].append(once)
+    return {
+        name: {"cpu": statistics.median(c for c, _ in runs), "wall": statistics.median(w for _, w in runs)}
+        for name, runs in seen.items()
+    }
+
+
+def spend(command: list[str], *, home: str) -> tuple[float, float]:
+    """Run once and return the CPU and wall seconds of the process and its children."""
+    started = time.perf_counter()
+    environment = {**os.environ, "ANYTUNE_HOME": home}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}: exit {process.returncode}")
+    return usage.ru_utime + usage.ru_stime, time.perf_counter() - started
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """Lay the figures out as Markdown."""
+    lines = ["| process | CPU s | beyond bare Python | wall s |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {row['cpu']:.3f} | {row['beyond_bare']:.3f} | {row['wall']:.3f} |"
+        for name, row in figures.items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
