@@ -43,6 +43,7 @@ from anytune.store import JobStore
 
 CREATE_ROUNDS = 3
 LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
+FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 YOUNG = 600.0  # seconds for which a job that the provider does not know is thought to be on its way
 POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
 PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
@@ -166,11 +167,7 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
         if timeout is not None and waited + wait > timeout:
             raise NotYetError(f"{job_id} is {job.state} after {waited:.0f} s", fix=f"anytune watch {job_id}")
         desk.clock.sleep(wait * random.uniform(0.8, 1.2))
-        wait = (
-            min(wait * 1.5, longest)
-            if not update.events
-            else max(POLL[job.plan.capabilities.local][0], wait / 2)
-        )
+        wait = min(wait * 1.5, longest) if not update.events else max(POLL[job.plan.capabilities.local][0], wait / 2)
 
 
 def fetch_events(job: Job, *, desk: Desk) -> Sequence[Event]:
@@ -280,7 +277,10 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
         job = _put(job, desk, creating=desk.clock.now())
         try:
             remote = retry.call(
-                lambda: provider.create(request), clock=desk.clock, repeat=retry.SURELY_NOT_DONE
+                lambda: provider.create(request),
+                clock=desk.clock,
+                repeat=retry.SURELY_NOT_DONE,
+                deadline=FILE_CHECKS,
             )
             return _record(job, remote, desk)
         except AmbiguousError:
@@ -307,7 +307,7 @@ def _within_budget(job: Job, provider: Provider, request: dict[str, object], des
     limits = [job.plan.spec.budget.usd] if job.plan.spec.budget else []
     if not limits or not isinstance(provider, Quotes):
         return
-    price = retry.call(lambda: provider.quote(request), clock=desk.clock)
+    price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > min(limits):
         raise QuotaError(f"{job.provider} quotes ${price:.2f}, the job's budget is ${min(limits):.2f}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 from tenacity.wait import wait_base, wait_random_exponential
 
 from anytune.errors import AmbiguousError, ProviderError, RateLimitedError, UnavailableError
@@ -35,9 +35,13 @@ class _Wait(wait_base):
         self._backoff = wait_random_exponential(multiplier=1, max=60)
 
     def __call__(self, retry_state: RetryCallState) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        said = error.retry_after if isinstance(error, RateLimitedError) else None
+        said = _said(retry_state)
         return self._backoff(retry_state) if said is None else said
+
+
+def _said(state: RetryCallState) -> float | None:
+    error = state.outcome.exception() if state.outcome else None
+    return error.retry_after if isinstance(error, RateLimitedError) else None
 
 
 def call(
@@ -50,18 +54,19 @@ def call(
 ) -> T:
     """Call until it is done, refused for good, tried `attempts` times, or would have to wait past `deadline` seconds.
 
-    `repeat` names the errors after which the act may be sent again: `REPEATABLE` for what changes nothing at the
+    Attempts after which the provider named a time do not count. `repeat` names the errors after which the act may be sent again: `REPEATABLE` for what changes nothing at the
     provider, `SURELY_NOT_DONE` for `create`. The last error is raised as it came.
     """
     started = clock.monotonic()
 
-    def past_deadline(state: RetryCallState) -> bool:
-        return clock.monotonic() - started + state.upcoming_sleep > deadline
+    def enough(state: RetryCallState) -> bool:
+        past_deadline = clock.monotonic() - started + state.upcoming_sleep > deadline
+        return past_deadline or (_said(state) is None and state.attempt_number >= attempts)
 
     retrying = Retrying(
         retry=retry_if_exception_type(repeat),
         wait=_Wait(),
-        stop=stop_after_attempt(attempts) | past_deadline,  # type: ignore[operator]
+        stop=enough,
         sleep=clock.sleep,
         reraise=True,
     )

@@ -60,3 +60,9 @@ def test_attempts_are_counted() -> None:
     with pytest.raises(UnavailableError):
         retry.call(act, clock=FakeClock(), attempts=4)
     assert act.calls == 4
+
+
+def test_waits_that_the_provider_asked_for_do_not_count_as_attempts() -> None:
+    clock = FakeClock()
+    assert retry.call(Act(*[RateLimitedError("not yet", retry_after=2)] * 40, "done"), clock=clock) == "done"
+    assert sum(clock.slept) == 80

@@ -104,3 +104,9 @@ class TuneSpec(Value):
     budget: Budget | None = None
     fallback: tuple[str, ...] = ()
     overrides: dict[str, dict[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _beta_is_of_dpo(self) -> TuneSpec:
+        if self.training.beta != "auto" and self.method != "dpo":
+            raise ValueError("training.beta belongs to method: dpo")
+        return self

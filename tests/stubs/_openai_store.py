@@ -1,0 +1,74 @@
+"""What OpenAI's stand-in keeps: files, jobs, and what a tuned model has learnt by heart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.stubs import _openai_rules as rules
+from tests.stubs._http import Reply
+
+
+@dataclass
+class StoredFile:
+    """Be an uploaded file."""
+
+    id: str
+    filename: str
+    purpose: str
+    content: bytes = field(repr=False)
+    created_at: int
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "object": "file",
+            "bytes": len(self.content),
+            "created_at": self.created_at,
+            "filename": self.filename,
+            "purpose": self.purpose,
+            "status": "processed",
+        }
+
+
+@dataclass
+class StoredJob:
+    """Be a job: what the API shows of it, where its life stands, and its events (oldest first)."""
+
+    shown: dict[str, Any]
+    kind: str
+    hidden: int
+    step: int = 0
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
+def page(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int = 20) -> Reply:
+    after, asked = query.get("after"), query.get("limit", str(limit))
+    if not asked.isdigit():
+        raise rules.refusal(400, "Invalid value for 'limit'.", param="limit")
+    if after is not None:
+        ids = [item["id"] for item in items]
+        if after not in ids:
+            raise rules.refusal(400, f"No such object: {after}", param="after")
+        items = items[ids.index(after) + 1 :]
+    size = int(asked)
+    return Reply(200, {"object": "list", "data": items[:size], "has_more": len(items) > size})
+
+
+def question(messages: Any) -> str:
+    asked = next((m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "user"), {})
+    return str(asked.get("content"))
+
+
+def memory(content: bytes) -> dict[str, str]:
+    """Learn by heart: the last question of each example and what should be answered to it."""
+    learnt: dict[str, str] = {}
+    for line in content.decode("utf-8").splitlines():
+        example = json.loads(line)
+        if "messages" in example:
+            learnt[question(example["messages"])] = str(example["messages"][-1].get("content"))
+        else:
+            learnt[question(example["input"]["messages"])] = str(example["preferred_output"][-1]["content"])
+    return learnt

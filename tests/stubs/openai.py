@@ -1,0 +1,280 @@
+"""A stateful stand-in of OpenAI's files, fine-tuning and chat endpoints, on loopback.
+
+    with OpenAIStub() as stub:
+        profile = Profile(name="openai", home=..., key=lambda: stub.key, base_url=stub.base_url)
+
+What can be set before or between calls:
+
+- `life`: the words that a job goes through; each retrieve moves it one word on (any word is allowed)
+- `steps`: how many `metrics` events a run writes
+- `hide_new`: for how many list calls a new job stays out of the list
+- `deaf`: the list does not heed the metadata filter
+- `closed`, `spent`: creation is refused with training_not_available, or with insufficient_quota
+- `not_ready`: how many chats a new model answers with 404
+- `set(job_id, status=…)`: any field of a job, by hand
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.stubs import _openai_rules as rules
+from tests.stubs._http import Call, Reply, StubServer, multipart
+from tests.stubs._openai_store import StoredFile, StoredJob, memory, page, question
+from tests.stubs._process import main
+
+LIFE = ("validating_files", "queued", "running", "running", "succeeded")
+ENDED = {"succeeded", "failed", "cancelled"}
+NULLS = {"code": None, "message": None, "param": None}
+CHOSEN = {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8, "beta": 0.1}  # what "auto" becomes
+START = 1_790_000_000
+UNTAUGHT = "I do not know."
+
+
+class OpenAIStub(StubServer):
+    """Stand in for https://api.openai.com/v1."""
+
+    prefix = "/v1"
+
+    def __init__(self, *, key: str = "sk-stub-0123456789abcdef", journal_file: Path | None = None) -> None:
+        super().__init__(key=key, journal_file=journal_file)
+        self.life: tuple[str, ...] = LIFE
+        self.steps = 3
+        self.hide_new = 0
+        self.deaf = False
+        self.closed = False
+        self.spent = False
+        self.not_ready = 0
+        self.files: dict[str, StoredFile] = {}
+        self._records: dict[str, StoredJob] = {}
+        self._answers: dict[str, dict[str, str]] = {}
+        self._ticks = START
+
+    @property
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """Show every job by id, as the API would."""
+        return {id: record.shown for id, record in self._records.items()}
+
+    def set(self, job_id: str, **fields: Any) -> None:
+        """Change fields of a job by hand."""
+        with self.lock:
+            self._records[job_id].shown.update(fields)
+
+    def answer(self, call: Call) -> Reply:
+        if call.headers.get("authorization") != f"Bearer {self.key}":
+            # nastier than the real one, which masks the middle of the key that it repeats
+            given = call.headers.get("authorization", "").removeprefix("Bearer ")
+            raise rules.refusal(401, f"Incorrect API key provided: {given}.", code="invalid_api_key")
+        match call.method, call.path.removeprefix(self.prefix).strip("/").split("/"):
+            case "POST", ["files"]:
+                return self._upload(call)
+            case "GET", ["files"]:
+                return self._list_files(call.query)
+            case "GET", ["files", id]:
+                return Reply(200, self._file(id, status=404).shown())
+            case "GET", ["files", id, "content"]:
+                return Reply(200, self._file(id, status=404).content)
+            case "DELETE", ["files", id]:
+                del self.files[self._file(id, status=404).id]
+                return Reply(200, {"id": id, "object": "file", "deleted": True})
+            case "POST", ["fine_tuning", "jobs"]:
+                return self._create(call)
+            case "GET", ["fine_tuning", "jobs"]:
+                return self._list_jobs(call.query)
+            case "GET", ["fine_tuning", "jobs", id]:
+                return self._retrieve(id)
+            case "POST", ["fine_tuning", "jobs", id, "cancel"]:
+                return self._cancel(id)
+            case "GET", ["fine_tuning", "jobs", id, "events"]:
+                return page([dict(event) for event in reversed(self._job(id).events)], call.query)
+            case "POST", ["chat", "completions"]:
+                return self._chat(call)
+        raise rules.refusal(404, f"Invalid URL ({call.route})")
+
+    def _upload(self, call: Call) -> Reply:
+        try:
+            parts = multipart(call)
+        except (ValueError, StopIteration, KeyError):
+            raise rules.refusal(400, "Could not parse multipart form") from None
+        name, content = parts.get("file", (None, b""))
+        purpose = parts.get("purpose", (None, b""))[1].decode()
+        if set(parts) != {"file", "purpose"} or name is None or purpose != "fine-tune":
+            raise rules.refusal(400, "'file' and 'purpose' are required", param="purpose")
+        rules.checked_first_line(content)
+        file = StoredFile(f"file-{len(self.journal):06d}", name, purpose, content, self._tick())
+        self.files[file.id] = file
+        return Reply(200, file.shown())
+
+    def _list_files(self, query: Mapping[str, str]) -> Reply:
+        purpose = query.get("purpose")
+        found = [file.shown() for file in self.files.values() if purpose in (None, file.purpose)]
+        newest_first = query.get("order", "desc") == "desc"
+        return page(found[::-1] if newest_first else found, query, limit=10_000)
+
+    def _file(self, id: str, *, status: int, param: str | None = None) -> StoredFile:
+        if id not in self.files:
+            raise rules.refusal(status, f"No such File object: {id}", param=param or "id")
+        return self.files[id]
+
+    def _create(self, call: Call) -> Reply:
+        if not call.headers.get("content-type", "").startswith("application/json"):
+            raise rules.refusal(400, "We could not parse the JSON body of your request.")
+        body, kind, knobs = rules.checked_job(call.json)
+        for param in ("training_file", "validation_file"):
+            if body.get(param) is not None:
+                self._file(body[param], status=400, param=param)
+        if self.closed:
+            said = "Training is not available for this organization."
+            raise rules.refusal(403, said, code="training_not_available")
+        if self.spent:
+            said = "You exceeded your current quota, please check your plan and billing details."
+            raise rules.refusal(429, said, code="insufficient_quota", kind="insufficient_quota")
+        shown = self._new_job(body, kind, knobs)
+        record = StoredJob(shown, kind, self.hide_new)
+        self._records[shown["id"]] = record
+        self._tell(record, f"Created fine-tuning job: {shown['id']}")
+        return Reply(200, dict(shown))
+
+    def _new_job(self, body: dict[str, Any], kind: str, knobs: dict[str, Any]) -> dict[str, Any]:
+        auto = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto", **knobs}
+        return {
+            "object": "fine_tuning.job",
+            "id": f"ftjob-{len(self._records) + 1:06d}",
+            "created_at": self._tick(),
+            "finished_at": None,
+            "status": self.life[0],
+            "model": body["model"],
+            "fine_tuned_model": None,
+            "organization_id": "org-stub",
+            "result_files": [],
+            "training_file": body["training_file"],
+            "validation_file": body.get("validation_file"),
+            "hyperparameters": auto if kind == "supervised" else None,
+            "seed": body.get("seed", 42),
+            "trained_tokens": None,
+            "error": {},
+            "estimated_finish": None,
+            "integrations": [],
+            "metadata": body.get("metadata"),
+            "method": {"type": kind, kind: {"hyperparameters": auto}},
+            "user_provided_suffix": body.get("suffix"),
+        }
+
+    def _list_jobs(self, query: Mapping[str, str]) -> Reply:
+        wanted = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
+        found = []
+        for record in reversed(self._records.values()):
+            metadata = record.shown["metadata"] or {}
+            if record.hidden > 0:
+                record.hidden -= 1
+            elif self.deaf or all(metadata.get(name) == value for name, value in wanted.items()):
+                found.append(dict(record.shown))
+        return page(found, query)
+
+    def _job(self, id: str) -> StoredJob:
+        if id not in self._records:
+            said = f"Could not find fine tune: {id}"
+            raise rules.refusal(404, said, param="fine_tune_id", code="fine_tune_not_found")
+        return self._records[id]
+
+    def _retrieve(self, id: str) -> Reply:
+        record = self._job(id)
+        if record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
+            record.step += 1
+            self._enter(record, self.life[record.step])
+        return Reply(200, dict(record.shown))
+
+    def _enter(self, record: StoredJob, word: str) -> None:
+        """Move a job to its next word, with the events and fields that belong to it."""
+        before, job = record.shown["status"], record.shown
+        fault = self._data_fault(record) if before == "validating_files" else None
+        if fault is not None:
+            job.update(status="failed", error=fault, finished_at=self._tick())
+            self._tell(record, f"Fine-tuning job failed: {fault['message']}", level="error")
+            return
+        knobs = job["method"][record.kind]["hyperparameters"]
+        knobs.update({name: CHOSEN[name] for name, value in knobs.items() if value == "auto"})
+        job["status"] = word
+        job["error"] = dict(NULLS)
+        if word == "queued":
+            self._tell(record, "Files validated, moving job to queued state")
+        elif word == "running" and before != "running":
+            self._tell(record, "Fine-tuning job started")
+            self._train(record)
+        elif word == "succeeded":
+            self._succeed(record)
+
+    def _data_fault(self, record: StoredJob) -> dict[str, Any] | None:
+        faults = (
+            rules.data_fault(self.files[record.shown[param]].content, method=record.kind, param=param)
+            for param in ("training_file", "validation_file")
+            if record.shown[param] in self.files
+        )
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _train(self, record: StoredJob) -> None:
+        for step in range(1, self.steps + 1):
+            loss = round(2.0 / step, 4)
+            data = {"step": step, "total_steps": self.steps, "train_loss": loss, "valid_loss": None}
+            self._tell(record, f"Step {step}/{self.steps}: training loss={loss}", kind="metrics", data=data)
+
+    def _succeed(self, record: StoredJob) -> None:
+        job = record.shown
+        name = f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
+        content = self.files[job["training_file"]].content if job["training_file"] in self.files else b""
+        self._answers[name] = memory(content)
+        tokens = len(content) // 4 * job["method"][record.kind]["hyperparameters"].get("n_epochs", 1)
+        job.update(fine_tuned_model=name, trained_tokens=tokens, finished_at=self._tick())
+        self._tell(record, f"New fine-tuned model created: {name}")
+        self._tell(record, "The job has successfully completed")
+
+    def _cancel(self, id: str) -> Reply:
+        record = self._job(id)
+        if record.shown["status"] in ENDED:
+            said = f"Job has already completed: {id}"
+            raise rules.refusal(400, said, param="fine_tuning_job_id", code="job_already_completed")
+        record.shown.update(status="cancelled", finished_at=self._tick())
+        self._tell(record, "Fine-tuning job cancelled")
+        return Reply(200, dict(record.shown))
+
+    def _chat(self, call: Call) -> Reply:
+        body = rules.checked(call.json, rules.CHAT_FIELDS, required=("model", "messages"))
+        tuned = body["model"] in self._answers
+        waits = tuned and self.not_ready > 0
+        self.not_ready -= int(waits)
+        if waits or not (tuned or body["model"] in rules.TUNABLE):
+            said = f"The model `{body['model']}` does not exist or you do not have access to it."
+            raise rules.refusal(404, said, code="model_not_found")
+        asked = question(body["messages"])
+        said = self._answers.get(body["model"], {}).get(asked, UNTAUGHT)
+        message = {"role": "assistant", "content": said, "refusal": None}
+        return Reply(200, {
+            "id": f"chatcmpl-{len(self.journal)}",
+            "object": "chat.completion",
+            "created": self._tick(),
+            "model": body["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        })  # fmt: skip
+
+    def _tell(
+        self, record: StoredJob, message: str, *, level: str = "info", kind: str = "message", data: Any = None
+    ) -> None:
+        record.events.append({
+            "object": "fine_tuning.job.event",
+            "id": f"ftevent-{record.shown['id'][-6:]}-{len(record.events) + 1:04d}",
+            "created_at": self._tick(),
+            "level": level,
+            "message": message,
+            "type": kind,
+            "data": {} if data is None else data,
+        })  # fmt: skip
+
+    def _tick(self) -> int:
+        self._ticks += 1
+        return self._ticks
+
+
+if __name__ == "__main__":
+    main(lambda journal: OpenAIStub(journal_file=journal))

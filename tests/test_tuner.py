@@ -1,0 +1,104 @@
+"""The façade: a job file in, a model and its proof out, with every provider behind the same few calls."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import anytune
+from anytune import providers
+from anytune.config import Settings
+from anytune.errors import NotYetError, UsageError
+from anytune.schema.job import JobState
+from anytune.schema.plan import Plan
+from anytune.testing import FakeClock, sample_file
+from anytune.tuner import Tuner
+
+JOB = "name: sums\nprovider: fake\nmodel: fake-1\ndata: {train: train.jsonl, test: test.jsonl}\n"
+
+
+@pytest.fixture
+def tuner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tuner:
+    monkeypatch.setitem(providers.BUILT_IN, "fake", "anytune.testing.fake:FakeProvider")
+    sample_file(tmp_path)
+    sample_file(tmp_path, role="test")
+    (tmp_path / "finetune.yaml").write_text(JOB)
+    return Tuner(
+        settings=Settings(home=tmp_path / "home"),
+        environment={"FAKE_API_KEY": "fake-key-1234567890"},
+        clock=FakeClock(),
+    )
+
+
+def plan(tuner: Tuner, folder: Path) -> Plan:
+    return tuner.plan(tuner.read(folder / "finetune.yaml"))
+
+
+def test_a_job_file_becomes_a_model_and_a_report(tuner: Tuner, tmp_path: Path) -> None:
+    job = tuner.submit(plan(tuner, tmp_path))
+    *_, job = tuner.wait(job.id)
+    assert job.state is JobState.SUCCEEDED
+    report = tuner.evaluate("last")
+    (metric,) = report.metrics
+    assert (metric.base, metric.tuned, metric.gained) == (0.0, 1.0, 12)
+    kept = json.loads((tmp_path / "home" / "evals" / f"{job.id}.json").read_text())
+    assert kept["examples"] == 12
+
+
+def test_a_plan_shows_the_very_request_and_needs_no_key(tuner: Tuner, tmp_path: Path) -> None:
+    keyless = Tuner(settings=tuner.settings, environment={}, clock=FakeClock())
+    made = plan(keyless, tmp_path)
+    assert made.request == {
+        "tag": "<job id>",
+        "model": "fake-1",
+        "suffix": None,
+        "epochs": 3,
+        "training_file": "<file id>",
+        "validation_file": None,
+    }
+
+
+def test_a_split_keeps_prompts_apart_and_is_made_once(tuner: Tuner, tmp_path: Path) -> None:
+    (tmp_path / "finetune.yaml").write_text(JOB.replace("test: test.jsonl", "split: 0.25"))
+    first, second = plan(tuner, tmp_path), plan(tuner, tmp_path)
+    assert first.fingerprint == second.fingerprint
+    assert [file.role for file in first.files] == ["train", "validation"]
+    assert sum(file.examples for file in first.files) == 12
+
+
+def test_missing_data_refuses_the_plan_and_names_the_file(tuner: Tuner, tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").unlink()
+    refused = plan(tuner, tmp_path).refused
+    assert any("train.jsonl" in reason for reason in refused)
+
+
+def test_a_model_without_answers_yet_cannot_be_evaluated(tuner: Tuner, tmp_path: Path) -> None:
+    tuner.submit(plan(tuner, tmp_path))
+    with pytest.raises(NotYetError):
+        tuner.evaluate("last")
+
+
+def test_no_test_data_is_said_with_the_way_to_give_some(tuner: Tuner, tmp_path: Path) -> None:
+    (tmp_path / "finetune.yaml").write_text(JOB.replace(", test: test.jsonl", ""))
+    job = tuner.submit(plan(tuner, tmp_path))
+    list(tuner.wait(job.id))
+    with pytest.raises(UsageError, match="no test data") as caught:
+        tuner.evaluate(job.id)
+    assert caught.value.fix is not None
+    assert "--test FILE" in caught.value.fix
+
+
+def test_an_unknown_provider_is_answered_with_the_nearest(tuner: Tuner, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        tuner.plan(tuner.read(tmp_path / "finetune.yaml", provider="opnai", model="m"))
+    assert caught.value.fix == "did you mean openai?"
+
+
+def test_the_public_names_are_there_and_plan_is_a_function() -> None:
+    for name in anytune.__all__:
+        assert getattr(anytune, name)
+    assert callable(anytune.plan)
+    with pytest.raises(AttributeError):
+        _ = anytune.nothing  # type: ignore[attr-defined]
