@@ -153,7 +153,8 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
     """
     started = desk.clock.monotonic()
     job = desk.store.get(job_id)
-    wait, longest = POLL[job.plan.capabilities.local]
+    shortest, longest = POLL[job.plan.capabilities.local]
+    wait = shortest
     while True:
         try:
             job = refresh(job_id, desk=desk)
@@ -163,11 +164,11 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
         yield update
         if job.state.is_terminal or job.state is JobState.PAUSED:
             return
-        waited = desk.clock.monotonic() - started
-        if timeout is not None and waited + wait > timeout:
+        waited, pause = desk.clock.monotonic() - started, wait * random.uniform(0.8, 1.2)
+        if timeout is not None and waited + pause > timeout:
             raise NotYetError(f"{job_id} is {job.state} after {waited:.0f} s", fix=f"anytune watch {job_id}")
-        desk.clock.sleep(wait * random.uniform(0.8, 1.2))
-        wait = min(wait * 1.5, longest) if not update.events else max(POLL[job.plan.capabilities.local][0], wait / 2)
+        desk.clock.sleep(pause)
+        wait = max(shortest, wait / 2) if update.events else min(wait * 1.5, longest)
 
 
 def fetch_events(job: Job, *, desk: Desk) -> Sequence[Event]:

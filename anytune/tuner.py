@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from anytune import catalog, config, evals, jobs, planner, providers
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import UsageError
+from anytune.errors import CredentialError, ProviderError, UsageError
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
-from anytune.schema.data import DataReport
+from anytune.schema.data import DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
 from anytune.schema.model import TunedModel
@@ -100,9 +100,13 @@ class Tuner:
         for_providers: tuple[str, ...] = BUILT_IN,
         method: Method = "sft",
         ignore: frozenset[str] = frozenset(),
+        show: int = 20,
     ) -> DataReport:
-        """Check data files for these providers: offline, without a key."""
-        return data_check.check(paths, providers=for_providers, method=method, ignore=ignore)
+        """Check data files for these providers, offline, without a key; `show` bounds the issues of one code."""
+        for name in for_providers:
+            if name not in BUILT_IN:
+                self.provider(name)
+        return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show)
 
     def plan_all(
         self, job_file: Path | str, *, changes: Sequence[str] = ()
@@ -118,7 +122,9 @@ class Tuner:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
         capabilities = provider.capabilities(spec.model)
-        data = self._data(spec)
+        data = data_check.check(
+            self._files(spec), providers=(spec.provider,), method=spec.method, ignore=frozenset()
+        )
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
             spec,
@@ -135,6 +141,24 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
+    def _files(self, spec: TuneSpec) -> dict[Role, Path]:
+        """Name the files by role; a wanted split is made once, and kept beside the jobs."""
+        named: dict[Role, Path | None] = {
+            "train": spec.data.train,
+            "validation": spec.data.validation,
+            "test": spec.data.test,
+        }
+        if spec.data.split is not None and spec.data.train.is_file():
+            folder = self.settings.home / "splits"
+            named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
+        return {role: path for role, path in named.items() if path is not None}
+
+    def earlier(self, plan: Plan) -> Job | None:
+        """Return the job that a submit of this plan would take up, None when it would make one."""
+        same_name = self.store.list(name=plan.spec.name, provider=plan.spec.provider)
+        last = max(same_name, key=lambda job: job.attempt, default=None)
+        return last if last is not None and last.plan.fingerprint == plan.fingerprint else None
+
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`."""
         return jobs.submit(plan, desk=self.desk, again=again)
@@ -147,6 +171,27 @@ class Tuner:
         """Yield the job at each poll until it ends."""
         return (update.job for update in self.follow(job_id, timeout=timeout))
 
+    def job(self, job_id: str) -> Job:
+        """Return a job as it was last seen: by id, the beginning of one, name, or `last`."""
+        return self.store.get(job_id)
+
+    def all_jobs(self) -> Sequence[Job]:
+        """Return all jobs, newest first: those on this machine as they stand now, hosted ones as last seen."""
+        return [
+            self.refresh(job.id) if job.plan.capabilities.local and job.remote is not None else job
+            for job in self.store.list()
+        ]
+
+    def look(self, job_id: str) -> tuple[Job, str | None]:
+        """Ask the provider how a job stands; if that fails, return it as last seen, and why."""
+        job = self.store.get(job_id)
+        if job.remote is None:
+            return job, None
+        try:
+            return jobs.refresh(job.id, desk=self.desk), None
+        except (ProviderError, CredentialError) as error:
+            return job, error.message
+
     def refresh(self, job_id: str) -> Job:
         """Ask the provider how the job stands."""
         return jobs.refresh(self.store.get(job_id).id, desk=self.desk)
@@ -156,6 +201,10 @@ class Tuner:
         job = self.store.get(job_id)
         jobs.fetch_events(job, desk=self.desk)
         return self.store.events(job.id)
+
+    def known_events(self, job_id: str) -> Sequence[Event]:
+        """Return the events that were taken in so far, oldest first."""
+        return self.store.events(self.store.get(job_id).id)
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; harmless on one that has ended."""
@@ -178,6 +227,10 @@ class Tuner:
                 f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}"
             )
         return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+
+    def answers(self, job_id: str) -> bool:
+        """Tell whether a job's models can be asked from here."""
+        return isinstance(self.provider(self.store.get(job_id).provider), Generates)
 
     def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
         """Write a job's model into the folder `out` and return its manifest."""
@@ -223,8 +276,40 @@ class Tuner:
             test_file=str(path),
             seconds=self._clock.monotonic() - started,
         )
-        evals.save(report, self.settings.home / "evals" / f"{job.id}.json")
+        own = path == job.plan.spec.data.test and limit is None
+        evals.save(report, self._kept(job) if own else self._kept(job).with_suffix(f".{path.stem}.json"))
         return report
+
+    def kept_evaluation(self, job_id: str) -> EvalReport | None:
+        """Return the last whole comparison on the job's own test data, None if there is none."""
+        job = self.store.get(job_id)
+        kept, test = self._kept(job), job.plan.spec.data.test
+        if test is None or not (kept.is_file() and test.is_file()):
+            return None
+        if test.stat().st_mtime > kept.stat().st_mtime:
+            return None  # the questions may be others by now
+        report = EvalReport.model_validate_json(kept.read_bytes())
+        return report if report.test_file == str(test) else None
+
+    def opening(self, job_id: str) -> str | None:
+        """Return the system message with which the job's first training chat begins, if there is one at hand."""
+        files = self.store.get(job_id).plan.files
+        try:
+            first = evals.read(next(f.path for f in files if f.role == "train"), limit=1)[0].chat[0]
+        except UsageError:
+            return None
+        return str(first["content"]) if first.get("role") == "system" else None
+
+    def catalogs(self) -> list[catalog.Catalog]:
+        """Return what is known of models and prices, for each provider that has a catalogue."""
+        found = []
+        for name in providers.names():
+            with suppress(UsageError):
+                found.append(catalog.load(name))
+        return found
+
+    def _kept(self, job: Job) -> Path:
+        return self.settings.home / "evals" / f"{job.id}.json"
 
 
 def _told(
