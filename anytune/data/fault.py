@@ -1,0 +1,35 @@
+"""A fault as the rules find it: cheap, without a position, not yet a sentence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from anytune.data.quote import quote
+
+Path = tuple[str | int, ...]
+
+
+class Fault(NamedTuple):
+    """Name a code and where in the record it holds.
+
+    `path` leads to a value that exists: a missing key is a fault of the object that lacks it. `at_key` points
+    at the key rather than at its value; `offset` (in bytes) is given only where the path does not lead there.
+    """
+
+    code: str
+    path: Path = ()
+    value: object = None
+    at_key: bool = False
+    offset: int | None = None
+
+
+def json_path(path: Path) -> str:
+    """Write a path as `$.messages[1].weight`; a key that is no plain word stands in brackets."""
+    steps = (f"[{step}]" if isinstance(step, int) else _key(step) for step in path)
+    return "$" + "".join(steps)
+
+
+def _key(key: str) -> str:
+    if key.isidentifier() and key.isascii() and len(key) <= 60:
+        return f".{key}"
+    return f"[{quote(key)}]"

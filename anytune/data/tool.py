@@ -1,0 +1,141 @@
+"""Check tools, tool calls and the pairing of calls with their answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from anytune.data.fault import Fault, Path
+from anytune.data.quote import Plain
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check_tools(tools: Any, path: Path, out: list[Fault]) -> set[str]:
+    """Check the declared functions and return their names."""
+    names: set[str] = set()
+    if not isinstance(tools, list):
+        out.append(Fault("tools-not-a-list", path, tools))
+        return names
+    for place, tool in enumerate(tools):
+        at = (*path, place)
+        name = _tool_name(tool, at, out)
+        if name is not None and name in names:
+            out.append(Fault("tool-repeated", (*at, "function", "name"), name))
+        if name is not None:
+            names.add(name)
+    return names
+
+
+def _tool_name(tool: Any, at: Path, out: list[Fault]) -> str | None:
+    function = _function(tool, at, "tool-invalid", out)
+    if function is None:
+        return None
+    for key, kind in (("description", str), ("parameters", dict)):
+        if key in function and not isinstance(function[key], kind):
+            wanted = "text" if kind is str else "an object"
+            out.append(Fault("tool-invalid", (*at, "function", key), Plain(f"one whose {key} is not {wanted}")))
+    return _name(function, (*at, "function"), "tool-invalid", out)
+
+
+def _function(holder: Any, at: Path, code: str, out: list[Fault]) -> dict[str, Any] | None:
+    """Return the function of a tool or of a call, having told what is wrong with its frame."""
+    if not isinstance(holder, dict):
+        out.append(Fault(code, at, holder))
+        return None
+    if "type" not in holder:
+        out.append(Fault(code, at, Plain('one without "type": "function"')))
+    elif holder["type"] != "function":
+        out.append(Fault(code, (*at, "type"), Plain('one whose type is not "function"')))
+    if "function" not in holder:
+        out.append(Fault(code, at, Plain("one without function")))
+        return None
+    function = holder["function"]
+    if not isinstance(function, dict):
+        out.append(Fault(code, (*at, "function"), Plain("one whose function is not an object")))
+        return None
+    return function
+
+
+def _name(function: dict[str, Any], at: Path, code: str, out: list[Fault]) -> str | None:
+    name = function.get("name")
+    if "name" not in function:
+        out.append(Fault(code, at, Plain("one whose function has no name")))
+    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        out.append(Fault("function-name-invalid", (*at, "name"), name))
+    return name if isinstance(name, str) else None
+
+
+def check_calls(message: dict[str, Any], path: Path, declared: set[str], out: list[Fault]) -> None:
+    """Check the calls of one assistant message."""
+    calls = message["tool_calls"]
+    path = (*path, "tool_calls")
+    if not isinstance(calls, list) or not calls:
+        out.append(Fault("tool-calls-invalid", path, calls))
+        return
+    for place, call in enumerate(calls):
+        at = (*path, place)
+        if isinstance(call, dict) and not isinstance(call.get("id"), str):
+            out.append(Fault("tool-call-invalid", at, Plain("one without an id that is text")))
+        function = _function(call, at, "tool-call-invalid", out)
+        if function is not None:
+            _call(function, (*at, "function"), declared, out)
+
+
+def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Fault]) -> None:
+    name = _name(function, at, "tool-call-invalid", out)
+    if name is not None and name not in declared:
+        out.append(Fault("tool-undeclared", (*at, "name"), name))
+    arguments = function.get("arguments")
+    if "arguments" not in function:
+        out.append(Fault("tool-call-invalid", at, Plain("one whose function has no arguments")))
+    elif not isinstance(arguments, str):
+        out.append(Fault("arguments-not-a-string", (*at, "arguments"), arguments))
+    elif not _is_object(arguments):
+        out.append(Fault("arguments-not-json", (*at, "arguments"), arguments))
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(text), dict)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+
+
+def check_pairing(messages: list[Any], path: Path, out: list[Fault]) -> None:
+    """Check that each call is answered before the conversation goes on; only the very last may stay open."""
+    open_calls: dict[str, Path] = {}
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict):
+            continue
+        at = (*path, place)
+        if message.get("role") == "tool":
+            _answer(message, at, open_calls, out)
+            continue
+        out.extend(Fault("tool-call-unanswered", where, name) for name, where in open_calls.items())
+        open_calls = _calls(message, at, out) if message.get("role") == "assistant" else {}
+    if open_calls and isinstance(messages[-1], dict) and messages[-1].get("role") == "tool":
+        out.extend(Fault("tool-call-unanswered", where, name) for name, where in open_calls.items())
+
+
+def _answer(message: dict[str, Any], at: Path, open_calls: dict[str, Path], out: list[Fault]) -> None:
+    answered = message.get("tool_call_id")
+    if not isinstance(answered, str):
+        out.append(Fault("tool-call-id-missing", at))
+    elif open_calls.pop(answered, None) is None:
+        out.append(Fault("tool-call-id-unknown", (*at, "tool_call_id"), answered))
+
+
+def _calls(message: dict[str, Any], at: Path, out: list[Fault]) -> dict[str, Path]:
+    calls = message.get("tool_calls")
+    found: dict[str, Path] = {}
+    for place, call in enumerate(calls if isinstance(calls, list) else ()):
+        name = call.get("id") if isinstance(call, dict) else None
+        if isinstance(name, str):
+            where = (*at, "tool_calls", place, "id")
+            if name in found:
+                out.append(Fault("tool-call-id-repeated", where, name))
+            found[name] = where
+    return found

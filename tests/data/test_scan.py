@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anytune.data import scan
+from tests.data.test_tiers import JSON, MANY, SLOW
+
+ALPHABET = st.sampled_from(
+    [*list('{}[]:,"\\ 0123456789.-+eEtrufalsnN\x00\t/bd'), "é", "\\u00e9", '"a":', "[1,", "true"]
+)
+
+
+def is_json(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=SLOW)
+@given(st.lists(ALPHABET, max_size=12).map("".join))
+def test_the_walk_minds_exactly_what_the_parser_minds(text: str) -> None:
+    line = text.encode()
+    found, _ = scan.faults(line)
+    minds = {fault.code for fault in found} - {"duplicate-key", "nul-character"}
+    if "number-out-of-range" not in minds:
+        assert bool(minds) == (not is_json(line))
+
+
+@MANY
+@given(JSON.map(lambda value: json.dumps(value, allow_nan=True, indent=1).replace("\n", " ")))
+def test_whole_values_have_no_broken_json(text: str) -> None:
+    found, ended = scan.faults(text.encode())
+    assert "invalid-json" not in {fault.code for fault in found}
+    assert not ended
+
+
+def paths(value: Any, path: tuple[str | int, ...] = ()) -> dict[tuple[str | int, ...], Any]:
+    found = {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        found |= paths(inner, (*path, key))
+    return found
+
+
+@MANY
+@given(JSON.filter(lambda value: "nan" not in repr(value)))
+def test_every_path_leads_to_its_value(value: Any) -> None:
+    line = json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+    wanted = paths(value)
+    places = scan.places(line, wanted.keys())
+    assert places.keys() == wanted.keys()
+    for path, held in wanted.items():
+        assert line[places[path].value :].startswith(
+            json.dumps(held, ensure_ascii=False).encode(errors="surrogatepass")
+        )
+        key = places[path].key
+        if key is not None:
+            assert line[key:].startswith(json.dumps(path[-1], ensure_ascii=False).encode(errors="surrogatepass"))
+
+
+@pytest.mark.parametrize(
+    ("line", "offset", "says"),
+    [
+        (b'{"a": 1', 7, "missing"),
+        (b'{"a" 1}', 5, "colon"),
+        (b"{'a': 1}", 1, "double quotes"),
+        (b'{"a": True}', 6, "Python"),
+        (b'{"a": 1,}', 8, "comma before"),
+        (b'{"a": "b}', 9, "not closed"),
+        (b'{"a": "\t"}', 7, "control character"),
+        (b'{"a": "\\x"}', 7, "escape"),
+        (b'{"a": 1} {"a": 2}', 9, "more text"),
+        (b'{"a": 01}', 7, "comma"),
+        (b'{"a":', 5, "too early"),
+    ],
+)
+def test_broken_json_is_named_and_found(line: bytes, offset: int, says: str) -> None:
+    found, ended = scan.faults(line)
+    assert [(fault.code, fault.offset) for fault in found] == [("invalid-json", offset)]
+    assert says in str(found[0].value)
+    assert ended
