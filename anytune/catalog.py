@@ -1,4 +1,4 @@
-"""Read `catalog/*.yaml`: what changes monthly (models, prices, limits, regions, closing dates), dated, with its source."""
+"""Read `catalog/*.yaml`: what changes monthly (models, prices, limits, regions, dates), with its date and source."""
 
 from __future__ import annotations
 

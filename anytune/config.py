@@ -89,9 +89,7 @@ def key_source(provider: str, variable: str | None, environment: Mapping[str, st
             return ""
         value = environment.get(variable, "").strip()
         if not value:
-            raise CredentialError(
-                f"{provider} needs a key: {variable} is not set", fix=f"export {variable}=…"
-            )
+            raise CredentialError(f"{provider} needs a key: {variable} is not set", fix=f"export {variable}=…")
         return value
 
     return key
@@ -99,7 +97,8 @@ def key_source(provider: str, variable: str | None, environment: Mapping[str, st
 
 def job_schema() -> dict[str, Any]:
     """Return the JSON Schema of the job file, for editors."""
-    return TuneSpec.model_json_schema()
+    schema: dict[str, Any] = TuneSpec.model_json_schema()
+    return schema
 
 
 def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
@@ -127,7 +126,8 @@ def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:
         raise UsageError(f"--set {path}: {text!r} is not YAML") from error
     for key in reversed(path.split(".")):
         value = {key: value}
-    return _merge(data, value)
+    merged: dict[str, Any] = _merge(data, value)
+    return merged
 
 
 def _merge(below: Any, above: Any) -> Any:
@@ -190,9 +190,7 @@ def _faults(kind: type[Any], data: Any, error: ValidationError, document: _Docum
     placed = [(fault, *_in_file(fault["loc"], kind, data)) for fault in error.errors(include_url=False)]
     told: set[tuple[str | int, ...]] = set()
     for fault, keys, known in placed:
-        if keys in told or any(
-            len(other) > len(keys) and other[: len(keys)] == keys for _, other, _ in placed
-        ):
+        if keys in told or any(len(other) > len(keys) and other[: len(keys)] == keys for _, other, _ in placed):
             continue
         told.add(keys)
         yield f"{document.place(keys)}: {_fault(fault, keys, known)}"
@@ -206,19 +204,13 @@ def _fault(fault: Any, keys: tuple[str | int, ...], known: list[str]) -> str:
     return f"{name} is missing" if fault["type"] == "missing" else f"{name}: {_said(fault)}"
 
 
-def _in_file(
-    location: tuple[str | int, ...], kind: type[Any], data: Any
-) -> tuple[tuple[str | int, ...], list[str]]:
+def _in_file(location: tuple[str | int, ...], kind: type[Any], data: Any) -> tuple[tuple[str | int, ...], list[str]]:
     """Cut pydantic's location to the keys that a user can see, and name the keys that could stand there."""
     keys: list[str | int] = []
     model: Any = kind
     for part in location:
         fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if (
-            part in fields
-            or (isinstance(data, dict) and part in data)
-            or (isinstance(data, list) and part == 0)
-        ):
+        if part in fields or (isinstance(data, dict) and part in data) or (isinstance(data, list) and part == 0):
             keys.append(part)
             data = data.get(part) if isinstance(data, dict) else None
             inner = fields[str(part)].annotation if part in fields else None
@@ -236,7 +228,5 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _said(fault: Any) -> str:
     value = fault["input"]
-    shown = (
-        "null" if value is None else repr(value) if isinstance(value, str | int | float | bool) else "this"
-    )
+    shown = "null" if value is None else repr(value) if isinstance(value, str | int | float | bool) else "this"
     return f"{shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}".replace("value error, ", "")

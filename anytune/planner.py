@@ -184,9 +184,7 @@ def _cost(
     rate = price.per_million.get(key, price.per_million.get(spec.method)) if price else None
     train = data.role("train")
     if price is None or rate is None or train is None or train.tokens is None:
-        return CostEstimate(
-            low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}"
-        )
+        return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
     billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
     low, expected, high = (
         max(

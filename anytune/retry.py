@@ -54,8 +54,9 @@ def call(
 ) -> T:
     """Call until it is done, refused for good, tried `attempts` times, or would have to wait past `deadline` seconds.
 
-    Attempts after which the provider named a time do not count. `repeat` names the errors after which the act may be sent again: `REPEATABLE` for what changes nothing at the
-    provider, `SURELY_NOT_DONE` for `create`. The last error is raised as it came.
+    Attempts after which the provider named a time do not count. `repeat` names the errors after which the act may be
+    sent again: `REPEATABLE` for what changes nothing at the provider, `SURELY_NOT_DONE` for `create`. The last error is
+    raised as it came.
     """
     started = clock.monotonic()
 

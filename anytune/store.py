@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from anytune.errors import ConflictError, StoreError, UsageError
-from anytune.schema.job import Event, Job, JobState
+from anytune.schema.job import Event, Job
 
 MIGRATIONS = (
     """
@@ -157,9 +157,7 @@ class SqliteStore:
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""
         with self._told():
-            rows = self._db.execute(
-                "SELECT body FROM events WHERE job_id = ? ORDER BY position", (job_id,)
-            ).fetchall()
+            rows = self._db.execute("SELECT body FROM events WHERE job_id = ? ORDER BY position", (job_id,)).fetchall()
         return [Event.model_validate_json(row[0]) for row in rows]
 
     @contextmanager

@@ -40,9 +40,7 @@ class Tuner:
     ) -> None:
         """Read the settings that hold in `folder` (the current one if None)."""
         self._environment = os.environ if environment is None else environment
-        self.settings = settings or config.load_settings(
-            folder=folder or Path.cwd(), environment=self._environment
-        )
+        self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=self._environment)
         self._clock = clock or jobs.SystemClock()
         self._providers: dict[str, Provider] = {}
 
@@ -108,9 +106,7 @@ class Tuner:
                 self.provider(name)
         return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show)
 
-    def plan_all(
-        self, job_file: Path | str, *, changes: Sequence[str] = ()
-    ) -> Iterator[tuple[str, Plan | UsageError]]:
+    def plan_all(self, job_file: Path | str, *, changes: Sequence[str] = ()) -> Iterator[tuple[str, Plan | UsageError]]:
         """Plan the job file for every provider; a provider for which it names no model yields the reason."""
         for name in providers.names():
             try:
@@ -122,9 +118,7 @@ class Tuner:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
         capabilities = provider.capabilities(spec.model)
-        data = data_check.check(
-            self._files(spec), providers=(spec.provider,), method=spec.method, ignore=frozenset()
-        )
+        data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
             spec,
@@ -141,17 +135,17 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
-    def _files(self, spec: TuneSpec) -> dict[Role, Path]:
-        """Name the files by role; a wanted split is made once, and kept beside the jobs."""
-        named: dict[Role, Path | None] = {
-            "train": spec.data.train,
-            "validation": spec.data.validation,
-            "test": spec.data.test,
-        }
-        if spec.data.split is not None and spec.data.train.is_file():
-            folder = self.settings.home / "splits"
-            named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return {role: path for role, path in named.items() if path is not None}
+    def _checked(self, spec: TuneSpec) -> DataReport:
+        """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
+        named: dict[Role, Path] = {"train": spec.data.train}
+        named |= {"validation": spec.data.validation} if spec.data.validation else {}
+        named |= {"test": spec.data.test} if spec.data.test else {}
+        report = data_check.check(named, providers=(spec.provider,), method=spec.method)
+        if spec.data.split is None or not report.ok:
+            return report
+        folder = self.settings.home / "splits"
+        named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
+        return data_check.check(named, providers=(spec.provider,), method=spec.method)
 
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one."""
@@ -223,9 +217,7 @@ class Tuner:
         job = self.store.get(job_id)
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
-            raise UsageError(
-                f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}"
-            )
+            raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
         return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
 
     def answers(self, job_id: str) -> bool:
@@ -246,25 +238,21 @@ class Tuner:
         *,
         test: Path | None = None,
         limit: int | None = None,
-        progress: Callable[[int, int], None] = lambda done, of: None,
+        progress: Callable[[int, int], None] = lambda *_: None,
     ) -> EvalReport:
         """Ask base and tuned model the held-out questions and compare; the report is kept beside the jobs."""
         job = self.store.get(job_id)
         wanted = job.plan.spec.evaluation
         path = test or job.plan.spec.data.test
         if path is None:
-            raise UsageError(
-                f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file"
-            )
+            raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
         questions = evals.read(path, limit=limit or wanted.limit)
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
             with closing(self.generator(job.id, base=base)) as generator:
                 said = generator.answer([q.chat for q in questions], max_new_tokens=wanted.max_new_tokens)
-                answers.append(
-                    list(_told(said, progress, start=side * len(questions), of=2 * len(questions)))
-                )
+                answers.append(list(_told(said, progress, start=side * len(questions), of=2 * len(questions))))
         report = evals.compare(
             questions,
             answers[0],
@@ -312,9 +300,7 @@ class Tuner:
         return self.settings.home / "evals" / f"{job.id}.json"
 
 
-def _told(
-    answers: Iterator[str], progress: Callable[[int, int], None], *, start: int, of: int
-) -> Iterator[str]:
+def _told(answers: Iterator[str], progress: Callable[[int, int], None], *, start: int, of: int) -> Iterator[str]:
     for done, answer in enumerate(answers, start + 1):
         progress(done, of)
         yield answer

@@ -101,9 +101,7 @@ def test_the_project_file_is_found_above_and_stands_above_the_users(tmp_path: Pa
     inner.mkdir(parents=True)
     (tmp_path / "anytune").mkdir()
     (tmp_path / "anytune" / "config.yaml").write_text("profiles: {openai: {region: eu, timeout: 9}}\n")
-    (tmp_path / "project" / "anytune.yaml").write_text(
-        "profiles: {openai: {region: us}}\npolicy: {residency: local}\n"
-    )
+    (tmp_path / "project" / "anytune.yaml").write_text("profiles: {openai: {region: us}}\npolicy: {residency: local}\n")
     settings = config.load_settings(
         folder=inner, environment={"XDG_CONFIG_HOME": str(tmp_path), "ANYTUNE_HOME": str(tmp_path / "home")}
     )

@@ -117,9 +117,7 @@ def test_old_prices_are_said_to_be_old(tmp_path: Path) -> None:
         ("local", "together", "Qwen/Qwen3.5-9B", True),
     ],
 )
-def test_data_goes_only_where_it_may(
-    tmp_path: Path, residency: str, provider: str, model: str, refused: bool
-) -> None:
+def test_data_goes_only_where_it_may(tmp_path: Path, residency: str, provider: str, model: str, refused: bool) -> None:
     file = sample_file(tmp_path)
     spec = sample_spec(file, provider=provider, model=model)
     spec = spec.model_copy(update={"data": spec.data.model_copy(update={"residency": residency})})
@@ -130,21 +128,15 @@ def test_data_goes_only_where_it_may(
     assert bool(plan.refused) is refused
 
 
-def test_faulty_data_refuses_the_plan_with_the_first_line_and_the_count(
-    tmp_path: Path, provider: FakeProvider
-) -> None:
+def test_faulty_data_refuses_the_plan_with_the_first_line_and_the_count(tmp_path: Path, provider: FakeProvider) -> None:
     plan = make_plan(tmp_path, provider)
     issue = Issue(code="role-unknown", level="error", message="'human' is no role", line=3)
     report = FileReport(path=Path("train.jsonl"), examples=9, errors=(issue,), counts={"role-unknown": 5})
-    bad = planner.make(
-        plan.spec, DataReport(files=(report,)), plan.capabilities, policy=Policy(), today=TODAY
-    )
+    bad = planner.make(plan.spec, DataReport(files=(report,)), plan.capabilities, policy=Policy(), today=TODAY)
     assert bad.refused[0] == "train.jsonl line 3: 'human' is no role [role-unknown] (and 4 more: anytune check)"
 
 
-def test_the_same_content_has_the_same_fingerprint_wherever_it_lies(
-    tmp_path: Path, provider: FakeProvider
-) -> None:
+def test_the_same_content_has_the_same_fingerprint_wherever_it_lies(tmp_path: Path, provider: FakeProvider) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one, other = (make_plan(tmp_path / place, provider) for place in "ab")

@@ -26,9 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run(
-            [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(place), str(ROOT)], check=True
-        )
+        subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(place), str(ROOT)], check=True)
         (wheel,) = place.glob("anytune-*.whl")
         venv.create(place / "env", with_pip=True)
         python = place / "env" / "bin" / "python"

@@ -34,18 +34,14 @@ def _sql_execution(script: Path | None) -> Metric:
         wanted = _rows(database, expected)
         got = _rows(database, given)
         ordered = "order by" in expected.lower()
-        return (
-            wanted is not None and got is not None and _canonical(wanted, ordered) == _canonical(got, ordered)
-        )
+        return wanted is not None and got is not None and _canonical(wanted, ordered) == _canonical(got, ordered)
 
     return same_rows
 
 
 def _built(script: Path | None) -> sqlite3.Connection:
     if script is None or not script.is_file():
-        raise UsageError(
-            f"sql_execution: no such file: {script}", fix="evaluation.database names a file of SQL"
-        )
+        raise UsageError(f"sql_execution: no such file: {script}", fix="evaluation.database names a file of SQL")
     database = sqlite3.connect(":memory:")
     try:
         database.executescript(script.read_text(encoding="utf-8"))

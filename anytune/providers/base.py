@@ -49,9 +49,7 @@ class Provider(Protocol):
         """Describe what can be done with this base model, offline and without a key."""
         ...
 
-    def render(
-        self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None
-    ) -> dict[str, Any]:
+    def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Translate the spec into the very body that `create` sends; pure."""
         ...
 

@@ -95,9 +95,7 @@ class FakeProvider:
             as_of=as_of,
         )
 
-    def render(
-        self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None
-    ) -> dict[str, Any]:
+    def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Name each setting that was made."""
         made = {
             name: value
@@ -201,18 +199,13 @@ class FakeGenerator:
     """Answer from the files that were uploaded; a base model knows none."""
 
     def __init__(self, service: FakeService) -> None:
-        lines = [
-            line for data in service.files.values() for line in data.decode().splitlines() if line.strip()
-        ]
+        lines = [line for data in service.files.values() for line in data.decode().splitlines() if line.strip()]
         chats = [json.loads(line)["messages"] for line in lines]
         self._known = {chat[-2]["content"]: chat[-1]["content"] for chat in chats}
 
     def answer(self, chats: Sequence[Sequence[ChatMessage]], *, max_new_tokens: int) -> Iterator[str]:
         """Yield the answer that was trained, or words that say that none was."""
-        return (
-            str(self._known.get(chat[-1]["content"], "I do not know."))[: max_new_tokens * 8]
-            for chat in chats
-        )
+        return (str(self._known.get(chat[-1]["content"], "I do not know."))[: max_new_tokens * 8] for chat in chats)
 
     def close(self) -> None:
         """Have nothing to free."""

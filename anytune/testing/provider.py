@@ -70,9 +70,7 @@ class ProviderContract:
 
     def request(self, rig: Rig, job_id: str = JOB_ID, *, training_file: str = "file-1") -> dict[str, Any]:
         """Render the sample job."""
-        return rig.provider.render(
-            rig.spec(), job_id=job_id, training_file=training_file, validation_file=None
-        )
+        return rig.provider.render(rig.spec(), job_id=job_id, training_file=training_file, validation_file=None)
 
     def need(self, rig: Rig, fault: Fault) -> None:
         """Skip, aloud, what this far side cannot do."""

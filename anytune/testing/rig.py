@@ -71,9 +71,7 @@ def sample_file(folder: Path, *, examples: int = 12, role: Role = "train") -> Da
     path = folder / f"{role}.jsonl"
     data = ("\n".join(lines) + "\n").encode()
     path.write_bytes(data)
-    return DataFile(
-        role=role, path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), examples=examples
-    )
+    return DataFile(role=role, path=path, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), examples=examples)
 
 
 def sample_spec(file: DataFile, *, provider: str, model: str) -> TuneSpec:

@@ -18,9 +18,7 @@ from anytune.store import JobStore
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
-def sample_job(
-    job_id: str = "sample-0123456789", *, name: str = "sample", attempt: int = 1, minute: int = 0
-) -> Job:
+def sample_job(job_id: str = "sample-0123456789", *, name: str = "sample", attempt: int = 1, minute: int = 0) -> Job:
     """Make a job without a provider."""
     at = START + timedelta(minutes=minute)
     spec = TuneSpec.model_validate(

@@ -13,7 +13,10 @@ When = Literal["before", "after"]
 
 @dataclass
 class Call:
-    """Be one request as it came in; `status` is what was answered, None when the connection was dropped."""
+    """Be one request as it came in; `status` is what was answered, None when the connection was dropped.
+
+    `peer` is the client's port: calls of one connection share it.
+    """
 
     number: int
     method: str
@@ -22,6 +25,7 @@ class Call:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     status: int | None = None
+    peer: int = 0
 
     @property
     def route(self) -> str:

@@ -217,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(where.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self._body(),
+            peer=self.client_address[1],
         )
         reply, fault = self.server.stub._take(call)
         kind = fault.kind if fault is not None else "answer"
