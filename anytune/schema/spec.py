@@ -19,13 +19,20 @@ Method = Literal["sft", "dpo"]
 Metric = Literal["exact_match", "sql_execution"]
 
 
+def _is(text: str, **bounds: Any) -> Any:
+    """Describe a key for the reference and for editors, with its bounds."""
+    return Field(description=text, **bounds)
+
+
 class Lora(Value):
     """Describe low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
 
-    rank: Annotated[int, Field(ge=1, le=1024)] = 16
-    alpha: Annotated[int, Field(ge=1)] | Auto = "auto"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    rank: Annotated[int, _is("columns of each adapter", ge=1, le=1024)] = 16
+    alpha: Annotated[int, _is("scale of the adapters; auto: twice the rank", ge=1)] | Auto = "auto"
+    dropout: Annotated[float, _is("share of inputs dropped in training", ge=0, lt=1)] = 0.0
+    target_modules: Annotated[
+        tuple[str, ...] | Literal["all-linear"], _is("layers that get an adapter, by their names in the model")
+    ] = "all-linear"
 
     @property
     def scaled_alpha(self) -> int:
@@ -34,32 +41,36 @@ class Lora(Value):
 
 
 class Training(Value):
-    """Hold the hyperparameters; `batch_size` is global: examples per optimiser step."""
+    """Hold the hyperparameters; what is left on `auto` is the provider's own choice."""
 
-    epochs: Annotated[int, Field(ge=1, le=100)] = 3
-    batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
-    micro_batch_size: Annotated[int, Field(ge=1)] | Auto = "auto"
-    learning_rate: Annotated[float, Field(gt=0, lt=1)] | Auto = "auto"
-    learning_rate_multiplier: Annotated[float, Field(gt=0)] | Auto = "auto"
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
-    weight_decay: Annotated[float, Field(ge=0)] | Auto = "auto"
-    max_grad_norm: Annotated[float, Field(gt=0)] | Auto = "auto"
-    scheduler: Literal["linear", "cosine", "constant"] | Auto = "auto"
-    lora: Lora | Auto | None = "auto"
-    quantize: Literal["nf4"] | Auto | None = "auto"
-    max_length: Annotated[int, Field(ge=8)] | Auto = "auto"
-    beta: Annotated[float, Field(gt=0, le=2)] | Auto = "auto"
-    seed: Annotated[int, Field(ge=0, le=2147483647)] | Auto = "auto"
+    epochs: Annotated[int, _is("passes over the training data", ge=1, le=100)] = 3
+    batch_size: Annotated[int, _is("examples in one optimiser step, over all devices", ge=1)] | Auto = "auto"
+    micro_batch_size: Annotated[int, _is("examples computed at a time", ge=1)] | Auto = "auto"
+    learning_rate: Annotated[float, _is("peak of the learning rate", gt=0, lt=1)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, _is("OpenAI: times its own base rate", gt=0)] | Auto = "auto"
+    warmup_ratio: Annotated[float, _is("share of the steps in which the rate rises", ge=0, lt=1)] | Auto = "auto"
+    weight_decay: Annotated[float, _is("decoupled weight decay (AdamW)", ge=0)] | Auto = "auto"
+    max_grad_norm: Annotated[float, _is("gradients are clipped to this norm", gt=0)] | Auto = "auto"
+    scheduler: Annotated[
+        Literal["linear", "cosine", "constant"] | Auto, _is("how the learning rate goes on after the warm-up")
+    ] = "auto"
+    lora: Annotated[Lora | Auto | None, _is("adapters; null: train all weights")] = "auto"
+    quantize: Annotated[Literal["nf4"] | Auto | None, _is("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
+    max_length: Annotated[int, _is("tokens of an example that are used at most", ge=8)] | Auto = "auto"
+    beta: Annotated[float, _is("dpo: how close to the base model", gt=0, le=2)] | Auto = "auto"
+    seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
 
 
 class DataSpec(Value):
     """Name the files; `residency` is where the data may be: `any`, a region, or `local`."""
 
-    train: Path
-    validation: Path | None = None
-    split: Annotated[float, Field(gt=0, lt=1)] | None = None
-    test: Path | None = None
-    residency: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")] = "any"
+    train: Annotated[Path, _is("chats to learn from, JSON lines")]
+    validation: Annotated[Path | None, _is("chats on which the loss is watched")] = None
+    split: Annotated[float | None, _is("share of the training file to validate on, instead", gt=0, lt=1)] = None
+    test: Annotated[Path | None, _is("held out: only eval reads it")] = None
+    residency: Annotated[str, _is("where the data may be: any, a region, or local", pattern=r"^[a-z][a-z0-9-]*$")] = (
+        "any"
+    )
 
     @model_validator(mode="after")
     def _one_validation(self) -> DataSpec:
@@ -71,10 +82,12 @@ class DataSpec(Value):
 class Evaluation(Value):
     """Say how `eval` measures; `database` is the SQL script that sql_execution runs against."""
 
-    metrics: tuple[Metric, ...] = ("exact_match",)
-    database: Path | None = None
-    max_new_tokens: Annotated[int, Field(ge=1)] = 128
-    limit: Annotated[int, Field(ge=1)] | None = None
+    metrics: Annotated[tuple[Metric, ...], _is("exact_match: same text; sql_execution: same rows", min_length=1)] = (
+        "exact_match",
+    )
+    database: Annotated[Path | None, _is("SQL that builds the tables for sql_execution")] = None
+    max_new_tokens: Annotated[int, _is("tokens of an answer at most", ge=1)] = 128
+    limit: Annotated[int | None, _is("questions asked at most", ge=1)] = None
 
     @model_validator(mode="after")
     def _execution_needs_a_database(self) -> Evaluation:
@@ -86,24 +99,25 @@ class Evaluation(Value):
 class Budget(Value):
     """Bound what a job may cost, in US dollars."""
 
-    usd: Annotated[Decimal, Field(ge=0)]
+    usd: Annotated[Decimal, _is("a plan that may cost more is refused", ge=0)]
 
 
 class TuneSpec(Value):
     """Be one job as the user wants it, on whichever provider."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    provider: str
-    model: str = ""
-    models: dict[str, str] = {}
-    method: Method = "sft"
-    data: DataSpec
-    training: Training = Training()
-    suffix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
-    evaluation: Evaluation = Evaluation()
-    budget: Budget | None = None
-    fallback: tuple[str, ...] = ()
-    overrides: dict[str, dict[str, Any]] = {}
+    name: Annotated[str, _is("of the job; the same name is the same job", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    provider: Annotated[str, _is("who trains")]
+    model: Annotated[str, _is("the base model: the provider's id, or a folder")] = ""
+    models: Annotated[dict[str, str], _is("the base model by provider, instead")] = {}
+    method: Annotated[Method, _is("supervised fine-tuning, or preference pairs")] = "sft"
+    data: Annotated[DataSpec, _is("the files")]
+    training: Annotated[Training, _is("hyperparameters")] = Training()
+    suffix: Annotated[
+        str | None, _is("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    ] = None
+    evaluation: Annotated[Evaluation, _is("how base and tuned are compared")] = Evaluation()
+    budget: Annotated[Budget | None, _is("what it may cost")] = None
+    overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
     def _beta_is_of_dpo(self) -> TuneSpec:
