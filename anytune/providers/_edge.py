@@ -228,7 +228,7 @@ def bounded_client(http: Any, *, seconds: float) -> Any:
         verify=_trust(http),
         mounts={"http://": None},  # a proxy of the environment may pass on TLS, but not read along
         follow_redirects=False,
-        timeout=http.Timeout(seconds, connect=min(10.0, seconds)),
+        timeout=http.Timeout(seconds + 1, connect=min(10.0, seconds)),  # + 1: the deadline speaks first
         limits=http.Limits(max_keepalive_connections=0),
     )
 

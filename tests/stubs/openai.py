@@ -11,7 +11,7 @@ What can be set before or between calls:
 - `deaf`: the list does not heed the metadata filter
 - `closed`, `spent`: creation is refused with training_not_available, or with insufficient_quota
 - `not_ready`: how many chats a new model answers with 404
-- `set(job_id, status=…)`: any field of a job, by hand
+- `set(job_id, status=…)`: any field of a job, by hand; `finish(job_id)`: the rest of its life at once
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ class OpenAIStub(StubServer):
         """Change fields of a job by hand."""
         with self.lock:
             self._records[job_id].shown.update(fields)
+
+    def finish(self, job_id: str) -> None:
+        """Take a job through all the words that are left of its life."""
+        with self.lock:
+            record = self._records[job_id]
+            while record.step + 1 < len(self.life) and record.shown["status"] not in ENDED:
+                self._move(record)
 
     def answer(self, call: Call) -> Reply:
         if call.headers.get("authorization") != f"Bearer {self.key}":
@@ -182,9 +189,12 @@ class OpenAIStub(StubServer):
     def _retrieve(self, id: str) -> Reply:
         record = self._job(id)
         if record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
-            record.step += 1
-            self._enter(record, self.life[record.step])
+            self._move(record)
         return Reply(200, dict(record.shown))
+
+    def _move(self, record: StoredJob) -> None:
+        record.step += 1
+        self._enter(record, self.life[record.step])
 
     def _enter(self, record: StoredJob, word: str) -> None:
         """Move a job to its next word, with the events and fields that belong to it."""

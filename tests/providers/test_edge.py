@@ -1,0 +1,215 @@
+"""The edge to the vendors' SDKs: none of their exceptions comes through, and no key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+import openai
+import pytest
+import together
+
+from anytune.errors import (
+    AmbiguousError,
+    AnytuneError,
+    ClosedError,
+    CredentialError,
+    KeyRefusedError,
+    MalformedAnswerError,
+    NotFoundError,
+    QuotaError,
+    RateLimitedError,
+    RejectedError,
+    UnavailableError,
+)
+from anytune.providers._edge import (
+    decoded,
+    error_for_status,
+    mapped,
+    required_id,
+    retry_after,
+    sendable_key,
+    translate,
+)
+
+VENDORS = {"openai", "together", "httpx", "httpx2"}
+NOT_RAISED_BY_US = {
+    "HTTPXDeprecationWarning": "a warning, no error",
+    "CookieConflict": "we look up no cookies",
+    "InvalidWebhookSignatureError": "we take no webhooks",
+    "FileAlreadyExistsError": "from Together's own upload, which we replace",
+    "MissingStreamClassError": "we ask for no stream of events",
+    "_TransientTokenExchangeError": "we exchange no tokens: a key is all we have",
+    "InvalidFileFormatError": "from Together's own check of files, which we do not call",
+}
+SIX = (UnavailableError, RateLimitedError, AmbiguousError, RejectedError, KeyRefusedError)
+
+
+def vendors_exceptions() -> list[type[BaseException]]:
+    # a client reaches for the modules that a call needs, and with them come their exceptions
+    for client in (openai.OpenAI(api_key="k"), together.Together(api_key="k")):
+        _ = client.files, client.fine_tuning, client.chat.completions
+    found: set[type[BaseException]] = set()
+    waiting: list[type[BaseException]] = [Exception]
+    while waiting:
+        kinds = waiting.pop().__subclasses__()
+        waiting.extend(kind for kind in kinds if kind not in found)
+        found.update(kinds)
+    theirs = [kind for kind in found if kind.__module__.partition(".")[0] in VENDORS]
+    return sorted(theirs, key=lambda kind: (kind.__module__, kind.__qualname__))
+
+
+def bare(kind: type[BaseException], *, status: int = 418) -> BaseException:
+    """Make an exception without its constructor, which differs from one to the next."""
+    error = kind.__new__(kind)
+    if hasattr(kind, "__mro__") and {"APIStatusError", "HTTPStatusError"} & {k.__name__ for k in kind.__mro__}:
+        error.status_code = getattr(kind, "status_code", status)  # type: ignore[attr-defined]
+    return error
+
+
+def test_every_exception_of_the_sdks_and_of_httpx_ends_in_one_of_the_six_ways() -> None:
+    kinds = vendors_exceptions()
+    assert len(kinds) > 80
+    unmapped = []
+    for kind in kinds:
+        told = translate(bare(kind), provider="p", act="a")
+        if kind.__name__ in NOT_RAISED_BY_US:
+            continue
+        if not isinstance(told, SIX):
+            unmapped.append(f"{kind.__module__}.{kind.__qualname__} → {told!r}")
+    assert unmapped == []
+
+
+def test_what_is_listed_as_not_raised_is_still_there() -> None:
+    assert set(NOT_RAISED_BY_US) <= {kind.__name__ for kind in vendors_exceptions()}
+
+
+@pytest.mark.parametrize("http", [httpx, httpx2])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ConnectError", UnavailableError),
+        ("ConnectTimeout", UnavailableError),
+        ("PoolTimeout", UnavailableError),
+        ("ProxyError", UnavailableError),
+        ("UnsupportedProtocol", UnavailableError),
+        ("ReadTimeout", AmbiguousError),
+        ("WriteTimeout", AmbiguousError),
+        ("ReadError", AmbiguousError),
+        ("WriteError", AmbiguousError),
+        ("RemoteProtocolError", AmbiguousError),
+        ("DecodingError", MalformedAnswerError),
+    ],
+)
+@pytest.mark.parametrize("sdk", [None, openai, together])
+def test_only_what_was_surely_not_sent_may_be_sent_again(
+    http: Any, name: str, expected: type[AnytuneError], sdk: Any
+) -> None:
+    error: BaseException = getattr(http, name)("the reason")
+    if sdk is not None:
+        wrapper = sdk.APITimeoutError if "Timeout" in name else sdk.APIConnectionError
+        outer: BaseException = wrapper(request=http.Request("POST", "http://127.0.0.1/x"))
+        outer.__cause__ = error
+        error = outer
+    told = translate(error, provider="p", act="create")
+    assert type(told) is expected
+
+
+def test_what_is_neither_an_sdks_nor_httpxs_comes_through() -> None:
+    assert translate(ZeroDivisionError(), provider="p", act="a") is None
+    with pytest.raises(ZeroDivisionError), mapped("p", "a"):
+        _ = 1 / 0
+    with pytest.raises(KeyboardInterrupt), mapped("p", "a"):
+        raise KeyboardInterrupt
+
+
+def test_our_own_errors_pass_unchanged() -> None:
+    ours = QuotaError("no credit")
+    with pytest.raises(QuotaError) as caught, mapped("p", "a"):
+        raise ours
+    assert caught.value is ours
+
+
+@pytest.mark.parametrize("deep", [lambda: json.loads("{"), lambda: json.loads("[" * 100_000)])
+def test_json_that_cannot_be_read_is_no_answer(deep: Callable[[], object]) -> None:
+    with pytest.raises(MalformedAnswerError), mapped("p", "a"):
+        deep()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, {}, MalformedAnswerError),
+        (304, {}, RejectedError),
+        (307, {}, RejectedError),
+        (400, {"error": {"message": "bad"}}, RejectedError),
+        (401, {"error": {"message": "bad"}}, KeyRefusedError),
+        (402, {}, QuotaError),
+        (403, {"error": {"code": "training_not_available"}}, ClosedError),
+        (403, {"code": "training_not_available"}, ClosedError),
+        (404, {}, NotFoundError),
+        (408, {}, AmbiguousError),
+        (429, {}, RateLimitedError),
+        (429, {"error": {"code": "insufficient_quota"}}, QuotaError),
+        (429, {"error": {"type": "insufficient_quota", "code": None}}, QuotaError),
+        (451, {"error": "a plain word"}, RejectedError),
+        (500, {}, AmbiguousError),
+        (599, None, AmbiguousError),
+    ],
+)
+def test_each_status_has_its_error(status: int, body: Any, expected: type[AnytuneError]) -> None:
+    assert type(error_for_status(status, provider="p", act="a", body=body)) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "2.5"}, 2.5),
+        ({"RETRY-AFTER": "-3"}, 0.0),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e999"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT"}, None),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 22 Nov 2026 10:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:30 GMT"}, 0.0),
+    ],
+)
+def test_the_wait_is_read_in_seconds_never_negative_or_endless(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize("length", range(280, 310))
+def test_no_part_of_the_key_shows_wherever_a_message_is_cut(length: int) -> None:
+    key = "sk-0123456789"
+    error = httpx.ReadError("x" * length + key)
+    told = translate(error, provider="p", act="a", secret=key)
+    assert "sk-" not in str(told)
+    assert "sk-" not in str(error_for_status(400, provider="p", act="a", secret=key, body={"error": str(error)}))
+
+
+@pytest.mark.parametrize("value", ["", " ", None, 7, {}, "\n"])
+def test_an_id_must_be_one(value: object) -> None:
+    with pytest.raises(MalformedAnswerError):
+        required_id(value, provider="p", act="a")
+
+
+@pytest.mark.parametrize("key", ["", " ", "sk one", "sk-é", "sk-\x00", "“sk-1”", "sk\n1"])
+def test_a_key_that_no_header_can_carry_is_not_sent_nor_shown(key: str) -> None:
+    with pytest.raises(CredentialError) as caught:
+        sendable_key(key, provider="p")
+    assert not key.strip() or key not in str(caught.value)
+    assert sendable_key(" sk-1\n", provider="p") == "sk-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [('{"a": 1}', {"a": 1}), ("[1]", {}), ("<html>", {}), ("[" * 100_000, {}), ("", {})]
+)
+def test_the_body_of_an_error_is_an_object_or_nothing(text: str, value: dict[str, Any]) -> None:
+    assert decoded(text) == value

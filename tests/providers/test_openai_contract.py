@@ -1,0 +1,68 @@
+"""OpenAI keeps the contract that every provider keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anytune.providers.base import Provider
+from anytune.schema.data import DataFile
+from anytune.schema.spec import TuneSpec
+from anytune.testing import ProviderContract, Rig
+from anytune.testing.rig import Fault, sample_file, sample_spec
+from tests.providers._openai import ANY_JOB, JOBS, MODEL, provider
+from tests.stubs.openai import OpenAIStub
+
+AT = {"create": JOBS, "retrieve": ANY_JOB}
+
+
+class OpenAIRig:
+    """Drive OpenAI's stand-in through the contract."""
+
+    supports: frozenset[Fault] = frozenset(
+        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word")
+    )
+
+    def __init__(self, folder: Path, stub: OpenAIStub) -> None:
+        self.folder, self.stub, self.key = folder, stub, stub.key
+        key = stub.key
+        self.provider: Provider = provider(stub, key=lambda: key)
+
+    def spec(self) -> TuneSpec:
+        return sample_spec(self.file(), provider="openai", model=MODEL)
+
+    def file(self) -> DataFile:
+        return sample_file(self.folder)
+
+    def remote_jobs(self) -> int:
+        return len(self.stub.jobs)
+
+    def calls(self) -> int:
+        return len(self.stub.journal)
+
+    def finish(self, remote_id: str) -> None:
+        self.stub.finish(remote_id)
+
+    def break_next(self, act: str, fault: Fault) -> None:
+        match fault:
+            case "lost-answer":
+                self.stub.drop_next(AT[act], when="after")
+            case "rate-limit":
+                self.stub.fail_next(AT[act], status=429, headers={"Retry-After": "7"})
+            case "server-error":
+                self.stub.fail_next(AT[act], status=503)
+            case "garbage":
+                self.stub.html_next(AT[act])
+            case "wrong-key":
+                self.stub.key = "sk-a-newer-key"
+            case "unknown-word":
+                self.stub.life = (*self.stub.life[:1], "meditating")
+
+
+class TestOpenAI(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+        with OpenAIStub() as stub:
+            yield OpenAIRig(tmp_path, stub)
