@@ -1,0 +1,171 @@
+"""Look at this machine: what is installed, which keys are there, and what is broken. No package is imported for it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anytune
+from anytune.ui.nouns import Finding, Readiness
+
+if TYPE_CHECKING:
+    from anytune.tuner import Tuner
+
+LITTLE_DISK = 5 << 30
+IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together"}
+REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")
+LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
+
+
+def readiness(tuner: Tuner) -> list[Readiness]:
+    """Say for each provider what it has and what it lacks."""
+    from anytune import providers
+
+    return [_ready(tuner, name) for name in providers.names()]
+
+
+def findings(tuner: Tuner) -> Iterator[Finding]:
+    """Look at everything that a job may need."""
+    yield Finding("ok", "anytune", f"{anytune.__version__}, Python {platform.python_version()}, {sys.platform}")
+    ready = readiness(tuner)
+    for one in ready:
+        missing = not one.packages.startswith("installed")
+        fix = f"pip install 'anytune[{one.name}]'" if missing else None
+        yield Finding("note" if missing else "ok", one.name, f"packages {one.packages}; key {one.key}", fix)
+    if not any(one.packages.startswith("installed") for one in ready):
+        yield Finding("bad", "providers", "not one can be used", "pip install 'anytune[local]'")
+    yield _home(tuner)
+    yield _disk(tuner.settings.home)
+    yield from _hardware()
+    yield from _ignored_variables()
+    yield from _dates(tuner)
+
+
+def _ready(tuner: Tuner, name: str) -> Readiness:
+    from anytune import catalog
+    from anytune.errors import UsageError
+
+    packages, variable = _packages(name), tuner.key_variable(name)
+    has_key = variable is None or bool(os.environ.get(variable, "").strip())
+    try:
+        known = catalog.load(name)
+        regions = ", ".join(known.regions or ()) or "region unknown"
+        place = f"{regions} ({known.region_note})" if known.region_note else regions
+        address = tuner.profile(name).base_url or known.base_url
+    except UsageError:
+        place, address = "as the plug-in says", tuner.profile(name).base_url
+    return Readiness(
+        name=name,
+        ready=packages.startswith("installed") and has_key,
+        packages=packages,
+        key="none needed" if variable is None else f"{variable} {'is set' if has_key else 'is not set'}",
+        place="stays on this machine" if name == "local" else place,
+        base_url=address,
+    )
+
+
+def _packages(extra: str) -> str:
+    """Say which packages of an extra are here, by the metadata alone."""
+    wanted = dict(_requirements(extra))
+    if not wanted:
+        return "installed (by a plug-in)"
+    versions = {name: _version(name) for name in wanted}
+    lacking = [name for name, found in versions.items() if found is None]
+    if lacking:
+        return f"missing: {', '.join(lacking)}"
+    old = [f"{n} {v} (needs {wanted[n]})" for n, v in versions.items() if v and _older(v, wanted[n])]
+    if old:
+        return f"too old: {', '.join(old)}"
+    return f"installed: {', '.join(f'{name} {found}' for name, found in versions.items())}"
+
+
+def _requirements(extra: str) -> Iterator[tuple[str, str]]:
+    try:
+        stated = metadata.requires("anytune") or []
+    except metadata.PackageNotFoundError:
+        return
+    for line in stated:
+        match = REQUIREMENT.match(line)
+        if match and match[3] == extra:
+            yield match[1], match[2].strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _older(version: str, wanted: str) -> bool:
+    least = LEAST.search(wanted)
+    figures = [int(n) for n in re.findall(r"\d+", version)[:2]]
+    return least is not None and figures < [int(least[1]), int(least[2] or 0)]
+
+
+def _home(tuner: Tuner) -> Finding:
+    from anytune.errors import StoreError
+
+    home = tuner.settings.home
+    try:
+        count = len(tuner.store.list())
+    except StoreError as error:
+        return Finding("bad", "home", error.message, error.fix)
+    return Finding("ok", "home", f"{home}, {count} job{'' if count == 1 else 's'}")
+
+
+def _disk(home: Path) -> Finding:
+    from anytune.ui.words import size
+
+    there = next((folder for folder in (home, *home.parents) if folder.exists()), Path("/"))
+    free = shutil.disk_usage(there).free
+    if free < LITTLE_DISK:
+        return Finding("note", "disk", f"only {size(free)} free", "make room, or set ANYTUNE_HOME")
+    return Finding("ok", "disk", f"{size(free)} free")
+
+
+def _hardware() -> Iterator[Finding]:
+    from anytune.ui.words import size
+
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    yield Finding("ok", "memory", f"{size(total)}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text(errors="replace").split()) if info.is_file() else set()
+    quick = next((name for flag, name in CPU_FLAGS if flag in flags), "no bfloat16 instructions: float32 is used")
+    yield Finding("ok", "cpu", f"{cores} cores, {quick}")
+    gpu = Path("/proc/driver/nvidia/version").exists()
+    yield Finding("ok", "gpu", "NVIDIA driver found" if gpu else "none found: local training uses the CPU")
+
+
+CPU_FLAGS = (("amx_bf16", "AMX for bfloat16"), ("avx512_bf16", "AVX512-BF16"))
+
+
+def _ignored_variables() -> Iterator[Finding]:
+    for variable, provider in IGNORED.items():
+        if os.environ.get(variable):
+            fix = f"providers' addresses stand in anytune.yaml: profiles: {{{provider}: {{base_url: …}}}}"
+            yield Finding("note", variable, "is set, and anytune does not heed it", fix)
+
+
+def _dates(tuner: Tuner) -> Iterator[Finding]:
+    from datetime import UTC, datetime
+
+    from anytune.planner import STALE_DAYS
+
+    today = datetime.now(UTC).date()
+    for known in tuner.catalogs():
+        if known.models and (today - known.as_of).days > STALE_DAYS:
+            said = f"{known.provider} was read on {known.as_of}; prices may be old"
+            yield Finding("note", "catalogue", said, "pip install -U anytune")
+        until = known.accepts_jobs_until
+        if until is not None:
+            over = today > until
+            yield Finding("note", known.provider, f"{'took' if over else 'takes'} jobs until {until}")

@@ -1,0 +1,21 @@
+"""The arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=True)]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Provider = Annotated[str | None, typer.Option(help="Train there instead of where the file says.")]
+Model = Annotated[str | None, typer.Option(help="Tune this base model instead.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=1.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money or data leaves.")]
+Again = Annotated[bool, typer.Option("--again", help="Make another job even if this one was run before.")]
+Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
+Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that the catalogue says is closed.")]

@@ -1,0 +1,84 @@
+"""After a job: eval, chat, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from anytune.commands import options
+
+
+def evaluate(
+    job: options.JobName = "last",
+    test: Annotated[Path | None, typer.Option(metavar="FILE", help="Other held-out data than the job's.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask only the first so many questions.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Compare base and tuned model on held-out questions."""
+    from anytune.tuner import Tuner
+    from anytune.ui import asking, evals, terminal
+
+    tuner = Tuner()
+    job_id = tuner.model(job).job_id
+    report = asking.counted(lambda progress: tuner.evaluate(job_id, test=test, limit=limit, progress=progress))
+    then = [
+        (f"anytune chat {job_id}", "ask it yourself"),
+        (f"anytune export {job_id} --to merged", ""),
+    ]
+    if as_json:
+        terminal.emit({"evaluation": evals.document(report)}, then=then)
+        return
+    evals.show(report, on=terminal.result())
+    terminal.next_commands(then)
+
+
+def chat(
+    job: options.JobName = "last",
+    base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,
+    once: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this and end.")] = None,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system message.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    as_json: options.Json = False,
+) -> None:
+    """Talk with a tuned model; a pipe gets one answer a line."""
+    from contextlib import closing
+
+    from anytune.tuner import Tuner
+    from anytune.ui import talk, terminal
+
+    tuner = Tuner()
+    job_id = tuner.model(job).job_id
+    talk.hint(tuner.opening(job_id), given=system)
+    with closing(tuner.generator(job_id, base=base)) as generator:
+        table = talk.Table(generator, system=system, most=max_tokens)
+        if once is not None or as_json:
+            talk.answer_all(table, [once] if once is not None else talk.lines(), as_json=as_json)
+        else:
+            talk.converse(table)
+    if not as_json:
+        terminal.next_commands([(f"anytune export {job_id} --to merged", "take it with you")])
+
+
+def export(
+    job: options.JobName = "last",
+    to: Annotated[
+        Literal["adapter", "merged"], typer.Option(help="The adapter alone, or one ordinary model.")
+    ] = "merged",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder.")] = Path("tuned-model"),
+    as_json: options.Json = False,
+) -> None:
+    """Write a tuned model into a folder."""
+    from anytune.tuner import Tuner
+    from anytune.ui import asking, terminal, weights
+
+    tuner = Tuner()
+    job_id = tuner.model(job).job_id
+    manifest = asking.waiting("writing the model", lambda: tuner.export(job_id, to=to, out=out))
+    then = [(f"anytune eval {job_id}", "compare it with its base")]
+    if as_json:
+        terminal.emit({"out": str(out), "manifest": manifest}, then=then)
+        return
+    weights.show(manifest, out=out, on=terminal.result())
+    terminal.next_commands(then)

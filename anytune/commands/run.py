@@ -1,0 +1,82 @@
+"""The main verb: plan, confirm, submit, watch, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from anytune.commands import options
+
+if TYPE_CHECKING:
+    from anytune.schema.evals import EvalReport
+    from anytune.schema.job import Job
+    from anytune.tuner import Tuner
+
+
+def run(
+    job_file: options.JobFile = Path("finetune.yaml"),
+    provider: options.Provider = None,
+    model: options.Model = None,
+    changes: options.Changes = None,
+    yes: options.Yes = False,
+    again: options.Again = False,
+    no_eval: Annotated[bool, typer.Option("--no-eval", help="Do not compare with the base at the end.")] = False,
+    force: options.Force = False,
+    as_json: options.Json = False,
+) -> None:
+    """Plan, ask, submit, watch and compare; twice is one job."""
+    from anytune.commands.order import Order, ended_well, follow
+    from anytune.tuner import Tuner
+    from anytune.ui import evals, terminal
+    from anytune.ui import jobs as ui
+
+    tuner = Tuner()
+    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    job = order.place(yes=yes, again=again, tuner=tuner)
+    if not job.state.is_terminal:
+        job = follow(tuner, _under_way(tuner, job).id)
+    ended_well(job, again=f"{order.command} --again makes another")
+    report = None if no_eval else compared(tuner, job)
+    if as_json:
+        terminal.emit({"job": ui.document(job), "evaluation": evals.document(report)}, then=ui.then(job))
+        return
+    ui.one(job, events=tuner.known_events(job.id), on=terminal.result())
+    if report is not None:
+        typer.echo()
+        evals.show(report, on=terminal.result())
+    terminal.next_commands(ui.then(job))
+
+
+def _under_way(tuner: Tuner, job: Job) -> Job:
+    """Take up a run that was interrupted."""
+    from anytune.schema.job import JobState
+    from anytune.ui import terminal
+
+    job = tuner.refresh(job.id)
+    if job.state is not JobState.PAUSED:
+        return job
+    terminal.note(f"{job.id} was interrupted and goes on: {job.error or 'from its last checkpoint'}")
+    return tuner.resume(job.id)
+
+
+def compared(tuner: Tuner, job: Job) -> EvalReport | None:
+    """Return the kept comparison, or ask both models now; None where there is nothing to ask or nobody to answer."""
+    from anytune.commands.order import Left
+    from anytune.ui import asking, terminal
+
+    if job.plan.spec.data.test is None:
+        terminal.note("no test data in the job file, so no comparison (data.test)")
+        return None
+    if not tuner.answers(job.id):
+        terminal.note(f"models at {job.provider} cannot be asked from here, so no comparison")
+        return None
+    kept = tuner.kept_evaluation(job.id)
+    if kept is not None:
+        terminal.note(f"this comparison was made before; anytune eval {job.id} makes it anew")
+        return kept
+    try:
+        return asking.counted(lambda progress: tuner.evaluate(job.id, progress=progress))
+    except KeyboardInterrupt:
+        raise Left(f"{job.id} is trained; the comparison was left", fix=f"anytune eval {job.id}") from None

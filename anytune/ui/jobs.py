@@ -1,0 +1,146 @@
+"""Show jobs, one or many, their events, and what can be done with one now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from anytune.schema.job import Event, Job, JobState
+from anytune.ui import terminal, words
+from anytune.ui.plan import price
+
+STYLES = {
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "red",
+    JobState.PAUSED: "yellow",
+    JobState.UNKNOWN: "yellow",
+}
+LEVELS = {"info": "", "warning": "yellow", "error": "red"}
+
+
+def state(job: Job) -> Text:
+    """Name the state in its colour."""
+    return Text(str(job.state), style=STYLES.get(job.state, "cyan"))
+
+
+def many(jobs: Sequence[Job], *, on: Console) -> None:
+    """Show one line a job; a narrow screen gets fewer columns."""
+    names = ["job", "state", "provider", "made"]
+    names += ["model"] if on.width >= 90 else []
+    names += ["cost"] if on.width >= 76 else []
+    table = terminal.columns(*names, right=("cost",), whole=("state", "provider", "made"))
+    for job in jobs:
+        cells: dict[str, str | Text] = {
+            "job": job.id,
+            "state": state(job),
+            "provider": job.provider,
+            "made": words.ago(job.created_at),
+            "model": words.short(words.model(job.plan.spec.model), 48),
+            "cost": _cost(job),
+        }
+        table.add_row(*(cells[name] for name in names))
+    terminal.put(on, table)
+
+
+def one(job: Job, *, events: Sequence[Event] = (), on: Console) -> None:
+    """Show how one job stands; the losses stand in its events."""
+    on.print(Text.assemble((job.id, "bold"), "  ", state(job)))
+    terminal.put(on, terminal.pairs([*_facts(job), *_losses(events)]))
+
+
+def events(happened: Sequence[Event], *, on: Console) -> None:
+    """Show what happened, oldest first."""
+    if not happened:
+        terminal.say(on, "nothing has happened so far", style="dim")
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for event in happened:
+        when = event.at.astimezone().strftime("%H:%M:%S" if on.width < 80 else "%Y-%m-%d %H:%M:%S")
+        table.add_row(when, Text(words.clean(event.message), style=LEVELS[event.level]))
+    terminal.put(on, table)
+
+
+def then(job: Job) -> list[terminal.Command]:
+    """Name the commands that make sense in this state."""
+    match job.state:
+        case JobState.SUCCEEDED:
+            return [
+                (f"anytune chat {job.id}", "ask it something"),
+                (f"anytune eval {job.id}", "compare it with its base"),
+                (f"anytune export {job.id} --to merged", "take the weights with you"),
+            ]
+        case JobState.PAUSED:
+            return [(f"anytune resume {job.id}", "go on from the last checkpoint")]
+        case JobState.FAILED:
+            return [(f"anytune events {job.id}", "what happened before")]
+        case JobState.CANCELLED:
+            return [("anytune list", "all jobs")]
+    return [(f"anytune watch {job.id}", "follow it"), (f"anytune cancel {job.id}", "stop it")]
+
+
+def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
+    spec, remote = job.plan.spec, job.remote
+    yield "name", spec.name if job.attempt == 1 else f"{spec.name}, attempt {job.attempt}"
+    yield "trains", f"{spec.method} of {words.model(spec.model)} at {job.provider}"
+    for file in job.plan.files:
+        yield file.role, f"{words.place(file.path)}, {words.count(file.examples, 'example')}"
+    yield "made", f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S} ({words.ago(job.created_at)})"
+    if remote is not None and remote.finished_at is not None:
+        took = words.duration((remote.finished_at - job.created_at).total_seconds())
+        yield "ended", f"{remote.finished_at.astimezone():%Y-%m-%d %H:%M:%S} (after {took})"
+    if remote is not None and not job.plan.capabilities.local:
+        yield "there", f"{remote.id}: {remote.status}"
+    if remote is not None and remote.trained_tokens is not None:
+        yield "trained", words.count(remote.trained_tokens, "token")
+    if not job.plan.capabilities.local:
+        yield "cost", words.money(job.cost) if job.cost is not None else f"{price(job.plan.cost)}, estimated"
+    if remote is not None and remote.model is not None:
+        yield "model", words.model(remote.model)
+    if job.error:
+        yield "error", Text(words.clean(job.error), style="red")
+    if job.cause:
+        yield "cause", job.cause
+
+
+def _losses(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
+    for name, keys in (("loss", ("loss", "train_loss")), ("validation loss", ("valid_loss",))):
+        found = [e.data[k] for e in events for k in keys if isinstance(e.data.get(k), int | float)]
+        if found:
+            yield name, f"{found[-1]:.4f} (first {found[0]:.4f})"
+
+
+def _cost(job: Job) -> str:
+    if job.cost is not None:
+        return words.money(job.cost)
+    expected = job.plan.cost.expected
+    return "?" if expected is None else words.money(expected) if expected == 0 else f"~{words.money(expected)}"
+
+
+def document(job: Job) -> dict[str, Any]:
+    """Return a job as the document of `--json`: short, without the whole plan."""
+    spec, remote = job.plan.spec, job.remote
+    return {
+        "id": job.id,
+        "name": spec.name,
+        "attempt": job.attempt,
+        "provider": job.provider,
+        "model": spec.model,
+        "method": spec.method,
+        "state": str(job.state),
+        "created_at": job.created_at.isoformat(),
+        "updated_at": job.updated_at.isoformat(),
+        "fingerprint": job.plan.fingerprint,
+        "files": [file.model_dump(mode="json") for file in job.plan.files],
+        "remote": remote.model_dump(mode="json") if remote else None,
+        "estimated_cost": job.plan.cost.model_dump(mode="json"),
+        "cost": job.cost,
+        "cause": job.cause,
+        "error": job.error,
+    }

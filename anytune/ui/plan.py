@@ -1,0 +1,215 @@
+"""Show a plan: what would happen, what it costs, and what stands against it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from anytune.errors import UsageError
+from anytune.schema.data import FileReport
+from anytune.schema.plan import Capabilities, CostEstimate, Plan, ResourceEstimate, Setting
+from anytune.ui import terminal, words
+
+NAMES, COLUMN = 10, 28  # characters that a fact's name takes, and that each provider needs beside the others
+STYLES = {"kept": "green", "translated": "yellow", "refused": "red"}
+
+
+def summary(plan: Plan, *, on: Console) -> None:
+    """Show data, cost, time, places, settings and warnings."""
+    spec = plan.spec
+    head = Text(spec.name, style="bold")
+    head.append(f"   {spec.method} of {words.model(spec.model)} at {spec.provider}", style="default not bold")
+    on.print(head)
+    on.print()
+    terminal.put(on, terminal.pairs(_facts(plan)))
+    if plan.settings:
+        on.print()
+        terminal.put(on, _settings(plan.settings))
+    if plan.warnings:
+        on.print()
+        on.print(Text("warnings", style="yellow"))
+        terminal.listed(on, plan.warnings, mark="!", style="yellow")
+
+
+def verdict(plan: Plan, *, on: Console) -> None:
+    """Show every reason against the plan, or that there is none."""
+    on.print()
+    if plan.ok:
+        on.print(Text("This can run; nothing was sent so far.", style="green"))
+        return
+    on.print(Text(f"refused for {words.count(len(plan.refused), 'reason')}; nothing was sent", style="red"))
+    terminal.listed(on, plan.refused, mark="x", style="red")
+
+
+def every(plans: Sequence[tuple[str, Plan | UsageError]], *, on: Console) -> None:
+    """Show every provider side by side, or below each other where the screen is narrow."""
+    if on.width >= NAMES + COLUMN * len(plans):
+        _side_by_side(plans, on)
+        return
+    for number, (name, plan) in enumerate(plans):
+        if number:
+            on.print()
+        on.print(Text.assemble((name, "bold"), "  ", _mark(plan)))
+        facts = ((f"  {name}", said) for name, said in _short_facts(plan))
+        terminal.put(on, terminal.pairs(facts))
+
+
+def place(capabilities: Capabilities) -> str:
+    """Say where the data goes."""
+    if capabilities.local:
+        return "stays on this machine"
+    where = "region unknown" if capabilities.regions is None else ", ".join(capabilities.regions)
+    return f"{where} ({capabilities.region_note})" if capabilities.region_note else where
+
+
+def price(cost: CostEstimate) -> str:
+    """Say what it costs, from low to high."""
+    if cost.expected is None:
+        return "unknown"
+    if cost.low == cost.high:
+        return words.money(cost.expected)
+    return f"{words.money(cost.expected)} ({words.money(cost.low)} to {words.money(cost.high)})"
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
+    for report in plan.data.files:
+        yield (report.file.role if report.file else "data"), _file(report)
+    cost = plan.cost
+    dated = f"; price of {cost.as_of}" if cost.as_of else ""
+    yield "cost", Text.assemble((price(cost), "bold"), f"  {cost.basis}{dated}")
+    if plan.capabilities.hosting_per_hour is not None:
+        yield "", f"serving it costs {words.money(plan.capabilities.hosting_per_hour)} per hour"
+    if plan.resources is not None:
+        yield from _resources(plan.resources)
+    yield "data", place(plan.capabilities)
+    yield "weights", _weights(plan.capabilities)
+    if closing := _closing(plan.capabilities):
+        yield "closes", closing
+
+
+def _file(report: FileReport) -> str:
+    said = f"{words.place(report.path)}: {words.count(report.examples, 'example')}"
+    return f"{said}, about {report.tokens.expected:,} tokens" if report.tokens is not None else said
+
+
+def _resources(need: ResourceEstimate) -> Iterator[tuple[str, str | Text]]:
+    low, high = words.duration(need.seconds_low), words.duration(need.seconds_high)
+    yield "time", Text.assemble((words.duration(need.seconds_expected), "bold"), f"  {low} to {high} on {need.device}")
+    yield "", Text(need.basis, style="dim")
+    free = words.size(need.memory_available)
+    yield "memory", f"{words.size(need.memory_expected)} of {free} free"
+
+
+def _weights(capabilities: Capabilities) -> str:
+    if capabilities.local:
+        return "yours, on this machine"
+    return "can be downloaded" if capabilities.weights_downloadable else "stay with the provider"
+
+
+def _closing(capabilities: Capabilities) -> str:
+    until, end = capabilities.accepts_jobs_until, capabilities.model_shutdown
+    said = [f"takes jobs until {until}"] if until else []
+    return "; ".join([*said, f"model shuts down on {end}"] if end else said)
+
+
+def _settings(settings: Sequence[Setting]) -> Table:
+    table = terminal.columns("setting", "value", "what becomes of it", whole=("setting",))
+    for setting in settings:
+        name = setting.path.removeprefix("training.")
+        shown = Text(setting.outcome, style=STYLES[setting.outcome])
+        if setting.to and setting.to != name:
+            shown.append(f" as {setting.to}", style="default")
+        if setting.why:
+            shown.append(f": {setting.why}", style="default")
+        table.add_row(name, words.value(setting.value), shown)
+    return table
+
+
+def _mark(plan: Plan | UsageError) -> Text:
+    good = isinstance(plan, Plan) and plan.ok
+    return Text("ok" if good else "refused", style="green" if good else "red")
+
+
+def _reason(plan: Plan | UsageError) -> str:
+    if isinstance(plan, UsageError):
+        return plan.message
+    more = f" (and {len(plan.refused) - 1} more)" if len(plan.refused) > 1 else ""
+    return f"{plan.refused[0]}{more}" if plan.refused else ""
+
+
+def _short_facts(plan: Plan | UsageError) -> Iterator[tuple[str, str | Text]]:
+    if isinstance(plan, Plan):
+        yield "model", words.model(plan.spec.model)
+        yield "cost", price(plan.cost)
+        if plan.resources is not None:
+            yield "time", words.duration(plan.resources.seconds_expected)
+        yield "data", place(plan.capabilities)
+        yield "weights", _weights(plan.capabilities)
+        if closing := _closing(plan.capabilities):
+            yield "closes", closing
+    if reason := _reason(plan):
+        yield "why not", Text(reason, style="red")
+
+
+def _side_by_side(plans: Sequence[tuple[str, Plan | UsageError]], on: Console) -> None:
+    facts = [{"": _mark(plan), **dict(_short_facts(plan))} for _, plan in plans]
+    table = terminal.columns("", *(name for name, _ in plans), whole=("",))
+    for column in table.columns[1:]:
+        column.ratio = 1
+    table.expand = True
+    for name in ("", "model", "cost", "time", "data", "weights", "closes", "why not"):
+        if any(name in found for found in facts):
+            table.add_row(Text(name, style="dim"), *(found.get(name, "") for found in facts))
+    terminal.put(on, table)
+
+
+def run_command(
+    job_file: Path, *, provider: str | None = None, model: str | None = None, changes: Sequence[str] = ()
+) -> str:
+    """Return the command that runs a job file with these overrides."""
+    parts = ["anytune", "run", words.place(job_file)]
+    parts += ["--provider", provider] if provider else []
+    parts += ["--model", model] if model else []
+    return shlex.join([*parts, *(part for change in changes for part in ("--set", change))])
+
+
+def then(plan: Plan, run: str) -> list[terminal.Command]:
+    """Name the commands that may follow a plan."""
+    if plan.ok:
+        return [(run, "do it")]
+    if not plan.data.ok:
+        names = [words.place(report.path) for report in plan.data.files if report.errors]
+        return [(shlex.join(["anytune", "check", *names, "--for", plan.spec.provider]), "every fault in the data")]
+    return [("anytune plan --all", "who else could train it")]
+
+
+def mend(plan: Plan) -> str:
+    """Name the command that helps with a refused plan."""
+    return then(plan, "")[0][0]
+
+
+def row(name: str, plan: Plan | UsageError) -> dict[str, Any]:
+    """Return one provider's plan as a part of the document of `plan --all --json`."""
+    if isinstance(plan, UsageError):
+        return {"provider": name, "ok": False, "refused": [plan.message], "model": None}
+    can = plan.capabilities
+    return {
+        "provider": name,
+        "ok": plan.ok,
+        "refused": list(plan.refused),
+        "warnings": list(plan.warnings),
+        "model": plan.spec.model,
+        "cost": plan.cost.model_dump(mode="json"),
+        "resources": plan.resources.model_dump(mode="json") if plan.resources else None,
+        "local": can.local,
+        "regions": can.regions,
+        "weights_downloadable": can.weights_downloadable,
+        "accepts_jobs_until": can.accepts_jobs_until,
+        "model_shutdown": can.model_shutdown,
+    }

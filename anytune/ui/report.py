@@ -1,0 +1,139 @@
+"""Show what a check found: each fault with its place, who minds it and how to mend it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from anytune.schema.data import DataReport, FileReport, Issue
+from anytune.ui import terminal, words
+
+STYLES = {"error": "red", "warning": "yellow"}
+PLACES = 6  # further lines that are named of one kind of fault
+
+
+def show(report: DataReport, *, on: Console) -> None:
+    """Show every file; of each kind of fault the first whole, and the lines of the others."""
+    for number, file in enumerate(report.files):
+        if number:
+            on.print()
+        _head(file, on)
+        for same in _by_code(file):
+            _issue(same[0], on)
+            if others := _others(same[1:], file.counts.get(same[0].code, len(same)) - 1):
+                _hanging([f"also on {others}"], on)
+
+
+def show_all(report: DataReport, *, on: Console) -> None:
+    """Show every file and every fault whole."""
+    for number, file in enumerate(report.files):
+        if number:
+            on.print()
+        _head(file, on)
+        for issue in (*file.errors, *file.warnings):
+            _issue(issue, on)
+
+
+def tokens(file: FileReport) -> str:
+    """Say how many tokens one epoch has."""
+    if file.tokens is None:
+        return ""
+    found = file.tokens
+    said = f"about {words.count(found.expected)} tokens"
+    return f"{said} ({words.count(found.low)} to {words.count(found.high)}; longest example {found.longest:,})"
+
+
+def _head(file: FileReport, on: Console) -> None:
+    errors, warnings = _total(file, file.errors), _total(file, file.warnings)
+    head = Text(words.place(file.path), style="bold")
+    head.append("  ")
+    if errors:
+        head.append(words.count(errors, "error"), style="red")
+    else:
+        head.append("ok", style="green")
+    if warnings:
+        head.append(f", {words.count(warnings, 'warning')}", style="yellow")
+    on.print(head)
+    if file.examples:
+        _hanging([", ".join(filter(None, (words.count(file.examples, "example"), tokens(file))))], on, style="dim")
+
+
+def _issue(issue: Issue, on: Console) -> None:
+    head = Text("  ")
+    head.append(issue.level, style=STYLES[issue.level])
+    head.append(f" {issue.code}", style="bold")
+    if place := _place(issue):
+        head.append(f"  line {place}")
+    if issue.path:
+        head.append(f"  {words.clean(issue.path)}", style="cyan")
+    on.print(head, soft_wrap=not on.is_terminal)
+    lines = [issue.message, *([f"fix: {issue.fix}"] if issue.fix else [])]
+    if issue.providers:
+        lines.append(f"for: {', '.join(issue.providers)}")
+    _hanging(lines, on)
+
+
+def _hanging(lines: Iterable[str], on: Console, *, style: str = "") -> None:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row("   ", Text(words.clean(line), style=style))
+    terminal.put(on, table)
+
+
+def _by_code(file: FileReport) -> Iterator[list[Issue]]:
+    """Yield the issues of each code together, errors first, in the order of the file."""
+    found = (*file.errors, *file.warnings)
+    for code in dict.fromkeys(issue.code for issue in found):
+        yield [issue for issue in found if issue.code == code]
+
+
+def _others(same: list[Issue], count: int) -> str:
+    named = [_place(issue) for issue in same[:PLACES] if issue.line is not None]
+    if count <= 0 or not named:
+        return ""
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    return f"line{'' if len(named) == 1 else 's'} {', '.join(named)}{more}"
+
+
+def _place(issue: Issue) -> str:
+    return ":".join(str(n) for n in (issue.line, issue.column) if n is not None)
+
+
+def _total(file: FileReport, issues: tuple[Issue, ...]) -> int:
+    return sum(file.counts.get(code, 1) for code in {issue.code for issue in issues})
+
+
+def document(report: DataReport) -> dict[str, Any]:
+    """Return a report as the document of `--json`."""
+    fields = {"path", "examples", "errors", "warnings", "counts", "tokens"}
+    return {"ok": report.ok, "files": [file.model_dump(mode="json", include=fields) for file in report.files]}
+
+
+def annotate(report: DataReport) -> None:
+    """Print each fault as an annotation that GitHub Actions shows beside the line."""
+    for file in report.files:
+        for issue in (*file.errors, *file.warnings):
+            place = {"file": words.place(file.path), "line": issue.line, "col": issue.column, "title": issue.code}
+            where = ",".join(f"{key}={_escaped(value, also=':,')}" for key, value in place.items() if value is not None)
+            text = words.clean(f"{issue.message}{f'. Fix: {issue.fix}' if issue.fix else ''}")
+            print(f"::{issue.level} {where}::{_escaped(text)}")
+
+
+def _escaped(value: object, *, also: str = "") -> str:
+    """Write the characters that end an annotation or one of its parts as GitHub wants them."""
+    return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in str(value))
+
+
+def then(report: DataReport) -> list[terminal.Command]:
+    """Name the next command."""
+    if report.ok:
+        return [("anytune plan", "what a job on this data would do and cost")]
+    names = " ".join(shlex.quote(words.place(file.path)) for file in report.files)
+    return [(f"anytune check {names}", "again, once it is mended")]

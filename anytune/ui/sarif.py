@@ -1,0 +1,34 @@
+"""Say what a check found as SARIF 2.1.0, which code hosts and editors read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anytune import __version__
+from anytune.schema.data import DataReport, FileReport, Issue
+from anytune.ui import words
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def document(report: DataReport) -> dict[str, Any]:
+    """Return one run with every fault as a result."""
+    found = [(file, issue) for file in report.files for issue in (*file.errors, *file.warnings)]
+    rules = [{"id": code} for code in sorted({issue.code for _, issue in found})]
+    driver = {"name": "anytune", "version": __version__, "rules": rules}
+    results = [_result(file, issue) for file, issue in found]
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def _result(file: FileReport, issue: Issue) -> dict[str, Any]:
+    text = f"{issue.message}. Fix: {issue.fix}" if issue.fix else issue.message
+    place: dict[str, Any] = {"artifactLocation": {"uri": words.place(file.path)}}
+    if issue.line is not None:
+        place["region"] = {"startLine": issue.line, "startColumn": issue.column or 1}
+    return {
+        "ruleId": issue.code,
+        "level": issue.level,
+        "message": {"text": text},
+        "locations": [{"physicalLocation": place}],
+        "properties": {"path": issue.path, "providers": list(issue.providers)},
+    }

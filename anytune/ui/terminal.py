@@ -1,0 +1,123 @@
+"""The two streams: stdout is the result, stderr is progress and what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_WIDTH = 120  # columns for a reader that has no screen
+SCHEMA = 1
+
+Command = tuple[str, str]
+
+
+def result() -> Console:
+    """Return the console of the result."""
+    return _console(sys.stdout, stderr=False)
+
+
+def progress() -> Console:
+    """Return the console of progress."""
+    return _console(sys.stderr, stderr=True)
+
+
+def is_live() -> bool:
+    """Tell whether somebody watches progress on a screen that can redraw."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def can_ask() -> bool:
+    """Tell whether somebody is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> str:
+    """Ask on stderr, so that stdout stays the result, and return the answer; none at the end of input."""
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def emit(document: dict[str, Any], *, then: Iterable[Command] = ()) -> None:
+    """Print the one JSON document of a verb; `next` holds the commands that may follow."""
+    whole = {"schema": SCHEMA, **document, "next": [command for command, _ in then]}
+    print(json.dumps(whole, ensure_ascii=False, indent=2, default=str))
+
+
+def next_commands(commands: Sequence[Command]) -> None:
+    """End by naming what can be done now; a command stays on one line, so that it can be copied."""
+    if not commands:
+        return
+    console = progress()
+    width = max(len(command) for command, _ in commands)
+    console.print()
+    for number, (command, why) in enumerate(commands):
+        line = Text("next: " if number == 0 else "      ", style="dim")
+        line.append(command, style="bold")
+        if why and 6 + width + 3 + len(why) <= console.width:
+            line.append(f"{' ' * (width - len(command))}   {why}", style="dim")
+        console.print(line, soft_wrap=True)
+
+
+def note(text: str, *, style: str = "dim") -> None:
+    """Say one thing about progress."""
+    say(progress(), text, style=style)
+
+
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print prose: folded at words on a screen, whole lines in a pipe."""
+    console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
+
+
+def listed(console: Console, lines: Iterable[str], *, mark: str = "-", style: str = "") -> None:
+    """Print a list whose long lines hang under their first word."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True, style=style)
+    table.add_column(overflow="fold")
+    for line in lines:
+        table.add_row(f"  {mark}", Text(line))
+    put(console, table)
+
+
+def pairs(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Make a table of names and what they stand for."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, text)
+    return table
+
+
+def columns(*names: str, right: Sequence[str] = (), whole: Sequence[str] = (), gap: int = 2) -> Table:
+    """Make a table without lines; `right` columns hold figures, `whole` ones are never broken."""
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+    for name in names:
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            no_wrap=name in whole or name in right,
+            overflow="fold",
+        )
+    return table
+
+
+def put(console: Console, table: Table) -> None:
+    """Print a table without the blanks that fill its last column."""
+    for line in console.render_lines(table, pad=False):
+        text = Text.assemble(*((part.text, part.style or "") for part in line))
+        text.rstrip()
+        console.print(text, soft_wrap=True)
+
+
+def _console(stream: TextIO, *, stderr: bool) -> Console:
+    somebody_looks = any(s.isatty() for s in (stream, sys.stderr, sys.stdin))
+    wide = None if somebody_looks or os.environ.get("COLUMNS") else PIPE_WIDTH
+    return Console(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)

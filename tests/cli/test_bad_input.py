@@ -1,0 +1,243 @@
+"""What a user gets for a mistake: one line with what and where, one with the fix, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from anytune import cli
+from tests.cli.conftest import JOB, KEY, Said, Type
+
+
+def mistaken(said: Said, *, code: int) -> str:
+    """Return the error line after checking that it is one, with a fix, and without a traceback."""
+    assert said.code == code, said.err
+    assert "Traceback" not in said.err
+    lines = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, said.err
+    return lines[0]
+
+
+def test_a_missing_job_file_says_where_one_comes_from(process: Type) -> None:
+    said = process("plan", "nowhere.yaml")
+    assert "nowhere.yaml: no such file" in mistaken(said, code=2)
+    assert "  fix: anytune init" in said.err
+
+
+def test_an_unknown_key_gets_its_place_and_a_suggestion(anytune: Type, folder: Path) -> None:
+    (folder / "finetune.yaml").write_text(JOB + "trainning: {epochs: 2}\n")
+    assert "finetune.yaml:5:1" in (line := mistaken(anytune("plan"), code=2))
+    assert "did you mean 'training'" in line
+
+
+def test_an_unknown_provider_gets_a_suggestion(anytune: Type) -> None:
+    said = anytune("plan", "--provider", "opnai")
+    assert "opnai" in mistaken(said, code=2)
+    assert "fix: did you mean openai?" in said.err
+
+
+def test_an_unknown_model_is_refused_with_a_suggestion(anytune: Type) -> None:
+    said = anytune("run", "-y", "--model", "fake-2")
+    mistaken(said, code=3)
+    assert "did you mean fake-1" in said.err
+
+
+def test_a_missing_data_file_is_refused_by_name(anytune: Type, folder: Path) -> None:
+    (folder / "train.jsonl").unlink()
+    said = anytune("run", "-y")
+    mistaken(said, code=3)
+    assert "train.jsonl" in said.err
+    assert anytune("plan").code == 3
+
+
+def test_an_empty_data_file_and_broken_json_are_reported_with_their_line(anytune: Type, folder: Path) -> None:
+    (folder / "empty.jsonl").write_text("")
+    assert anytune("check", "empty.jsonl").code == 3
+    (folder / "broken.jsonl").write_text('{"messages": [\n')
+    said = anytune("check", "broken.jsonl")
+    assert said.code == 3
+    assert "line 1:" in said.out
+    assert "fix" in said.out
+
+
+def test_the_report_of_a_check_has_the_promised_shape(anytune: Type, folder: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"messages": [{"role": "usr", "content": "x"}]}\n')
+    said = anytune("check", "bad.jsonl", "train.jsonl", "--json")
+    assert said.code == 3
+    document = said.document
+    assert document["ok"] is False
+    bad, good = document["files"]
+    assert set(bad) == {"path", "examples", "errors", "warnings", "counts", "tokens"}
+    assert set(bad["errors"][0]) == {"code", "level", "line", "column", "path", "message", "fix", "providers"}
+    assert good["errors"] == []
+
+
+def test_check_annotates_for_github(anytune: Type, folder: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"messages": [{"role": "usr", "content": "x"}]}\n')
+    said = anytune("check", "bad.jsonl", "--format", "github")
+    assert "\n::error file=bad.jsonl,line=1,col=24,title=role-unknown::" in said.out
+
+
+def test_check_speaks_sarif(anytune: Type, folder: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"messages": [{"role": "usr", "content": "x"}]}\n')
+    (run,) = anytune("check", "bad.jsonl", "--format", "sarif").document["runs"]
+    found = {result["ruleId"]: result for result in run["results"]}
+    region = found["role-unknown"]["locations"][0]["physicalLocation"]["region"]
+    assert region == {"startLine": 1, "startColumn": 24}
+
+
+def test_a_check_for_an_unknown_provider_gets_a_suggestion(anytune: Type) -> None:
+    said = anytune("check", "train.jsonl", "--for", "togther")
+    mistaken(said, code=2)
+    assert "did you mean together?" in said.err
+
+
+def test_an_unknown_rule_to_ignore_is_a_wrong_usage(anytune: Type) -> None:
+    mistaken(anytune("check", "train.jsonl", "--ignore", "no-such-code"), code=2)
+
+
+def test_a_missing_key_names_its_variable(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAKE_API_KEY")
+    said = anytune("run", "-y")
+    assert "FAKE_API_KEY" in mistaken(said, code=6)
+    assert "fix: export FAKE_API_KEY=" in said.err
+
+
+def test_a_refused_key_is_not_shown(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_API_KEY", "wrong-key-42")
+    said = anytune("run", "-y")
+    mistaken(said, code=6)
+    assert "wrong-key-42" not in said.err
+
+
+def test_a_missing_extra_names_what_to_install(process: Type, tmp_path: Path) -> None:
+    blocker = tmp_path / "blocker"
+    blocker.mkdir()
+    (blocker / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'openai': raise ModuleNotFoundError(name, name=name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+    assert process("init", "new", "--provider", "openai").code == 0
+    said = process("run", "new/finetune.yaml", "-y", PYTHONPATH=str(blocker), OPENAI_API_KEY="sk-x")
+    mistaken(said, code=2)
+    assert "pip install 'anytune[openai]'" in said.err
+
+
+def test_no_test_data_says_how_to_give_some(anytune: Type, folder: Path) -> None:
+    (folder / "finetune.yaml").write_text(JOB.replace(", test: test.jsonl", ""))
+    said = anytune("run", "-y")
+    assert said.code == 0
+    assert "no comparison" in said.err
+    mistaken(failed := anytune("eval"), code=2)
+    assert "--test FILE" in failed.err
+
+
+@pytest.mark.parametrize("verb", ["list", "run -y", "show"])
+def test_an_unwritable_home_is_told(anytune: Type, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    monkeypatch.setenv("ANYTUNE_HOME", "/proc/x")
+    said = anytune(*verb.split())
+    assert "/proc/x" in mistaken(said, code=1)
+    assert "fix: set ANYTUNE_HOME" in said.err
+
+
+def test_doctor_fails_on_an_unwritable_home(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANYTUNE_HOME", "/proc/x")
+    said = anytune("doctor")
+    assert said.code == 1
+    assert "bad" in said.out
+
+
+@pytest.mark.parametrize(
+    "line", ["frobnicate", "plan --frob", "export last --to gguf", "chat --max-tokens 0", "check", "config"]
+)
+def test_wrong_usage_is_one_line_and_exits_2(anytune: Type, line: str) -> None:
+    said = anytune(*line.split())
+    mistaken(said, code=2)
+    assert "--help" in said.err
+
+
+def test_an_unknown_job_points_to_the_list(anytune: Type) -> None:
+    said = anytune("show", "nothing")
+    assert "'nothing'" in mistaken(said, code=2)
+    assert "anytune list" in said.err
+
+
+def test_an_error_is_a_document_too_when_json_was_asked_for(anytune: Type) -> None:
+    said = anytune("show", "nothing", "--json")
+    assert said.document["error"]["exit_code"] == 2
+    assert said.document["ok"] is False
+
+
+def test_a_defect_asks_for_a_report_and_keeps_its_traceback(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr("anytune.tuner.Tuner.all_jobs", broken)
+    said = anytune("list")
+    assert "ZeroDivisionError: by nought" in mistaken(said, code=1)
+    monkeypatch.setenv("ANYTUNE_DEBUG", "1")
+    assert "Traceback" in anytune("list").err
+
+
+def plugged_in(folder: Path) -> str:
+    """Return a folder for PYTHONPATH that plugs the fake provider in, as an installed package would."""
+    info = folder / "plug" / "fake_plug-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-plug\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[anytune.providers]\nfake = anytune.testing.fake:FakeProvider\n")
+    return str(info.parent)
+
+
+def test_ctrl_c_in_watch_leaves_the_job_and_says_how_to_come_back(tmp_path: Path, process: Type) -> None:
+    environment = {**os.environ, "PYTHONPATH": plugged_in(tmp_path), "FAKE_API_KEY": KEY, "PYTHONUNBUFFERED": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "anytune", "run", "-y"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert child.stderr is not None
+    for line in child.stderr:
+        if " running" in line or " queued" in line:
+            break
+    time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert "goes on without you" in err
+    assert "come back: anytune watch sums-" in err
+    assert "Traceback" not in err
+    assert "queued" in process("list").out or "running" in process("list").out
+
+
+def test_a_closed_pipe_is_quiet(folder: Path) -> None:
+    command = f"{sys.executable} -m anytune config schema | head -c 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout == "{"
+    assert done.stderr == ""
+
+
+def test_an_ascii_terminal_loses_a_letter_not_the_result(process: Type) -> None:
+    said = process("plan", "--provider", "openai", "--model", "gpt-4.1-mini-2025-04-14", PYTHONIOENCODING="ascii")
+    assert said.code in (0, 3)
+    assert "Traceback" not in said.err
+
+
+def test_a_pipe_gets_no_colours_and_no_bars(anytune: Type) -> None:
+    said = anytune("run", "-y")
+    assert "\x1b" not in said.out + said.err
+
+
+def test_every_verb_is_registered_once() -> None:
+    names = [name for name, *_ in cli.COMMANDS]
+    assert len(names) == len(set(names))

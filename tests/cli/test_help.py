@@ -1,0 +1,59 @@
+"""Help: every verb says what it does and shows an example, quickly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from anytune import __version__, cli
+from tests.cli.conftest import Type
+
+VERBS = [[name] for name, *_ in cli.COMMANDS] + [["config", name] for name, *_ in cli.CONFIG]
+HEAVY = {"torch", "transformers", "openai", "together", "httpx", "rich", "pydantic", "yaml", "sqlite3", "anytune.tuner"}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_of_a_verb_shows_an_example(anytune: Type, verb: list[str]) -> None:
+    said = anytune(*verb, "--help")
+    assert said.code == 0
+    assert f"Example: anytune {' '.join(verb)}" in said.out
+    assert "--json" in said.out
+
+
+def test_the_top_help_names_every_verb(anytune: Type) -> None:
+    said = anytune("--help")
+    assert said.code == 0
+    assert all(f"\n  {name} " in said.out for name, *_ in cli.COMMANDS)
+    assert "..." not in said.out.partition("Commands:")[2]
+
+
+def test_no_verb_is_a_question_and_gets_the_help(anytune: Type) -> None:
+    said = anytune()
+    assert said.code == 0
+    assert said.out.startswith("Usage: anytune")
+
+
+def test_the_version_is_printed(anytune: Type) -> None:
+    assert anytune("--version").out == f"anytune {__version__}\n"
+
+
+def loaded(*arguments: str) -> set[str]:
+    look = f"import sys; from anytune import cli; cli.call({list(arguments)!r}); print('\\n@', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("@")[2].split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert not loaded("--help") & HEAVY
+
+
+def test_planning_everywhere_loads_no_sdk(folder: object) -> None:
+    assert not loaded("plan", "--all") & {"torch", "transformers", "openai", "together", "peft", "tokenizers"}
+
+
+def test_the_schema_of_the_job_file_is_json_schema(anytune: Type) -> None:
+    schema = json.loads(anytune("config", "schema").out)
+    assert "train" in schema["$defs"]["DataSpec"]["properties"]
