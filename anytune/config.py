@@ -6,10 +6,10 @@ import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
@@ -18,6 +18,8 @@ from anytune.schema.spec import TuneSpec
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PROJECT_FILE = "anytune.yaml"
+MERGE = "tag:yaml.org,2002:merge"
+DEEPEST = 50  # levels in a file; the C loader dies of some ten thousand
 
 
 class ProfileSettings(Value):
@@ -26,7 +28,7 @@ class ProfileSettings(Value):
     base_url: str | None = None
     region: str | None = None
     key_variable: str | None = None
-    timeout: float = 120.0
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
 
 
 class Settings(Value):
@@ -42,14 +44,16 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 
     `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
-    data = Path(environment.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    home = Path(environment.get("ANYTUNE_HOME") or data / "anytune").expanduser().absolute()
-    settings = Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "anytune" / "config.yaml"
+    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    home = _expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
+    settings = _expanded(environment.get("XDG_CONFIG_HOME") or "~/.config") / "anytune" / "config.yaml"
     above = (parent / PROJECT_FILE for parent in (folder, *folder.parents))
     merged: dict[str, Any] = {"home": str(home)}
     for path in (settings, next((p for p in above if p.is_file()), None)):
         if path is not None and path.is_file():
-            document = _Document(path)
+            document = _Document(path, may_be_empty=True)
+            if "home" in document.data:
+                raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
             _validated(Settings, {"home": str(home), **document.data}, document)
             merged = _merge(merged, document.data)
     return Settings.model_validate(merged)
@@ -68,9 +72,8 @@ def load_job(
         data = _changed(data, change)
     if provider is not None:
         data = {**data, "provider": provider}
-    override = (data.get("overrides") or {}).get(data.get("provider")) or {}
     spec: TuneSpec = _validated(TuneSpec, data, document)
-    if override:
+    if override := spec.overrides.get(spec.provider):
         spec = _validated(TuneSpec, _merge(data, override), document)
     chosen = model or spec.model or spec.models.get(spec.provider)
     if not chosen:
@@ -103,17 +106,22 @@ def job_schema() -> dict[str, Any]:
 
 def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
     def placed(path: Path | None) -> Path | None:
-        return None if path is None else Path(os.path.normpath(folder / path.expanduser()))
+        return None if path is None else Path(os.path.normpath(folder / _expanded(path)))
 
     data = spec.data.model_copy(
         update={name: placed(getattr(spec.data, name)) for name in ("train", "validation", "test")}
     )
     evaluation = spec.evaluation.model_copy(update={"database": placed(spec.evaluation.database)})
-    if model.startswith((".", "/", "~")) or (spec.provider == "local" and (folder / model).is_dir()):
+    if model.startswith((".", "/", "~")) or (spec.provider == "local" and os.path.isdir(folder / model)):
         model = str(placed(Path(model)))
     return spec.model_copy(
         update={"model": model, "models": {}, "overrides": {}, "data": data, "evaluation": evaluation}
     )
+
+
+def _expanded(path: Path | str) -> Path:
+    """Put the home folder for a leading ~; the name of a user who is not there stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:
@@ -121,9 +129,9 @@ def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:
     if not equals or not path:
         raise UsageError(f"--set {change!r} is not KEY=VALUE", fix="for example --set training.epochs=1")
     try:
-        value = yaml.load(text, Loader=LOADER)
+        value, _ = _loaded(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {path}: {text!r} is not YAML") from error
+        raise UsageError(f"--set {path}: {text[:80]!r} is not YAML: {_problem(error)}") from error
     for key in reversed(path.split(".")):
         value = {key: value}
     merged: dict[str, Any] = _merge(data, value)
@@ -139,9 +147,14 @@ def _merge(below: Any, above: Any) -> Any:
 class _Document:
     """Be a YAML file whose keys' places are known."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, may_be_empty: bool = False) -> None:
         self.path = path
-        self.data, self._root = _parse(path)
+        data, self._root = _parse(path)
+        if data is None and may_be_empty:
+            data = {}
+        if not isinstance(data, dict):
+            raise UsageError(f"{path}: empty or not a mapping of keys", fix="anytune init writes a job file")
+        self.data: dict[str, Any] = data
 
     def place(self, keys: Sequence[str | int]) -> str:
         """Return `file:line:column` of the deepest of these keys that stands in the file."""
@@ -155,7 +168,7 @@ class _Document:
         return f"{self.path}:{mark.line + 1}:{mark.column + 1}" if mark else str(self.path)
 
 
-def _parse(path: Path) -> tuple[dict[str, Any], Any]:
+def _parse(path: Path) -> tuple[Any, Any]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -165,15 +178,70 @@ def _parse(path: Path) -> tuple[dict[str, Any], Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     try:
-        root = yaml.compose(text, Loader=LOADER)
-        data = yaml.load(text, Loader=LOADER)
+        return _loaded(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise UsageError(f"{path}{place}: not YAML: {getattr(error, 'problem', None) or error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: empty or not a mapping of keys", fix="anytune init writes a job file")
-    return data, root
+        raise UsageError(f"{path}{place}: not YAML: {_problem(error)}") from error
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).partition("\n")[0]
+
+
+def _loaded(text: str) -> tuple[Any, Any]:
+    """Return the data and the nodes of one document; raise `YAMLError` also where PyYAML would look away or trip."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _fault_at(event, "nested too deep")
+    loader = LOADER(text)
+    try:
+        root = loader.get_single_node()
+        for node in _nodes(root):
+            _refuse_twice(node)
+            _refuse_no_value(node, loader)
+        return None if root is None else loader.construct_document(root), root
+    finally:
+        loader.dispose()
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """Yield each node once, however many aliases lead to it."""
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in node.value for part in pair if part.tag != MERGE]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+
+
+def _refuse_twice(node: Any) -> None:
+    told = set()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in told:
+            raise _fault_at(key, f"the key {key.value!r} stands here twice")
+        told.add((key.tag, str(key.value)))
+
+
+def _refuse_no_value(node: Any, loader: Any) -> None:
+    if not isinstance(node, yaml.ScalarNode):
+        return
+    try:
+        loader.construct_object(node)
+    except (ValueError, KeyError, AttributeError) as error:
+        kind = node.tag.rpartition(":")[2]
+        raise _fault_at(node, f"{node.value[:40]!r} is no {kind}") from error
+
+
+def _fault_at(part: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=part.start_mark)
 
 
 def _validated(kind: type[Any], data: dict[str, Any], document: _Document) -> Any:
@@ -201,7 +269,9 @@ def _fault(fault: Any, keys: tuple[str | int, ...], known: list[str]) -> str:
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(keys[-1]), known, n=1)
         return f"unknown key {name!r}" + (f": did you mean {near[0]!r}?" if near else "")
-    return f"{name} is missing" if fault["type"] == "missing" else f"{name}: {_said(fault)}"
+    if fault["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name}: {_shown(fault['input'])}: {_said(fault)}" if keys else _said(fault)
 
 
 def _in_file(location: tuple[str | int, ...], kind: type[Any], data: Any) -> tuple[tuple[str | int, ...], list[str]]:
@@ -227,6 +297,8 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _said(fault: Any) -> str:
-    value = fault["input"]
-    shown = "null" if value is None else repr(value) if isinstance(value, str | int | float | bool) else "this"
-    return f"{shown}: {fault['msg'][0].lower()}{fault['msg'][1:]}".replace("value error, ", "")
+    return f"{fault['msg'][0].lower()}{fault['msg'][1:]}".replace("value error, ", "")
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value) if isinstance(value, str | int | float | bool) else "this"

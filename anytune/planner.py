@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
@@ -16,6 +17,7 @@ from anytune.schema.plan import (
     CostEstimate,
     Plan,
     Policy,
+    Price,
     ResourceEstimate,
     Rule,
     Setting,
@@ -55,7 +57,7 @@ def make(
         *(() if force else doubtful),
     )
     return Plan(
-        spec=spec,
+        spec=rules.bounded(spec, policy),
         capabilities=capabilities,
         data=data,
         files=tuple(r.file for r in data.files if r.file is not None and r.file.role != "test"),
@@ -119,6 +121,8 @@ def _judge(path: str, value: Any, rule: Rule | None, *, provider: str) -> Settin
 
 def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is not None and not math.isfinite(number):
+        return "it has to be finite"
     if number is not None and rule.minimum is not None and number < rule.minimum:
         return f"the least that {provider} takes is {rule.minimum:g}"
     if number is not None and rule.maximum is not None and number > rule.maximum:
@@ -180,22 +184,34 @@ def _cost(
         nothing = Decimal(0)
         return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
     price = capabilities.price
-    key = f"{spec.method}-full" if spec.training.lora is None else spec.method
-    rate = price.per_million.get(key, price.per_million.get(spec.method)) if price else None
+    rate, epochs = _rate(spec, price), spec.training.epochs
     train = data.role("train")
     if price is None or rate is None or train is None or train.tokens is None:
         return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
     billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
     low, expected, high = (
-        max(
-            price.minimum,
-            (Decimal(tokens * spec.training.epochs) * rate / 1_000_000).quantize(CENT, ROUND_HALF_UP),
-        )
-        for tokens in _tokens(billed)
+        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, ROUND_HALF_UP) for tokens in _tokens(billed)
     )
     minimum = f", at least ${price.minimum}" if price.minimum else ""
-    basis = f"{train.tokens.basis} x {spec.training.epochs} epochs at ${rate} per million{minimum}"
+    basis = f"{train.tokens.basis} x {epochs} epochs at ${rate} per million{minimum}"
     return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
+
+
+def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:
+    """Price so many billed tokens, all epochs together; None where no price is known."""
+    rate = _rate(spec, price)
+    return None if price is None or rate is None else max(price.minimum, _metered(tokens, rate))
+
+
+def _metered(tokens: int, rate: Decimal) -> Decimal:
+    return tokens * rate / 1_000_000
+
+
+def _rate(spec: TuneSpec, price: Price | None) -> Decimal | None:
+    if price is None:
+        return None
+    lora = price.per_million.get(spec.method)
+    return price.per_million.get(f"{spec.method}-full", lora) if spec.training.lora is None else lora
 
 
 def _tokens(reports: list[FileReport]) -> tuple[int, int, int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from anytune.schema.plan import Capabilities, CostEstimate, Policy
-from anytune.schema.spec import TuneSpec
+from anytune.schema.spec import Budget, TuneSpec
 
 
 def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:
@@ -50,3 +52,11 @@ def budget(spec: TuneSpec, cost: CostEstimate, policy: Policy) -> tuple[str, ...
         elif cost.high > limit:
             reasons.append(f"{whose} is ${limit:.2f}; this may cost up to ${cost.high:.2f} ({cost.basis})")
     return tuple(reasons)
+
+
+def bounded(spec: TuneSpec, policy: Policy) -> TuneSpec:
+    """Return the spec with the stricter of its own budget and the project's, which an exact quote has to meet."""
+    limits = [limit for limit in (spec.budget.usd if spec.budget else None, policy.budget_usd) if limit is not None]
+    if not limits:
+        return spec
+    return spec.model_copy(update={"budget": Budget(usd=max(Decimal(0), min(limits)))})

@@ -14,6 +14,7 @@ T = TypeVar("T")
 
 REPEATABLE = (UnavailableError, RateLimitedError, AmbiguousError)
 SURELY_NOT_DONE = (UnavailableError, RateLimitedError)
+SHORTEST = 1.0  # seconds between two calls, also where the provider says 0
 
 
 class Clock(Protocol):
@@ -36,7 +37,7 @@ class _Wait(wait_base):
 
     def __call__(self, retry_state: RetryCallState) -> float:
         said = _said(retry_state)
-        return self._backoff(retry_state) if said is None else said
+        return self._backoff(retry_state) if said is None else max(SHORTEST, said)
 
 
 def _said(state: RetryCallState) -> float | None:
@@ -58,11 +59,12 @@ def call(
     sent again: `REPEATABLE` for what changes nothing at the provider, `SURELY_NOT_DONE` for `create`. The last error is
     raised as it came.
     """
-    started = clock.monotonic()
+    started, counted = clock.monotonic(), 0
 
     def enough(state: RetryCallState) -> bool:
-        past_deadline = clock.monotonic() - started + state.upcoming_sleep > deadline
-        return past_deadline or (_said(state) is None and state.attempt_number >= attempts)
+        nonlocal counted
+        counted += _said(state) is None
+        return counted >= attempts or clock.monotonic() - started + state.upcoming_sleep > deadline
 
     retrying = Retrying(
         retry=retry_if_exception_type(repeat),

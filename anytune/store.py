@@ -14,9 +14,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from anytune.errors import ConflictError, StoreError, UsageError
 from anytune.schema.job import Event, Job
 
+ANOTHER_HOME = "set ANYTUNE_HOME to a folder of yours"
 MIGRATIONS = (
     """
     CREATE TABLE jobs (
@@ -108,7 +111,7 @@ class SqliteStore:
             ).fetchone()
         if found is None:
             raise ConflictError(f"the id {job.id} is taken by another job")
-        return Job.model_validate_json(found[0])
+        return self._read(found[0])
 
     def put(self, job: Job) -> None:
         """Write a job that is there; when this returns, it outlives a crash."""
@@ -120,10 +123,10 @@ class SqliteStore:
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
         with self._told():
-            rows = self._db.execute(*_selection(job_id)).fetchall()
+            rows = self._db.execute(*_selection(job_id)).fetchall() if job_id else []
         exact = [row for row in rows if row[0] == job_id] or [row for row in rows if row[1] == job_id][:1]
         if len(exact or rows) == 1:
-            return Job.model_validate_json((exact or rows)[0][2])
+            return self._read((exact or rows)[0][2])
         if not rows:
             raise UsageError(f"there is no job {job_id!r}", fix="anytune list shows the jobs")
         raise UsageError(f"{job_id!r} begins {len(rows)} jobs: {', '.join(row[0] for row in rows[:5])}")
@@ -137,7 +140,7 @@ class SqliteStore:
             rows = self._db.execute(
                 f"SELECT body FROM jobs WHERE {where} ORDER BY created_at DESC, rowid DESC", given
             ).fetchall()
-        return [Job.model_validate_json(row[0]) for row in rows]
+        return [self._read(row[0]) for row in rows]
 
     def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""
@@ -164,8 +167,11 @@ class SqliteStore:
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job; the kernel frees it when the process ends, however it ends."""
         folder = self._home / "locks"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(folder / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(folder / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot write in {folder}: {error.strerror}", fix=ANOTHER_HOME) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -177,9 +183,7 @@ class SqliteStore:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise StoreError(
-                f"cannot write {self._path}: {error.strerror}", fix="set ANYTUNE_HOME to a folder of yours"
-            ) from error
+            raise StoreError(f"cannot write {self._path}: {error.strerror}", fix=ANOTHER_HOME) from error
 
     def _migrate(self) -> None:
         with self._writing() as db:
@@ -201,10 +205,19 @@ class SqliteStore:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite itself rolls back when the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
+
+    def _read(self, body: str) -> Job:
+        try:
+            return Job.model_validate_json(body)
+        except ValidationError as error:
+            raise StoreError(
+                f"{self._path} holds a job that another version of anytune wrote", fix="pip install -U anytune"
+            ) from error
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -225,7 +238,7 @@ def _mend(message: str) -> str:
     if "locked" in message:
         return "another anytune is writing; try again in a moment"
     if "readonly" in message:
-        return "the file or its folder may not be written; set ANYTUNE_HOME to a folder of yours"
+        return f"the file or its folder may not be written; {ANOTHER_HOME}"
     if "full" in message:
         return "the disk is full; nothing was lost, make room and run it again"
     return "restore the file, or move it aside to begin anew (jobs at providers live on)"

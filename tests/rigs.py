@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from anytune import planner
-from anytune.errors import KeyRefusedError
 from anytune.jobs import Desk
 from anytune.providers.base import Profile, Provider
 from anytune.schema.data import DataFile, DataReport, FileReport, Tokens
@@ -66,7 +65,7 @@ class FakeRig:
     """Drive the fake provider through the contract."""
 
     supports: frozenset[Fault] = frozenset(
-        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word")
+        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
     )
 
     def __init__(self, folder: Path) -> None:
@@ -95,5 +94,8 @@ class FakeRig:
             for job in self.service.jobs.values():
                 job["status"] = "meditating"
             return
-        error = KeyRefusedError("fake does not take this key") if fault == "wrong-key" else FAULTS[fault]
+        if fault == "wrong-key":
+            self.service.key = "fake-key-of-another"
+            return
+        error = FAULTS["server-error" if fault == "blind-list" else fault]
         self.service.faults.setdefault("lost" if fault == "lost-answer" else act, []).append(error)

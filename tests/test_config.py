@@ -75,7 +75,7 @@ def test_paths_are_meant_from_the_job_file(tmp_path: Path) -> None:
         ("name: [\n", "not YAML"),
         ("", "empty or not a mapping"),
         (BASE + "evaluation: {metrics: [sql_execution]}\n", "needs evaluation.database"),
-        (BASE + "data: {train: a, validation: b, split: 0.1}\n", "either validation or split"),
+        (BASE.replace("train.jsonl", "a, validation: b, split: 0.1"), "either validation or split"),
         ("name: a\nprovider: together\ndata: {train: a}\n", "no model for provider 'together'"),
     ],
 )
@@ -123,3 +123,46 @@ def test_a_key_is_read_when_needed_and_its_variable_is_named(tmp_path: Path) -> 
 def test_the_schema_of_the_job_file_names_every_key() -> None:
     schema = config.job_schema()
     assert set(schema["properties"]) == set(TuneSpec.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("training: {epochs: 1, epochs: 5}\n", "5:23: not YAML: the key 'epochs' stands here twice"),
+        ("name: other\n", "5:1: not YAML: the key 'name' stands here twice"),
+        ("suffix: 2026-13-45\n", "5:9: not YAML: '2026-13-45' is no timestamp"),
+        ("training: {epochs: !!int many}\n", "5:20: not YAML: 'many' is no int"),
+        ("training: {epochs: " + "9" * 5000 + "}\n", "is no int"),
+        ("training: " + "[" * 100_000, "nested too deep"),
+        ("overrides: [a]\n", "5:1: overrides: this: input should be a valid dictionary"),
+        ("overrides: {local: [a]}\n", "5:13: overrides.local: this"),
+        ("training: &t {lora: *t}\n", "unknown key 'training.lora.lora'"),
+        ("training: {beta: 0.1}\n", "1:1: training.beta belongs to method: dpo"),
+    ],
+)
+def test_what_yaml_would_let_pass_or_trip_over_is_told(tmp_path: Path, more: str, says: str) -> None:
+    assert says in fault(tmp_path, BASE + more).message
+
+
+def test_aliases_are_read_once_each(tmp_path: Path) -> None:
+    rows = "".join(f"  x{n}: &x{n} {{a: *x{n - 1}, b: *x{n - 1}}}\n" for n in range(1, 60))
+    assert load(tmp_path, BASE + "overrides:\n  x0: &x0 {k: 1}\n" + rows).name == "tides"
+
+
+@pytest.mark.parametrize("change", ["provider=[a]", "overrides=[1]", "data=3", "training.epochs=2026-13-45", "a=[[["])
+def test_a_set_of_the_wrong_shape_is_told(tmp_path: Path, change: str) -> None:
+    assert fault(tmp_path, BASE, changes=[change]).message
+
+
+def test_paths_that_lead_nowhere_are_only_paths(tmp_path: Path) -> None:
+    text = BASE.replace("train.jsonl", "~nobody-here/train.jsonl").replace("./base", "b" * 300)
+    assert load(tmp_path, text).data.train == tmp_path / "~nobody-here" / "train.jsonl"
+
+
+def test_an_empty_project_file_changes_nothing_and_none_moves_the_record(tmp_path: Path) -> None:
+    environment = {"ANYTUNE_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "none")}
+    (tmp_path / "anytune.yaml").write_text("# nothing yet\n")
+    assert config.load_settings(folder=tmp_path, environment=environment).home == tmp_path / "home"
+    (tmp_path / "anytune.yaml").write_text("home: elsewhere\n")
+    with pytest.raises(UsageError, match="unknown key 'home'"):
+        config.load_settings(folder=tmp_path, environment=environment)

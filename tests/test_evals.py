@@ -91,6 +91,8 @@ def test_the_interval_shrinks_with_more_questions() -> None:
         ("", "no test data"),
         ("{", "test.jsonl:1"),
         ('{"messages": [{"role": "user", "content": "q"}]}', "test.jsonl:1: cannot be used as a test"),
+        ('{"messages": ["hello", {"role": "assistant", "content": "a"}]}', "a message is not an object"),
+        ('{"messages": [{"role": "user"}, {"role": "assistant", "content": "\\ud800"}]}', "surrogates"),
     ],
 )
 def test_bad_test_data_is_told_with_its_line(tmp_path: Path, text: str, says: str) -> None:
@@ -98,3 +100,16 @@ def test_bad_test_data_is_told_with_its_line(tmp_path: Path, text: str, says: st
     path.write_text(text)
     with pytest.raises(UsageError, match=says):
         evals.read(path)
+
+
+def test_a_query_that_gives_no_table_is_never_right(spec: Evaluation) -> None:
+    judge = metrics(spec)["sql_execution"]
+    none = "SELECT port FROM tides WHERE height > 99"
+    assert judge(none, none)
+    assert not judge(none, "")
+    assert not judge(none, "-- I do not know")
+
+
+def test_a_query_that_gives_too_much_is_wrong_not_the_end_of_memory(spec: Evaluation) -> None:
+    much = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT hex(zeroblob(100000)) FROM n"
+    assert not metrics(spec)["sql_execution"]("SELECT 1", much)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,14 +16,16 @@ from anytune.errors import (
     ConflictError,
     JobFailedError,
     KeyRefusedError,
+    NotFoundError,
     NotYetError,
+    QuotaError,
     RateLimitedError,
     RefusedError,
     RejectedError,
     UnavailableError,
 )
-from anytune.schema.job import JobState
-from anytune.schema.plan import Policy
+from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.schema.plan import Policy, Price
 from tests.rigs import Bench, make_bench
 
 
@@ -222,3 +227,176 @@ def test_there_is_no_model_before_the_end(bench: Bench) -> None:
     job = jobs.submit(bench.plan(), desk=bench.desk)
     with pytest.raises(NotYetError):
         jobs.model(job)
+
+
+def left_open(bench: Bench) -> Job:
+    """Submit until the answer to `create` is lost and nobody may look; the remote job exists."""
+    bench.service.faults["lost"] = [AmbiguousError("dropped")]
+    bench.service.faults["find"] = [KeyRefusedError("not now")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    return bench.store.list()[0]
+
+
+def hide_at_first(bench: Bench, seconds: float) -> None:
+    """Let the provider's list show a job only so long after it is first asked for."""
+    find, asked = bench.provider.find, list[float]()
+
+    def lagging(job_id: str) -> RemoteJob | None:
+        asked.append(bench.clock.monotonic())
+        return find(job_id) if asked[-1] - asked[0] >= seconds else None
+
+    bench.provider.find = lagging  # type: ignore[method-assign]
+
+
+def answer(bench: Bench, **changes: Any) -> None:
+    """Let `retrieve` say something else."""
+    retrieve = bench.provider.retrieve
+    bench.provider.retrieve = lambda remote_id: retrieve(remote_id).model_copy(update=changes)  # type: ignore[method-assign]
+
+
+def test_an_answer_lost_after_a_long_wait_is_looked_for_as_long(bench: Bench) -> None:
+    bench.service.faults["create"] = [RateLimitedError("busy", retry_after=60)]
+    bench.service.faults["lost"] = [AmbiguousError("dropped")]
+    hide_at_first(bench, jobs.LIST_LAG / 2)
+    jobs.submit(bench.plan(), desk=bench.desk)
+    assert len(bench.service.jobs) == 1
+
+
+def test_a_clock_that_was_set_back_does_not_shorten_the_look(bench: Bench) -> None:
+    job = left_open(bench)
+    bench.clock._start -= timedelta(hours=2)
+    hide_at_first(bench, jobs.LIST_LAG / 2)
+    jobs.resume(job.id, desk=bench.desk)
+    assert len(bench.service.jobs) == 1
+
+
+def test_a_provider_that_will_not_let_us_look_does_not_fail_the_job(bench: Bench) -> None:
+    bench.service.faults["lost"] = [AmbiguousError("dropped")]
+    bench.service.faults["find"] = [RejectedError("this key may not list")]
+    with pytest.raises(AmbiguousError, match="may not list"):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    assert jobs.submit(bench.plan(), desk=bench.desk).remote is not None
+    assert len(bench.service.jobs) == 1
+
+
+def test_a_job_that_was_to_be_cancelled_is_never_made_afterwards(bench: Bench) -> None:
+    bench.service.faults["create"] = [AmbiguousError("dropped before acting")]
+    bench.service.faults["find"] = [KeyRefusedError("not now"), KeyRefusedError("not now")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    job = bench.store.list()[0]
+    with pytest.raises(KeyRefusedError):
+        jobs.cancel(job.id, desk=bench.desk)
+    assert jobs.refresh(job.id, desk=bench.desk).state is JobState.CANCELLED
+    assert bench.service.jobs == {}
+
+
+def test_a_second_submit_finds_the_first_past_a_later_attempt_that_failed(bench: Bench) -> None:
+    first = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.faults["create"] = [RejectedError("no")]
+    with pytest.raises(RejectedError):
+        jobs.submit(bench.plan(training={"epochs": 5}), desk=bench.desk, again=True)
+    assert jobs.submit(bench.plan(), desk=bench.desk).id == first.id
+    assert len(bench.service.jobs) == 1
+
+
+def test_an_end_seen_meanwhile_is_not_overwritten_by_a_late_not_found(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.clock.sleep(jobs.YOUNG)
+    retrieve = bench.provider.retrieve
+
+    def late(remote_id: str) -> RemoteJob:
+        bench.provider.retrieve = retrieve  # type: ignore[method-assign]
+        bench.service.jobs[remote_id]["status"] = "done"
+        jobs.refresh(job.id, desk=bench.desk)
+        raise NotFoundError("gone")
+
+    bench.provider.retrieve = late  # type: ignore[method-assign]
+    assert jobs.refresh(job.id, desk=bench.desk).state is JobState.SUCCEEDED
+    assert bench.store.get(job.id).state is JobState.SUCCEEDED
+
+
+def test_a_look_that_was_overtaken_is_not_written_down(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    retrieve = bench.provider.retrieve
+
+    def slow(remote_id: str) -> RemoteJob:
+        seen = retrieve(remote_id)
+        bench.clock.sleep(1)
+        current = bench.store.get(job.id)
+        newer = {"state": JobState.PAUSED, "updated_at": bench.clock.now()}
+        bench.store.put(current.model_copy(update=newer))
+        return seen
+
+    bench.provider.retrieve = slow  # type: ignore[method-assign]
+    assert jobs.refresh(job.id, desk=bench.desk).state is JobState.PAUSED
+
+
+def test_a_watch_goes_on_while_a_young_job_is_not_shown(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    hidden = bench.service.jobs.pop("remote-1")
+    looks = jobs.follow(job.id, desk=bench.desk)
+    assert next(looks).job.state is JobState.QUEUED
+    bench.service.jobs["remote-1"] = hidden
+    assert [look.job.state for look in looks][-1] is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("fault", [UnavailableError("down"), RateLimitedError("busy", retry_after=200)])
+def test_a_watch_ends_in_time_whatever_the_provider_does(bench: Bench, fault: Exception) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.faults["retrieve"] = [fault] * 100
+    with pytest.raises(NotYetError):
+        list(jobs.follow(job.id, desk=bench.desk, timeout=10))
+    assert bench.clock.monotonic() <= 10
+
+
+def test_a_watch_waits_as_long_as_it_is_told_to(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.faults["retrieve"] = [RateLimitedError("busy", retry_after=3600)] * 2
+    assert states(bench, job.id)[-1] is JobState.SUCCEEDED
+    assert bench.clock.slept[:2] == [3600, 3600]
+
+
+def test_a_success_without_a_model_is_not_the_end(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    retrieve = bench.provider.retrieve
+    answer(bench, state=JobState.SUCCEEDED, model=None)
+    assert jobs.refresh(job.id, desk=bench.desk).state is JobState.FINALIZING
+    bench.provider.retrieve = retrieve  # type: ignore[method-assign]
+    assert states(bench, job.id)[-1] is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize("bound", [{"budget": {"usd": 5}}, {"policy": Policy(budget_usd=Decimal(5))}])
+def test_a_quote_above_any_budget_makes_no_job(bench: Bench, bound: dict[str, Any]) -> None:
+    bench.provider.quote = lambda _: Decimal(100)  # type: ignore[attr-defined]
+    with pytest.raises(QuotaError, match=r"quotes \$100\.00, the budget is \$5\.00"):
+        jobs.submit(bench.plan(**bound), desk=bench.desk)
+    assert bench.service.jobs == {}
+
+
+def test_a_budget_that_was_set_before_the_job_went_out_holds(bench: Bench) -> None:
+    bench.provider.quote = lambda _: Decimal(100)  # type: ignore[attr-defined]
+    bench.service.faults["create"] = [KeyRefusedError("not now")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    with pytest.raises(QuotaError):
+        jobs.submit(bench.plan(budget={"usd": 5}), desk=bench.desk)
+
+
+def test_the_bill_knows_the_minimum_and_the_price_of_full_training(bench: Bench) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    prices = {"sft": Decimal(2), "sft-full": Decimal(3)}
+    price = Price(per_million=prices, minimum=Decimal(4), as_of=job.plan.made_on, source="a test")
+    training = job.plan.spec.training.model_copy(update={"lora": None})
+    plan = job.plan.model_copy(
+        update={
+            "capabilities": job.plan.capabilities.model_copy(update={"price": price}),
+            "spec": job.plan.spec.model_copy(update={"training": training}),
+        }
+    )
+    bench.store.put(job.model_copy(update={"plan": plan}))
+    answer(bench, trained_tokens=1000)
+    assert jobs.refresh(job.id, desk=bench.desk).cost == 4
+    answer(bench, trained_tokens=2_000_000)
+    assert jobs.refresh(job.id, desk=bench.desk).cost == 6

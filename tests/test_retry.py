@@ -66,3 +66,16 @@ def test_waits_that_the_provider_asked_for_do_not_count_as_attempts() -> None:
     clock = FakeClock()
     assert retry.call(Act(*[RateLimitedError("not yet", retry_after=2)] * 40, "done"), clock=clock) == "done"
     assert sum(clock.slept) == 80
+
+
+def test_polite_waits_leave_all_attempts_for_what_fails_after_them() -> None:
+    faults = [*[RateLimitedError("not yet", retry_after=1)] * 9, UnavailableError("down"), UnavailableError("down")]
+    assert retry.call(Act(*faults, "done"), clock=FakeClock()) == "done"
+
+
+@pytest.mark.parametrize("said", [0.0, -5.0, float("nan")])
+def test_a_wait_of_nothing_is_no_reason_to_hammer(said: float) -> None:
+    clock = FakeClock()
+    with pytest.raises(RateLimitedError):
+        retry.call(Act(*[RateLimitedError("busy", retry_after=said)] * 99), clock=clock, deadline=60)
+    assert set(clock.slept) == {1.0}

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from anytune.errors import StoreError
+from anytune.errors import StoreError, UsageError
+from anytune.schema.job import Event
 from anytune.store import MIGRATIONS, SqliteStore
 from anytune.testing import sample_job
+from anytune.testing.store import START
 
 
 def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
@@ -122,3 +124,39 @@ def test_lists_stay_quick_with_many_jobs(tmp_path: Path) -> None:
         store.add(sample_job(f"sample-{number:010d}", attempt=number + 1, minute=number))
     assert [job.attempt for job in store.list()] == list(range(50, 0, -1))
     assert os.path.getsize(tmp_path / "jobs.sqlite3") < 1_000_000
+
+
+def test_a_full_disk_is_named_and_leaves_the_record_usable(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    job = store.add(sample_job())
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    long = [Event(id=str(number), at=START, message="x" * 9000) for number in range(50)]
+    with pytest.raises(StoreError, match="full") as caught:
+        store.add_events(job.id, long)
+    assert caught.value.fix == "the disk is full; nothing was lost, make room and run it again"
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    assert len(store.add_events(job.id, long)) == 50
+
+
+def test_a_job_of_another_version_is_told_not_thrown(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    job = store.add(sample_job())
+    store._db.execute("UPDATE jobs SET body = json_set(body, '$.fresh', 1)")
+    for read in (store.list, lambda: store.get(job.id)):
+        with pytest.raises(StoreError, match="another version of anytune"):
+            read()
+
+
+def test_no_name_means_no_job(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store.add(sample_job())
+    with pytest.raises(UsageError):
+        store.get("")
+
+
+def test_locks_that_cannot_be_made_are_told(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    (tmp_path / "locks").write_text("")
+    with pytest.raises(StoreError, match="locks"), store.acting("job"):
+        pass

@@ -49,6 +49,9 @@ def _question(path: Path, number: int, line: str) -> Question:
         *chat, answer = messages
         if answer["role"] != "assistant" or not isinstance(answer["content"], str) or not chat:
             raise ValueError("it does not end with an assistant's answer")
+        if not all(isinstance(message, dict) for message in chat):
+            raise ValueError("a message is not an object")
+        json.dumps(messages, ensure_ascii=False).encode()  # half a character, which no report can hold
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{path}:{number}: cannot be used as a test: {error}", fix="anytune check finds all"

@@ -12,6 +12,8 @@ from anytune.schema.spec import Evaluation
 Metric = Callable[[str, str], bool]
 STEPS = 200_000  # SQLite virtual-machine steps between two looks at the limit
 MOST_LOOKS = 50
+LONGEST_VALUE = 1_000_000  # bytes of one value that a query makes
+MOST_SHOWN = 50_000_000  # characters of all rows, as they are compared
 
 
 def metrics(spec: Evaluation) -> dict[str, Metric]:
@@ -34,7 +36,9 @@ def _sql_execution(script: Path | None) -> Metric:
         wanted = _rows(database, expected)
         got = _rows(database, given)
         ordered = "order by" in expected.lower()
-        return wanted is not None and got is not None and _canonical(wanted, ordered) == _canonical(got, ordered)
+        if wanted is None or got is None:
+            return False
+        return wanted == got if ordered else sorted(wanted) == sorted(got)
 
     return same_rows
 
@@ -48,6 +52,7 @@ def _built(script: Path | None) -> sqlite3.Connection:
     except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
         raise UsageError(f"{script}: cannot be run: {error}") from error
     database.set_authorizer(_only_reads)
+    database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
     return database
 
 
@@ -56,8 +61,10 @@ def _only_reads(action: int, *_: object) -> int:
     return sqlite3.SQLITE_OK if action in reading else sqlite3.SQLITE_DENY
 
 
-def _rows(database: sqlite3.Connection, query: str) -> list[tuple[object, ...]] | None:
-    """Run one query that a model wrote: it can only read, and not for long; None if it cannot be run."""
+def _rows(database: sqlite3.Connection, query: str) -> list[str] | None:
+    """Run one query that a model wrote: it can only read, and neither long nor much; None if it gives no table."""
+    shown: list[str] = []
+    room = MOST_SHOWN
     looks = 0
 
     def too_long() -> bool:
@@ -67,13 +74,16 @@ def _rows(database: sqlite3.Connection, query: str) -> list[tuple[object, ...]] 
 
     database.set_progress_handler(too_long, STEPS)
     try:
-        return database.execute(query).fetchall()
+        cursor = database.execute(query)
+        if cursor.description is None:
+            return None
+        for row in cursor:
+            shown.append(repr(row))
+            room -= len(shown[-1])
+            if room < 0:
+                return None
+        return shown
     except (sqlite3.Error, sqlite3.Warning, ValueError):
         return None
     finally:
         database.set_progress_handler(None, 0)
-
-
-def _canonical(rows: list[tuple[object, ...]], ordered: bool) -> list[str]:
-    shown = [repr(row) for row in rows]
-    return shown if ordered else sorted(shown)

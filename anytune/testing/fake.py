@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from anytune.errors import (
     AmbiguousError,
+    ConflictError,
     KeyRefusedError,
     MalformedAnswerError,
     NotFoundError,
@@ -106,9 +108,12 @@ class FakeProvider:
         return {"tag": job_id, "model": spec.model, "suffix": spec.suffix, **made, **files}
 
     def upload(self, file: DataFile) -> str:
-        """Keep the bytes under their hash."""
+        """Keep the bytes under their hash, if they are those that were checked."""
+        data = file.path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ConflictError(f"{file.path} has changed since it was checked")
         self._call("upload")
-        self.service.files[file.sha256] = file.path.read_bytes()
+        self.service.files[file.sha256] = data
         return f"file-{file.sha256[:12]}"
 
     def create(self, request: dict[str, Any]) -> RemoteJob:

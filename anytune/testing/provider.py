@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
+from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import Lora, Training, TuneSpec
-from anytune.testing.rig import Fault, Rig
+from anytune.testing.rig import Fault, Rig, sample_file
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.epochs": (1, 2),
@@ -119,6 +120,12 @@ class ProviderContract:
     def test_render_gives_the_same_twice_and_plain_json(self, rig: Rig) -> None:
         assert json.dumps(self.request(rig), sort_keys=True) == json.dumps(self.request(rig), sort_keys=True)
 
+    def test_the_request_names_the_model_and_both_files(self, rig: Rig) -> None:
+        spec = rig.spec()
+        body = rig.provider.render(spec, job_id=JOB_ID, training_file="file-one", validation_file="file-two")
+        text = json.dumps(body)
+        assert [name for name in (spec.model, "file-one", "file-two") if name not in text] == []
+
     def test_the_request_carries_our_job_id_and_no_key(self, rig: Rig) -> None:
         text = json.dumps(self.request(rig))
         assert JOB_ID in text
@@ -133,9 +140,35 @@ class ProviderContract:
         assert found.id == created.id
         assert found.seen_job_id == JOB_ID
 
+    def test_of_two_jobs_each_is_told_apart(self, rig: Rig) -> None:
+        one, other = self.start(rig), self.start(rig, "contract-1111111111")
+        assert [rig.provider.retrieve(job.id).id for job in (one, other)] == [one.id, other.id]
+        found = [rig.provider.find(job_id) for job_id in (JOB_ID, "contract-1111111111")]
+        assert [job.id for job in found if job is not None] == [one.id, other.id]
+
     def test_a_job_that_was_never_created_is_not_found(self, rig: Rig) -> None:
         self.start(rig)
         assert rig.provider.find("contract-9999999999") is None
+
+    def test_a_look_that_fails_is_not_taken_for_nothing_found(self, rig: Rig) -> None:
+        self.need(rig, "blind-list")
+        self.start(rig)
+        rig.break_next("find", "blind-list")
+        with pytest.raises(AmbiguousError):
+            rig.provider.find(JOB_ID)
+
+    def test_other_data_is_another_file(self, rig: Rig, tmp_path: Path) -> None:
+        folder = tmp_path / "other"
+        folder.mkdir()
+        assert rig.provider.upload(rig.file()) != rig.provider.upload(sample_file(folder, examples=13))
+
+    def test_data_that_changed_since_they_were_checked_are_not_sent(self, rig: Rig) -> None:
+        file = rig.file()
+        file.path.write_bytes(file.path.read_bytes().replace(b"plus", b"less"))
+        before = rig.calls()
+        with pytest.raises(AnytuneError):
+            rig.provider.upload(file)
+        assert rig.calls() == before
 
     def test_a_finished_job_names_its_model(self, rig: Rig) -> None:
         job = self.start(rig)
@@ -155,10 +188,12 @@ class ProviderContract:
 
     def test_events_come_oldest_first_with_ids_that_stay(self, rig: Rig) -> None:
         job = self.start(rig)
+        first = [e.id for e in rig.provider.events(job.id)]
         rig.finish(job.id)
         rig.provider.retrieve(job.id)
         events = rig.provider.events(job.id)
         assert events
+        assert [e.id for e in events][: len(first)] == first
         assert [e.at for e in events] == sorted(e.at for e in events)
         assert len({e.id for e in events}) == len(events)
         again = [e.id for e in rig.provider.events(job.id)]
@@ -179,6 +214,21 @@ class ProviderContract:
         found = rig.provider.find(JOB_ID)
         assert found is not None
         assert found.seen_job_id == JOB_ID
+
+    def test_a_server_error_leaves_open_whether_a_job_was_made(self, rig: Rig) -> None:
+        self.need(rig, "server-error")
+        request = self.request(rig, training_file=rig.provider.upload(rig.file()))
+        rig.break_next("create", "server-error")
+        with pytest.raises(AmbiguousError):
+            rig.provider.create(request)
+
+    def test_a_create_refused_for_now_makes_no_job(self, rig: Rig) -> None:
+        self.need(rig, "rate-limit")
+        request = self.request(rig, training_file=rig.provider.upload(rig.file()))
+        rig.break_next("create", "rate-limit")
+        with pytest.raises(RateLimitedError):
+            rig.provider.create(request)
+        assert rig.remote_jobs() == 0
 
     def test_a_provider_never_repeats_a_call_by_itself(self, rig: Rig) -> None:
         self.need(rig, "server-error")
@@ -203,6 +253,10 @@ class ProviderContract:
         rig.break_next("create", "garbage")
         with pytest.raises(AmbiguousError):
             rig.provider.create(request)
+        job = self.start(rig, "contract-1111111111")
+        rig.break_next("retrieve", "garbage")
+        with pytest.raises(AmbiguousError):
+            rig.provider.retrieve(job.id)
 
     def test_an_unheard_of_status_ends_nothing(self, rig: Rig) -> None:
         self.need(rig, "unknown-word")
@@ -215,10 +269,14 @@ class ProviderContract:
 
     def test_a_refused_key_is_told_without_showing_it(self, rig: Rig) -> None:
         self.need(rig, "wrong-key")
+        job = self.start(rig)
         rig.break_next("retrieve", "wrong-key")
-        with pytest.raises(KeyRefusedError) as caught:
-            rig.provider.retrieve("any")
-        assert rig.key not in str(caught.value)
+        for act in (rig.provider.retrieve, rig.provider.cancel, rig.provider.events):
+            with pytest.raises(KeyRefusedError) as caught:
+                act(job.id)
+            assert rig.key not in str(caught.value)
+        with pytest.raises(KeyRefusedError):
+            rig.provider.find(JOB_ID)
 
     def _rendered(self, rig: Rig, spec: TuneSpec) -> str:
         body = rig.provider.render(spec, job_id=JOB_ID, training_file="file-1", validation_file=None)

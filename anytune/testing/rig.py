@@ -11,7 +11,7 @@ from anytune.providers.base import Provider
 from anytune.schema.data import DataFile, Role
 from anytune.schema.spec import TuneSpec
 
-Fault = Literal["lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word"]
+Fault = Literal["lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list"]
 
 
 class Rig(Protocol):
@@ -50,7 +50,7 @@ class Rig(Protocol):
 
         `lost-answer`: the far side acts, then drops the connection. `rate-limit`: 429 with Retry-After 7.
         `server-error`: 503. `garbage`: an answer that is not JSON. `wrong-key`: the key is not taken from now on.
-        `unknown-word`: the job's status is a word that nobody has heard of.
+        `unknown-word`: the job's status is a word that nobody has heard of. `blind-list`: 503 for what `find` asks.
         """
         ...
 
