@@ -18,6 +18,7 @@ from anytune.schema.spec import TuneSpec
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 PROJECT_FILE = "anytune.yaml"
+PERSONAL = {"key_variable", "region"}  # what only the user may say of a provider
 MERGE = "tag:yaml.org,2002:merge"
 DEEPEST = 50  # levels in a file; the C loader dies of some ten thousand
 
@@ -42,21 +43,41 @@ class Settings(Value):
 def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
-    `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
+    A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
+    cannot say in which variable a key is found or which region a host is in, and with its own base_url the user's word
+    on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or
+    `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = _expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
     settings = _expanded(environment.get("XDG_CONFIG_HOME") or "~/.config") / "anytune" / "config.yaml"
     above = (parent / PROJECT_FILE for parent in (folder, *folder.parents))
+    users, project = settings, next((p for p in above if p.is_file()), None)
     merged: dict[str, Any] = {"home": str(home)}
-    for path in (settings, next((p for p in above if p.is_file()), None)):
+    policy = Policy()
+    for path in (users, project):
         if path is not None and path.is_file():
             document = _Document(path, may_be_empty=True)
-            if "home" in document.data:
-                raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
-            _validated(Settings, {"home": str(home), **document.data}, document)
-            merged = _merge(merged, document.data)
-    return Settings.model_validate(merged)
+            told = _told(document, home, foreign=path is project, own=users)
+            merged, policy = _merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
+    return Settings.model_validate({**merged, "policy": policy})
+
+
+def _told(document: _Document, home: Path, *, foreign: bool, own: Path) -> Settings:
+    if "home" in document.data:
+        raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
+    told: Settings = _validated(Settings, {"home": str(home), **document.data}, document)
+    for name, profile in told.profiles.items():
+        for key in PERSONAL & profile.model_fields_set if foreign else ():
+            place = document.place(["profiles", name, key])
+            raise UsageError(f"{place}: a project cannot set profiles.{name}.{key}", fix=f"set it in {own}")
+    return told
+
+
+def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:
+    """Forget the region of each provider that is now reached under another address."""
+    moved = {name: {"region": None} for name, profile in told.profiles.items() if profile.base_url is not None}
+    return _merge(merged, {"profiles": moved}) if moved else merged
 
 
 def load_job(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
@@ -121,8 +120,6 @@ def _judge(path: str, value: Any, rule: Rule | None, *, provider: str) -> Settin
 
 def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if number is not None and not math.isfinite(number):
-        return "it has to be finite"
     if number is not None and rule.minimum is not None and number < rule.minimum:
         return f"the least that {provider} takes is {rule.minimum:g}"
     if number is not None and rule.maximum is not None and number > rule.maximum:

@@ -8,6 +8,22 @@ from anytune.schema.plan import Capabilities, CostEstimate, Policy
 from anytune.schema.spec import Budget, TuneSpec
 
 
+def placed(capabilities: Capabilities, *, host: str | None, own_host: str | None, stated: str | None) -> Capabilities:
+    """Return the capabilities with the regions that hold for a profile.
+
+    What the catalogue says of a provider's regions holds for the provider's own host alone; elsewhere they are unknown
+    unless the profile states one, which then is the user's own word.
+    """
+    if capabilities.local:
+        return capabilities
+    if stated is not None:
+        return capabilities.model_copy(update={"regions": (stated,), "region_note": "as the profile says"})
+    if host is None or host == own_host:
+        return capabilities
+    note = f"the profile sends it to {host}"
+    return capabilities.model_copy(update={"regions": None, "region_note": note, "notes": (*capabilities.notes, note)})
+
+
 def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:
     """Return why the data may not go to this provider; unknown regions are refused, not hoped for."""
     reasons = [

@@ -8,18 +8,19 @@ from contextlib import closing, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from anytune import catalog, config, evals, jobs, planner, providers
+from anytune import catalog, config, evals, jobs, planner, policy, providers
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import CredentialError, ProviderError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
 from anytune.schema.data import DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
 from anytune.schema.model import TunedModel
-from anytune.schema.plan import Plan
+from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import Method, TuneSpec
 from anytune.store import JobStore, SqliteStore
 
@@ -52,7 +53,7 @@ class Tuner:
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(store=self.store, provider=self.provider, clock=self._clock)
+        return jobs.Desk(store=self.store, provider=self.provider, policy=self.settings.policy, clock=self._clock)
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -117,7 +118,7 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
-        capabilities = provider.capabilities(spec.model)
+        capabilities = self._placed(provider.capabilities(spec.model))
         data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
@@ -135,6 +136,16 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
+    def _placed(self, capabilities: Capabilities) -> Capabilities:
+        profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
+        own = next((c.base_url for c in self.catalogs() if c.provider == capabilities.provider), None)
+        return policy.placed(
+            capabilities,
+            host=urlsplit(profile.base_url).netloc if profile.base_url else None,
+            own_host=urlsplit(own).netloc if own else None,
+            stated=profile.region,
+        )
+
     def _checked(self, spec: TuneSpec) -> DataReport:
         """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
         named: dict[Role, Path] = {"train": spec.data.train}
@@ -148,10 +159,10 @@ class Tuner:
         return data_check.check(named, providers=(spec.provider,), method=spec.method)
 
     def earlier(self, plan: Plan) -> Job | None:
-        """Return the job that a submit of this plan would take up, None when it would make one."""
-        same_name = self.store.list(name=plan.spec.name, provider=plan.spec.provider)
-        last = max(same_name, key=lambda job: job.attempt, default=None)
-        return last if last is not None and last.plan.fingerprint == plan.fingerprint else None
+        """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
+        with suppress(ConflictError):
+            return jobs.earlier(plan, desk=self.desk)
+        return None
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from anytune import config
 from anytune.errors import CredentialError, UsageError
+from anytune.schema.plan import Policy
 from anytune.schema.spec import Lora, TuneSpec
 
 BASE = """\
@@ -71,6 +73,7 @@ def test_paths_are_meant_from_the_job_file(tmp_path: Path) -> None:
         (BASE + "training: {epoch: 3}\n", "finetune.yaml:5:12: unknown key 'training.epoch': did you mean 'epochs'?"),
         (BASE + "training:\n  lora: {rnk: 3}\n", "6:10: unknown key 'training.lora.rnk': did you mean 'rank'?"),
         (BASE + "training: {epochs: 0}\n", "5:12: training.epochs: 0: input should be greater than or equal to 1"),
+        (BASE + "training: {weight_decay: .inf}\n", "training.weight_decay: inf: input should be a finite number"),
         ("provider: local\ndata: {train: a}\n", "name is missing"),
         ("name: [\n", "not YAML"),
         ("", "empty or not a mapping"),
@@ -100,15 +103,44 @@ def test_the_project_file_is_found_above_and_stands_above_the_users(tmp_path: Pa
     inner = tmp_path / "project" / "deep"
     inner.mkdir(parents=True)
     (tmp_path / "anytune").mkdir()
-    (tmp_path / "anytune" / "config.yaml").write_text("profiles: {openai: {region: eu, timeout: 9}}\n")
-    (tmp_path / "project" / "anytune.yaml").write_text("profiles: {openai: {region: us}}\npolicy: {residency: local}\n")
+    (tmp_path / "anytune" / "config.yaml").write_text(
+        "profiles: {openai: {region: eu, timeout: 9}}\npolicy: {residency: eu, budget_usd: 5}\n"
+    )
+    (tmp_path / "project" / "anytune.yaml").write_text("profiles: {openai: {timeout: 7}}\npolicy: {residency: local}\n")
     settings = config.load_settings(
         folder=inner, environment={"XDG_CONFIG_HOME": str(tmp_path), "ANYTUNE_HOME": str(tmp_path / "home")}
     )
-    assert settings.profiles["openai"].region == "us"
-    assert settings.profiles["openai"].timeout == 9
-    assert settings.policy.residency == "local"
+    assert settings.profiles["openai"].region == "eu"
+    assert settings.profiles["openai"].timeout == 7
+    assert settings.policy == Policy(residency="local", budget_usd=Decimal(5))
     assert settings.home == tmp_path / "home"
+
+
+def project(folder: Path, text: str) -> config.Settings:
+    (folder / "anytune").mkdir(exist_ok=True)
+    (folder / "anytune" / "config.yaml").write_text(
+        "profiles: {openai: {region: eu}}\npolicy: {residency: eu, budget_usd: 5}\n"
+    )
+    (folder / "anytune.yaml").write_text(text)
+    return config.load_settings(folder=folder, environment={"XDG_CONFIG_HOME": str(folder)})
+
+
+@pytest.mark.parametrize("key", ["key_variable: AWS_SECRET_ACCESS_KEY", "region: eu"])
+def test_a_strangers_project_cannot_choose_the_key_or_vouch_for_a_region(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="a project cannot set profiles"):
+        project(tmp_path, f"profiles: {{openai: {{{key}}}}}\n")
+
+
+def test_with_a_projects_base_url_the_users_word_on_the_region_no_longer_holds(tmp_path: Path) -> None:
+    settings = project(tmp_path, "profiles: {openai: {base_url: 'https://elsewhere.example/v1'}}\n")
+    assert settings.profiles["openai"].region is None
+
+
+def test_a_project_cannot_loosen_the_users_policy(tmp_path: Path) -> None:
+    assert project(tmp_path, "policy: {residency: any, budget_usd: 999}\n").policy == Policy(
+        residency="eu", budget_usd=Decimal(5)
+    )
+    assert project(tmp_path, "policy: {residency: us}\n").policy.residency == "local"
 
 
 def test_a_key_is_read_when_needed_and_its_variable_is_named(tmp_path: Path) -> None:

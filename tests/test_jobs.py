@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +25,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.schema.job import Event, Job, JobState, RemoteJob
 from anytune.schema.plan import Policy, Price
 from tests.rigs import Bench, make_bench
 
@@ -214,6 +215,24 @@ def test_cancelling_a_job_whose_create_was_lost_stops_the_remote_one(bench: Benc
     assert kept.remote is None
     assert jobs.cancel(kept.id, desk=bench.desk).state is JobState.CANCELLED
     assert bench.service.jobs["remote-1"]["status"] == "stopped"
+
+
+def test_a_policy_that_became_stricter_holds_for_a_submit_that_goes_on(bench: Bench) -> None:
+    bench.service.faults["upload"] = [KeyRefusedError("not this key")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    (kept,) = bench.store.list()
+    stricter = dataclasses.replace(bench.desk, policy=Policy(residency="local"))
+    with pytest.raises(RefusedError):
+        jobs.resume(kept.id, desk=stricter)
+    assert bench.service.files == {}
+
+
+def test_half_a_character_in_an_event_is_kept_as_a_mark(bench: Bench) -> None:
+    broken = Event(id="1", at=bench.clock.now(), message="loss \ud83d", data={"note": ["\udc00"], "step": 1})
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.store.add_events(job.id, [broken])
+    assert bench.store.events(job.id)[0].data == {"note": ["?"], "step": 1}
 
 
 def test_events_are_taken_in_once(bench: Bench) -> None:

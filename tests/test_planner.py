@@ -144,15 +144,6 @@ def test_the_same_content_has_the_same_fingerprint_wherever_it_lies(tmp_path: Pa
     assert make_plan(tmp_path / "a", provider, training={"epochs": 3}).fingerprint != one.fingerprint
 
 
-def test_a_number_without_end_is_refused_and_so_never_written(tmp_path: Path, provider: FakeProvider) -> None:
-    rules = {"training.weight_decay": Rule(outcome="kept")}
-    plan = make_plan(tmp_path, provider)
-    spec = plan.spec.model_copy(update={"training": plan.spec.training.model_validate({"weight_decay": "inf"})})
-    capabilities = plan.capabilities.model_copy(update={"settings": {**plan.capabilities.settings, **rules}})
-    made = planner.make(spec, plan.data, capabilities, policy=Policy(), today=TODAY)
-    assert "training.weight_decay = inf: it has to be finite" in made.refused
-
-
 def test_the_stricter_budget_goes_with_the_plan(tmp_path: Path, provider: FakeProvider) -> None:
     plan = make_plan(tmp_path, provider, policy=Policy(budget_usd=Decimal(3)), budget={"usd": 5})
     assert plan.spec.budget is not None

@@ -9,7 +9,7 @@ import pytest
 
 import anytune
 from anytune import providers
-from anytune.config import Settings
+from anytune.config import ProfileSettings, Settings
 from anytune.errors import NotYetError, UsageError
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
@@ -94,6 +94,21 @@ def test_an_unknown_provider_is_answered_with_the_nearest(tuner: Tuner, tmp_path
     with pytest.raises(UsageError) as caught:
         tuner.plan(tuner.read(tmp_path / "finetune.yaml", provider="opnai", model="m"))
     assert caught.value.fix == "did you mean openai?"
+
+
+def test_data_sent_to_another_host_is_in_an_unknown_region(tuner: Tuner, tmp_path: Path) -> None:
+    (tmp_path / "finetune.yaml").write_text(
+        JOB.replace("fake-1", "Qwen/Qwen3.5-9B")
+        .replace("fake", "together")
+        .replace("test: t", "residency: us, test: t")
+    )
+    assert plan(tuner, tmp_path).ok
+    for profile, place in (({}, None), ({"region": "us"}, ("us",))):
+        moved = ProfileSettings(base_url="https://elsewhere.example", **profile)
+        there = tuner.settings.model_copy(update={"profiles": {"together": moved}})
+        made = plan(Tuner(settings=there, environment={}, clock=FakeClock()), tmp_path)
+        assert made.capabilities.regions == place
+        assert made.ok is (place is not None)
 
 
 def test_the_public_names_are_there_and_plan_is_a_function() -> None:

@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
+from pydantic import field_validator
+
 from anytune.schema.base import Value
 from anytune.schema.plan import Plan
 
@@ -34,6 +36,15 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
 
 
+def _whole(value: Any) -> Any:
+    """Replace halves of characters, which JSON lets a provider send and UTF-8 cannot hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
+
+
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
@@ -53,6 +64,8 @@ class RemoteJob(Value):
     training_file: str | None = None
     seen_job_id: str | None = None
 
+    _texts = field_validator("*", mode="before")(_whole)
+
 
 class Event(Value):
     """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
@@ -62,6 +75,8 @@ class Event(Value):
     level: Literal["info", "warning", "error"] = "info"
     message: str
     data: dict[str, Any] = {}
+
+    _texts = field_validator("*", mode="before")(_whole)
 
 
 class Job(Value):

@@ -110,6 +110,17 @@ class Policy(Value):
     providers: tuple[str, ...] | None = None
     budget_usd: Decimal | None = None
 
+    def and_also(self, other: Policy) -> Policy:
+        """Return what satisfies both; two different regions leave only this machine."""
+        places = {self.residency, other.residency} - {"any"} or {"any"}
+        named = [set(p.providers) for p in (self, other) if p.providers is not None]
+        limits = [p.budget_usd for p in (self, other) if p.budget_usd is not None]
+        return Policy(
+            residency=places.pop() if len(places) == 1 else "local",
+            providers=tuple(sorted(set.intersection(*named))) if named else None,
+            budget_usd=min(limits, default=None),
+        )
+
 
 class Plan(Value):
     """Be everything that a submit would do, decided; `refused` empty means that it may."""

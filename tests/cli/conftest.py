@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import anytune.tuner  # before the fake is registered: its list of built-in providers is made at import
-from anytune import cli, jobs, providers
+from anytune import cli, providers
+from anytune.jobs import life
+from anytune.schema.job import JobState
 from anytune.testing.fake import STATES, FakeService
 from anytune.testing.rig import sample_file
 from tests.cli.far_side import SERVICES
@@ -44,8 +46,8 @@ Type = Callable[..., Said]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with a job for the fake provider, its data, and its key in the environment."""
     monkeypatch.setitem(providers.BUILT_IN, "fake", "tests.cli.far_side:LastingFake")
-    monkeypatch.setitem(jobs.POLL, False, (0.001, 0.001))
-    monkeypatch.setitem(STATES, "interrupted", jobs.JobState.PAUSED)
+    monkeypatch.setitem(life.POLL, False, (0.001, 0.001))
+    monkeypatch.setitem(STATES, "interrupted", JobState.PAUSED)
     monkeypatch.setenv("FAKE_API_KEY", KEY)
     monkeypatch.setenv("COLUMNS", "80")
     for name in ("ANYTUNE_DEBUG", "NO_COLOR", "FORCE_COLOR"):

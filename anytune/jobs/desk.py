@@ -1,0 +1,93 @@
+"""What work on jobs needs, and the two ways in which a job changes: by our own word, and by its provider's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Protocol
+
+from anytune import planner
+from anytune.errors import ProviderError
+from anytune.providers.base import Provider
+from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.schema.plan import Policy
+from anytune.store import JobStore
+
+BAD_ENDS = frozenset((JobState.FAILED, JobState.CANCELLED))
+
+
+class Clock(Protocol):
+    """Tell the time and let some pass; injected, so that tests need not wait."""
+
+    def now(self) -> datetime:
+        """Return the time of day, with its zone."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """Be this machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Hold what work on jobs needs: the record, the providers by name, the policy that holds now, the clock."""
+
+    store: JobStore
+    provider: Callable[[str], Provider]
+    policy: Policy = field(default_factory=Policy)
+    clock: Clock = field(default_factory=SystemClock)
+
+
+def put(job: Job, desk: Desk, **changes: object) -> Job:
+    """Change a job and write it down."""
+    changed = job.model_copy(update={**changes, "updated_at": desk.clock.now()})
+    desk.store.put(changed)
+    return changed
+
+
+def record(job: Job, remote: RemoteJob, desk: Desk) -> Job:
+    """Write down what the provider says, if the job has not ended; success needs a model. The caller acts for it."""
+    if job.state.is_terminal:
+        return job
+    if job.remote is not None and remote.id != job.remote.id:
+        raise ProviderError(f"{job.provider} answered about {remote.id} when asked for {job.remote.id}")
+    nameless = remote.state is JobState.SUCCEEDED and remote.model is None
+    return put(
+        job,
+        desk,
+        remote=remote,
+        state=JobState.FINALIZING if nameless else remote.state,
+        error=remote.error,
+        cause=remote.cause,
+        cost=_cost(job, remote),
+    )
+
+
+def _cost(job: Job, remote: RemoteJob) -> Decimal | None:
+    if remote.cost is not None or remote.trained_tokens is None:
+        return remote.cost if remote.cost is not None else job.cost
+    bill = planner.bill(remote.trained_tokens, job.plan.spec, job.plan.capabilities.price)
+    return job.cost if bill is None else bill.quantize(Decimal("0.0001"))

@@ -1,0 +1,136 @@
+"""The life of a job after its submit: ask, follow, stop, go on, and what came of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from anytune import retry
+from anytune.errors import (
+    AmbiguousError,
+    JobFailedError,
+    NotFoundError,
+    NotYetError,
+    RateLimitedError,
+    UnavailableError,
+)
+from anytune.jobs.desk import BAD_ENDS, Desk, put, record
+from anytune.jobs.submit import carry_on, stop
+from anytune.providers.base import Resumes
+from anytune.schema.job import Event, Job, JobState
+from anytune.schema.model import TunedModel
+
+YOUNG = 600.0  # seconds for which a job that the provider does not know is thought to be on its way
+POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
+PATIENCE = 300.0  # seconds for which one question to a provider is tried again
+PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Be one look at a job: how it stands, and the events that were not known before."""
+
+    job: Job
+    events: Sequence[Event] = ()
+
+
+def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
+    """Ask the provider how the job stands and write it down; an ended job stays as it ended.
+
+    `patience` is for how many seconds a provider that cannot be reached is tried.
+    """
+    job = desk.store.get(job_id)
+    if job.state is JobState.SUBMITTING:
+        return carry_on(job.id, desk=desk)
+    if job.state.is_terminal or job.remote is None:
+        return job
+    provider, known = desk.provider(job.provider), job.remote
+    try:
+        remote = retry.call(lambda: provider.retrieve(known.id), clock=desk.clock, deadline=patience)
+    except NotFoundError as error:
+        age = (desk.clock.now() - (job.creating or job.created_at)).total_seconds()
+        if age < YOUNG:
+            return job
+        remote = known.model_copy(update={"state": JobState.UNKNOWN, "error": error.message})
+    with desk.store.acting(job.id):
+        current = desk.store.get(job.id)
+        overtaken = current.updated_at != job.updated_at and not remote.state.is_terminal
+        return current if overtaken else record(current, remote, desk)
+
+
+def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator[Update]:
+    """Yield a look at the job at each poll until it ends or pauses; waits grow, with jitter, up to a ceiling.
+
+    A provider that cannot be reached does not end the wait. Raises `NotYetError` after `timeout` seconds.
+    """
+    started = desk.clock.monotonic()
+    job = desk.store.get(job_id)
+    shortest, longest = POLL[job.plan.capabilities.local]
+    wait = shortest
+    while True:
+        waited, asked = desk.clock.monotonic() - started, 0.0
+        patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
+        try:
+            job = refresh(job_id, desk=desk, patience=patience)
+            update = Update(job, fetch_events(job, desk=desk, patience=patience))
+        except PASSING as error:
+            update = Update(job.model_copy(update={"error": error.message}))
+            asked = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
+        yield update
+        if job.state.is_terminal or job.state is JobState.PAUSED:
+            return
+        waited, pause = desk.clock.monotonic() - started, max(asked, wait * random.uniform(0.8, 1.2))
+        if timeout is not None and not waited + pause <= timeout:
+            raise NotYetError(f"{job_id} is {job.state} after {waited:.0f} s", fix=f"anytune watch {job_id}")
+        desk.clock.sleep(pause)
+        wait = max(shortest, wait / 2) if update.events else min(wait * 1.5, longest)
+
+
+def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
+    """Take in the provider's events and return those that are new; a job that it does not show has none."""
+    remote = job.remote
+    if remote is None:
+        return []
+    provider = desk.provider(job.provider)
+    try:
+        told = retry.call(lambda: provider.events(remote.id), clock=desk.clock, deadline=patience)
+    except NotFoundError:
+        return []
+    return desk.store.add_events(job.id, told)
+
+
+def cancel(job_id: str, *, desk: Desk) -> Job:
+    """Stop a job; harmless on one that has ended."""
+    job = desk.store.get(job_id)
+    with desk.store.acting(job.id):
+        job = desk.store.get(job.id)
+        if job.state.is_terminal:
+            return job
+        return stop(put(job, desk, cancel_wanted=True), desk.provider(job.provider), desk)
+
+
+def resume(job_id: str, *, desk: Desk) -> Job:
+    """Go on with a job that was interrupted, in its submit or in its run."""
+    job = refresh(job_id, desk=desk)
+    provider = desk.provider(job.provider)
+    if job.state is JobState.PAUSED and job.remote is not None and isinstance(provider, Resumes):
+        with desk.store.acting(job.id):
+            return record(desk.store.get(job.id), provider.resume(job.remote.id), desk)
+    return job
+
+
+def model(job: Job) -> TunedModel:
+    """Return the model that a job made; raise `JobFailedError` or `NotYetError` when there is none."""
+    if job.state in BAD_ENDS:
+        raise JobFailedError(f"{job.id} {job.state}: {job.error or 'no model was made'}")
+    if job.state is not JobState.SUCCEEDED or job.remote is None or job.remote.model is None:
+        raise NotYetError(f"{job.id} is {job.state}: there is no model yet", fix=f"anytune watch {job.id}")
+    local = job.plan.capabilities.local
+    return TunedModel(
+        provider=job.provider,
+        base=job.plan.spec.model,
+        name=job.remote.model,
+        path=job.remote.model if local else None,
+        job_id=job.id,
+    )

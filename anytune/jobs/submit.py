@@ -1,0 +1,187 @@
+"""From a plan to a job at its provider: the intent is written before each act, the outcome right after.
+
+A process killed between any two steps leaves a record from which the next command finishes the work:
+
+    put(SUBMITTING) → upload → put(file ids) → exact quote ≤ budget → put(creating) → create → put(remote)
+
+A record that says `creating` without a remote job may stand for one that exists: it is looked for by our job id, which
+travels with the request, before anything is created again.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from anytune import policy as rules
+from anytune import retry
+from anytune.errors import AmbiguousError, ClosedError, ConflictError, QuotaError, RefusedError, RejectedError
+from anytune.jobs.desk import BAD_ENDS, Desk, put, record
+from anytune.providers.base import Provider, Quotes
+from anytune.schema.data import DataFile
+from anytune.schema.job import Cause, Job, JobState
+from anytune.schema.plan import Plan
+
+CREATE_ROUNDS = 3
+LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
+FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
+
+
+def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
+    """Carry out a plan once: the same name, provider, settings and data are the same job.
+
+    `again` makes another. Raises `RefusedError` for a refused plan (nothing is sent or written), `ConflictError` when
+    the name stands for other content, and what the provider answered; the job is kept whenever it may still go on.
+    """
+    if not plan.ok:
+        raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
+    return carry_on(_intend(plan, desk, again=again).id, desk=desk, plan=plan)
+
+
+def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
+    """Finish a submit from wherever it stopped; one process at a time acts for a job.
+
+    `plan` is the same job planned anew: its budget and the places of its files hold now.
+    """
+    with desk.store.acting(job_id):
+        job = desk.store.get(job_id)
+        if job.state is not JobState.SUBMITTING:
+            return job
+        provider = desk.provider(job.provider)
+        if job.cancel_wanted:
+            return stop(job, provider, desk)
+        if plan is not None and plan != job.plan:
+            job = put(job, desk, plan=plan)
+        if reasons := rules.residency(job.plan.spec, job.plan.capabilities, desk.policy):
+            raise RefusedError(f"{job.id} may not go on", reasons=reasons, fix=f"anytune cancel {job.id}")
+        try:
+            job = _upload(job, provider, desk)
+            return _create(job, provider, desk)
+        except RejectedError as error:
+            kept = desk.store.get(job_id)
+            put(kept, desk, state=JobState.FAILED, error=error.message, cause=_cause(error))
+            raise
+
+
+def stop(job: Job, provider: Provider, desk: Desk) -> Job:
+    """Cancel the remote job, if there is one; none is made any more."""
+    if job.remote is None and job.creating is not None:
+        job = adopted(job, provider, desk) or job
+    if job.remote is None:
+        return put(job, desk, state=JobState.CANCELLED, cause="user")
+    remote_id = job.remote.id
+    return record(job, retry.call(lambda: provider.cancel(remote_id), clock=desk.clock), desk)
+
+
+def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
+    if not again and (settled := earlier(plan, desk=desk)) is not None:
+        return settled
+    last = next(iter(_attempts(plan, desk)), None)
+    now = desk.clock.now()
+    wanted = Job(
+        id=f"{plan.spec.name[:24].rstrip('-._').lower()}-{secrets.token_hex(5)}",
+        provider=plan.spec.provider,
+        plan=plan,
+        attempt=last.attempt + 1 if last else 1,
+        created_at=now,
+        updated_at=now,
+    )
+    stored = desk.store.add(wanted)
+    return stored if stored.id == wanted.id else _same(stored, plan) or _intend(plan, desk, again=again)
+
+
+def earlier(plan: Plan, *, desk: Desk) -> Job | None:
+    """Return the job that this plan is already, None when its name is free; else raise `ConflictError`."""
+    attempts = _attempts(plan, desk)
+    alive = (job for job in attempts if job.plan.fingerprint == plan.fingerprint and job.state not in BAD_ENDS)
+    return next(alive, None) or (_same(attempts[0], plan) if attempts else None)
+
+
+def _attempts(plan: Plan, desk: Desk) -> list[Job]:
+    known = desk.store.list(name=plan.spec.name, provider=plan.spec.provider)
+    return sorted(known, key=lambda job: job.attempt, reverse=True)
+
+
+def _same(job: Job, plan: Plan) -> Job | None:
+    """Return the job when it is the plan's, None when its name is free again; else the name is taken."""
+    if job.plan.fingerprint == plan.fingerprint:
+        return job
+    if job.state in BAD_ENDS:
+        return None
+    raise ConflictError(
+        f"{plan.spec.name!r} at {plan.spec.provider} is {job.id} ({job.state}), with other settings or data",
+        fix="give the job another name, or --again makes a second one under this name",
+    )
+
+
+def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
+    for file in job.plan.files:
+        if file.role not in job.files:
+            job = put(job, desk, files={**job.files, file.role: _send(file, provider, desk)})
+    return job
+
+
+def _send(file: DataFile, provider: Provider, desk: Desk) -> str:
+    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=3600)
+
+
+def _create(job: Job, provider: Provider, desk: Desk) -> Job:
+    request = provider.render(
+        job.plan.spec,
+        job_id=job.id,
+        training_file=job.files["train"],
+        validation_file=job.files.get("validation"),
+    )
+    if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
+        return taken_up
+    _within_budget(job, provider, request, desk)
+    for last in (*[False] * (CREATE_ROUNDS - 1), True):
+        job = put(job, desk, creating=desk.clock.now())
+        try:
+            remote = retry.call(
+                lambda: provider.create(request),
+                clock=desk.clock,
+                repeat=retry.SURELY_NOT_DONE,
+                deadline=FILE_CHECKS,
+            )
+            return record(job, remote, desk)
+        except AmbiguousError:
+            if (taken_up := adopted(job, provider, desk)) is not None:
+                return taken_up
+            if last:
+                raise
+    raise AssertionError("unreachable: the last round returns or raises")
+
+
+def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
+    """Look for the remote job that carries our id, as long as the provider's list may lag behind.
+
+    The lag counts from now: `creating` may be long before the call whose answer was lost, and clocks jump. A provider
+    that will not let us look leaves it open whether there is one, so the job is kept.
+    """
+    started, lag = desk.clock.monotonic(), 0.0 if job.plan.capabilities.local else LIST_LAG
+    while True:
+        try:
+            found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
+        except RejectedError as error:
+            raise AmbiguousError(f"{job.provider} may have {job.id}, but: {error.message}", fix=error.fix) from error
+        if found is not None:
+            return record(job, found, desk)
+        left = lag - (desk.clock.monotonic() - started)
+        if left <= 0:
+            return None
+        desk.clock.sleep(min(5.0, left))
+
+
+def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
+    budget = job.plan.spec.budget
+    if budget is None or not isinstance(provider, Quotes):
+        return
+    price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
+    if price is not None and price > budget.usd:
+        raise QuotaError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+
+
+def _cause(error: RejectedError) -> Cause:
+    if isinstance(error, QuotaError):
+        return "billing"
+    return "provider" if isinstance(error, ClosedError) else "user"
