@@ -1,0 +1,93 @@
+"""The tuned model's folder: PEFT's files (or a whole model's), the tokenizer, and `anytune.json` with its origin."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from anytune.errors import UsageError
+from anytune.local import loading
+from anytune.local.checkpoint import sha256, sync_file
+from anytune.local.runs import read_json, sync_folder, write_json
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Say what a tuned model was made from; `adapter` False means whole weights."""
+
+    base: str
+    base_fingerprint: str
+    adapter: bool
+    quantize: str | None
+    dtype: str
+    stop_ids: list[int]
+    job_id: str
+    suffix: str | None = None
+
+
+def write_model(folder: Path, net: Any, tokenizer: Any, origin: Origin) -> str:
+    """Write the folder aside, sync and rename it; return the SHA-256 of the trained weights."""
+    aside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    if origin.adapter:
+        net.save_pretrained(aside, save_embedding_layers=False)
+        (aside / "README.md").unlink(missing_ok=True)  # PEFT's empty form of a model card
+    else:
+        net.save_pretrained(aside)
+    tokenizer.save_pretrained(aside)
+    write_json(aside / "anytune.json", asdict(origin))
+    for path in aside.iterdir():
+        sync_file(path)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(aside, folder)
+    sync_folder(folder.parent)
+    return weights_hash(folder)
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of the adapter, or of all weight files' hashes in order."""
+    adapter = folder / "adapter_model.safetensors"
+    if adapter.is_file():
+        return sha256(adapter)
+    import hashlib
+
+    hashes = "".join(sha256(path) for path in sorted(folder.glob("*.safetensors")))
+    return hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def read_origin(folder: Path) -> Origin:
+    """Read where a tuned model comes from, and refuse one whose base has changed since."""
+    stored = read_json(folder / "anytune.json")
+    if stored is None:
+        raise UsageError(f"{folder} is no model that anytune has tuned: it has no anytune.json")
+    origin = Origin(**stored)
+    if origin.adapter and loading.fingerprint(origin.base) != origin.base_fingerprint:
+        raise UsageError(
+            f"the base model {origin.base} is not the one this adapter was trained on: its files have changed",
+            fix="put the former files back, or train again",
+        )
+    return origin
+
+
+def file_hashes(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name not in leave_out}
+
+
+def adapter_factors(folder: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield (name of the layer in the base, A, s·B) in float32 for each adapted layer: its update is s·B·A."""
+    config = read_json(folder / "adapter_config.json") or {}
+    scale = config["lora_alpha"] / config["r"]
+    weights = load_file(folder / "adapter_model.safetensors")
+    for key, down in weights.items():
+        if key.endswith(".lora_A.weight"):
+            up = weights[key.replace(".lora_A.", ".lora_B.")]
+            name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            yield name, down.float(), scale * up.float()

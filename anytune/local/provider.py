@@ -1,0 +1,254 @@
+"""The local provider: upload is a copy, create starts a detached worker, find asks whether the run folder exists.
+
+Nothing here imports torch; the worker process (`anytune.local.worker`) does. All that this module knows of a run
+stands in the run's folder (`runs.py`), so it can be asked from any process, before and after the worker's life.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
+from anytune.local import base_model, checkpoint, fit, settings
+from anytune.local.ask import ChildGenerator
+from anytune.local.events import read_events
+from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
+from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
+from anytune.providers.base import Generator, Profile
+from anytune.schema.data import DataFile, DataReport
+from anytune.schema.job import Event, JobState, RemoteJob
+from anytune.schema.model import TunedModel
+from anytune.schema.plan import Capabilities, ResourceEstimate
+from anytune.schema.spec import TuneSpec
+
+STATES = {
+    "queued": JobState.QUEUED,
+    "running": JobState.RUNNING,
+    "cancelling": JobState.CANCELLING,
+    "interrupted": JobState.PAUSED,
+    "succeeded": JobState.SUCCEEDED,
+    "failed": JobState.FAILED,
+    "cancelled": JobState.CANCELLED,
+}
+
+
+class LocalProvider:
+    """Fine-tune on this machine."""
+
+    name = "local"
+
+    def __init__(self, profile: Profile) -> None:
+        self.home = profile.home.absolute()
+        self.timeout = profile.upload_timeout
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
+        folder, rules = base_model.locate(model), dict(settings.RULES)
+        problems, notes = list(base_model.problems(folder)) if folder else [], []
+        if folder is None and base_model.is_hub_id(model):
+            notes.append("will be fetched from the hub before training (never with data.residency: local)")
+        elif folder is None:
+            problems.append(f"no such folder: {model}")
+        context = settings.context(model)
+        if context is not None:
+            rules["training.max_length"] = rules["training.max_length"].model_copy(update={"maximum": context})
+        return Capabilities(
+            provider=self.name,
+            model=model,
+            known=not problems,
+            methods=("sft",),
+            settings=rules,
+            local=True,
+            regions=("local",),
+            max_length=context,
+            weights_downloadable=True,
+            problems=tuple(problems),
+            notes=tuple(notes),
+        )
+
+    def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
+        """Write out the run with every default made explicit."""
+        model = settings.local_model(spec)
+        return {
+            "job_id": job_id,
+            "model": settings.stable_name(model),
+            "offline": spec.data.residency == "local" or base_model.locate(model) is not None,
+            "method": spec.method,
+            "suffix": spec.suffix,
+            "training": settings.resolve(spec),
+            "training_file": training_file,
+            "validation_file": validation_file,
+            "checkpoint_seconds": 15,
+        }
+
+    def upload(self, file: DataFile) -> str:
+        """Copy the file under its SHA-256; a file that changed since it was checked is refused."""
+        folder = self.home / "files"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = folder / file.sha256
+        if not (target.is_file() and checkpoint.sha256(target) == file.sha256):
+            copy_checked(file, target)
+        return f"file-{file.sha256}"
+
+    def create(self, request: dict[str, Any]) -> RemoteJob:
+        """Make the run folder and start its worker; a folder that is there already is taken up."""
+        job_id = str(request["job_id"])
+        if SAFE_ID.fullmatch(job_id) is None:
+            raise RejectedError(f"{job_id!r} cannot name a run folder", param="job_id")
+        demand_packages()
+        run, lock = new_run(self.home / "runs", job_id, request)
+        if lock is None:
+            if run.request() != request:
+                raise RejectedError(f"run {job_id} exists with another request", param="job_id")
+            if run.pid() is None and run.result() is None:  # made by a process that died before the next line
+                lock = take_lock(run.path)
+        if lock is not None:
+            start_worker(run, lock)
+        return self.retrieve(job_id)
+
+    def retrieve(self, remote_id: str) -> RemoteJob:
+        """Read from the folder how the run stands."""
+        run = self._run(remote_id)
+        status, result = stand(run)
+        request = run.request()
+        error = result.get("error")
+        if status == "interrupted":
+            at = checkpoint.newest(run.path / "checkpoints")
+            error = f"the worker is gone; resume goes on from step {at.step if at else 0}"
+        elif error and result.get("fix"):
+            error = f"{error}; {result['fix']}"
+        ended = result.get("finished_at")
+        return RemoteJob(
+            id=run.id,
+            status=status,
+            state=STATES[status],
+            model=result.get("model_path"),
+            error=error,
+            cause=result.get("cause"),
+            created_at=datetime.fromtimestamp((run.path / "request.json").stat().st_mtime, UTC),
+            finished_at=datetime.fromisoformat(ended) if ended else None,
+            trained_tokens=result.get("trained_tokens"),
+            training_file=request.get("training_file"),
+            seen_job_id=request.get("job_id"),
+        )
+
+    def events(self, remote_id: str) -> list[Event]:
+        """Read all events, oldest first."""
+        return read_events(self._run(remote_id).path / "events.jsonl")
+
+    def cancel(self, remote_id: str) -> RemoteJob:
+        """Ask the worker to save and stop; a run whose worker is dead is marked cancelled."""
+        run = self._run(remote_id)
+        if run.result() is None:
+            run.cancel_mark.touch()
+            lock = take_lock(run.path)
+            if lock is None:
+                terminate(run)
+            else:
+                if run.result() is None:
+                    now = datetime.now(UTC).isoformat()
+                    write_json(run.path / "result.json", {"state": "cancelled", "finished_at": now})
+                os.close(lock)
+        return self.retrieve(remote_id)
+
+    def find(self, job_id: str) -> RemoteJob | None:
+        """Return the run of this job if its folder exists."""
+        try:
+            return self.retrieve(job_id)
+        except NotFoundError:
+            return None
+
+    def resume(self, remote_id: str) -> RemoteJob:
+        """Start a worker that goes on from the newest whole checkpoint; one that runs or succeeded is left alone."""
+        run = self._run(remote_id)
+        demand_packages()
+        lock = take_lock(run.path)
+        if lock is not None:
+            if (run.result() or {}).get("state") == "succeeded":
+                os.close(lock)
+            else:
+                for name in ("cancel", "result.json", "worker.pid"):
+                    (run.path / name).unlink(missing_ok=True)
+                start_worker(run, lock)
+        return self.retrieve(remote_id)
+
+    def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
+        """Estimate time, memory and energy from the model's configuration."""
+        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data)
+
+    def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
+        """Start a process that answers with the tuned model, or with the base alone.
+
+        The base is quantised as QLoRA's is unless `quantize` says None, so that base and tuned differ by the adapter
+        alone; a tuned model brings its own setting.
+        """
+        demand_packages()
+        arguments = ["--base", settings.stable_name(base)]
+        if tuned is not None:
+            arguments += ["--tuned", tuned.path or tuned.name]
+        elif quantize is not None:
+            arguments += ["--quantize", quantize]
+        return ChildGenerator(worker_command("generate", *arguments), worker_environment())
+
+    def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
+        """Write the adapter, or base and adapter merged into one ordinary model, and return the manifest."""
+        demand_packages()
+        if to not in ("adapter", "merged"):
+            raise RejectedError(f"local exports adapter or merged, not {to!r}", param="to")
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise RejectedError(f"{out} is there already and not empty", fix="name a new folder", param="out")
+        command = worker_command("export", "--tuned", tuned.path or tuned.name, "--to", to, "--out", str(out))
+        done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True, check=False)
+        manifest = base_model.read(out / "manifest.json")
+        if done.returncode != 0 or manifest is None:
+            lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]
+            raise ProviderError(f"export failed: {lines[-1]}")
+        return manifest
+
+    def _run(self, remote_id: str) -> Run:
+        """Return the run folder of this id."""
+        run = Run(self.home / "runs" / remote_id)
+        if SAFE_ID.fullmatch(remote_id) is None or not (run.path / "request.json").is_file():
+            raise NotFoundError(f"there is no run {remote_id} under {self.home}")
+        return run
+
+
+def stand(run: Run) -> tuple[str, dict[str, Any]]:
+    """Return the run's status word and its result, which is empty while there is none."""
+    held = is_held(run.path)  # asked first: a worker writes its result before it lets go
+    result = run.result()
+    if result is not None:
+        return str(result["state"]), result
+    if not held:  # one that was killed while it was being cancelled is as good as cancelled
+        return ("cancelled" if run.cancel_mark.exists() else "interrupted"), {}
+    if run.cancel_mark.exists():
+        return "cancelling", {}
+    return ("queued" if run.pid() is None else "running"), {}
+
+
+def copy_checked(file: DataFile, target: Path) -> None:
+    """Copy aside while hashing, sync, rename."""
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    digest = hashlib.sha256()
+    try:
+        with file.path.open("rb") as source, aside.open("wb") as copy:
+            while block := source.read(1 << 20):
+                digest.update(block)
+                copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+        if digest.hexdigest() != file.sha256:
+            raise RejectedError(f"{file.path} changed after it was checked", fix="run the command again")
+        os.replace(aside, target)
+        sync_folder(target.parent)
+    except FileNotFoundError as error:
+        raise RejectedError(f"{file.path} is gone", fix="run the command again") from error
+    except OSError as error:
+        raise UnavailableError(f"{file.path} could not be copied: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""What the local trainer does with each setting of a job file, and which value stands for `auto`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from anytune.errors import RefusedError
+from anytune.local.base_model import locate, text_config
+from anytune.schema.plan import Rule
+from anytune.schema.spec import Lora, Training, TuneSpec
+
+KEPT = (
+    *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
+    *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules", "quantize"),
+    *("max_length", "seed"),
+)
+RULES: dict[str, Rule] = {
+    "method": Rule(outcome="kept", choices=("sft",)),
+    "suffix": Rule(outcome="kept"),
+    **{f"training.{name}": Rule(outcome="kept", to=name) for name in KEPT},
+    "training.learning_rate_multiplier": Rule(
+        outcome="refused",
+        why="the local trainer has no built-in rate to multiply: give training.learning_rate",
+    ),
+    "training.beta": Rule(outcome="refused", why="beta belongs to preference tuning, which local does not do"),
+}
+LENGTH = 2048  # tokens an example may have by default: short enough for a small GPU, long enough for most chats
+
+
+def resolve(spec: TuneSpec) -> dict[str, Any]:
+    """Return every training setting with `auto` replaced by the local default, as JSON values."""
+    asked = spec.training
+    lora = Lora() if asked.lora == "auto" else asked.lora
+    quantize = ("nf4" if lora else None) if asked.quantize == "auto" else asked.quantize
+    if lora is None and quantize is not None:
+        raise RefusedError(
+            "quantised weights cannot be trained themselves: training.quantize needs training.lora",
+            fix="leave training.lora out, or set training.quantize: null",
+        )
+    return {
+        "epochs": asked.epochs,
+        "batch_size": pick(asked.batch_size, 16),
+        "micro_batch_size": None if asked.micro_batch_size == "auto" else asked.micro_batch_size,
+        # Adapters start from zero and bear about ten times the rate that whole weights do.
+        "learning_rate": pick(asked.learning_rate, 2e-4 if lora else 2e-5),
+        "warmup_ratio": pick(asked.warmup_ratio, 0.03),
+        "weight_decay": pick(asked.weight_decay, 0.0),
+        "max_grad_norm": pick(asked.max_grad_norm, 1.0),
+        "scheduler": pick(asked.scheduler, "linear"),
+        "lora": None if lora is None else lora_values(lora),
+        "quantize": quantize,
+        "max_length": longest(spec, asked),
+        "seed": pick(asked.seed, 0),
+    }
+
+
+def pick(asked: Any, default: Any) -> Any:
+    """Return what was asked for, or the default for `auto`."""
+    return default if asked == "auto" else asked
+
+
+def lora_values(lora: Lora) -> dict[str, Any]:
+    """Return the adapter's settings as JSON values."""
+    modules = lora.target_modules
+    return {
+        "rank": lora.rank,
+        "alpha": lora.scaled_alpha,
+        "dropout": lora.dropout,
+        "target_modules": modules if isinstance(modules, str) else list(modules),
+    }
+
+
+def longest(spec: TuneSpec, asked: Training) -> int:
+    """Return the longest example in tokens: as asked, else 2048 or what the model can hold, if that is less."""
+    if asked.max_length != "auto":
+        return asked.max_length
+    return min(LENGTH, context(local_model(spec)) or LENGTH)
+
+
+def context(model: str) -> int | None:
+    """Return how many positions the model can hold, None if its configuration is not at hand or does not say."""
+    folder = locate(model)
+    value = text_config(folder).get("max_position_embeddings") if folder else None
+    return value if isinstance(value, int) else None
+
+
+def local_model(spec: TuneSpec) -> str:
+    """Return the base model that the job file names for this provider."""
+    return spec.models.get("local", spec.model)
+
+
+def stable_name(model: str) -> str:
+    """Return a name that means the same from any working directory: folders become absolute."""
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if folder.is_dir() else model

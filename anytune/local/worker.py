@@ -1,0 +1,175 @@
+"""The worker process: the only place from which torch is reached.
+
+python -m anytune.local.worker run FOLDER
+python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
+python -m anytune.local.worker export --tuned T --to adapter|merged --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from anytune.errors import AnytuneError
+from anytune.local import checkpoint
+from anytune.local.events import EventLog
+from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
+
+TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
+MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+
+
+def main(arguments: list[str]) -> int:
+    """Parse and dispatch."""
+    parser = argparse.ArgumentParser(prog="anytune.local.worker")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run").add_argument("folder", type=Path)
+    generate = commands.add_parser("generate")
+    generate.add_argument("--base", required=True)
+    generate.add_argument("--tuned", type=Path)
+    generate.add_argument("--quantize", choices=["nf4"])
+    export = commands.add_parser("export")
+    export.add_argument("--tuned", type=Path, required=True)
+    export.add_argument("--to", choices=["adapter", "merged"], required=True)
+    export.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    if given.command == "run":
+        return run_folder(Run(given.folder.absolute()))
+    stay_offline()
+    try:
+        if given.command == "generate":
+            from anytune.local.generate import serve
+
+            serve(given.base, given.tuned, given.quantize)
+        else:
+            from anytune.local.export import export as write
+
+            write(given.tuned, given.to, given.out)
+    except AnytuneError as error:
+        print(f"{error.message}; {error.fix}" if error.fix else error.message, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def stay_offline() -> None:
+    """Keep every library from the network; must come before they are imported."""
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+    quiet()
+
+
+def quiet() -> None:
+    """Keep libraries from telling others or the terminal what is done here."""
+    os.environ.update(
+        HF_HUB_DISABLE_TELEMETRY="1",
+        DISABLE_TELEMETRY="1",
+        DO_NOT_TRACK="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        TOKENIZERS_PARALLELISM="false",
+        TRANSFORMERS_VERBOSITY="error",
+        TORCHDYNAMO_DISABLE="1",  # nothing is compiled here, and bitsandbytes would load the compiler for a second
+    )
+
+
+class StopWish:
+    """Remember that somebody wants the run to end: by SIGTERM, or by the cancel mark."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._told = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._told = True
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self._told or self._run.cancel_mark.exists()
+
+
+def run_folder(run: Run) -> int:
+    """Carry out one run and leave a result whatever happens, unless we are killed."""
+    lock = int(os.environ.pop(LOCK_FD)) if LOCK_FD in os.environ else take_lock(run.path)
+    if lock is None or (run.result() or {}).get("state") == "succeeded":
+        return 0  # another worker has it, or it is done
+    fcntl.fcntl(lock, fcntl.F_SETFD, fcntl.FD_CLOEXEC)  # a child of ours must not outlive us with the lock
+    stop = StopWish(run)
+    (run.path / "worker.pid").write_text(str(os.getpid()))
+    (run.path / "spare").write_bytes(bytes(SPARE))
+    events = EventLog(run.path / "events.jsonl")
+    stay_offline() if run.request().get("offline", True) else quiet()
+    start, cpu = time.monotonic(), time.process_time()
+    try:
+        outcome = {"state": "succeeded", **carry_out(run, events, stop)}
+    except BaseException as error:  # the one edge: whatever it was, the folder must say how the run ended
+        traceback.print_exc()
+        outcome = explain(error)
+    outcome |= {
+        "finished_at": datetime.now(UTC).isoformat(),
+        "process_seconds": time.monotonic() - start,
+        "process_cpu_seconds": time.process_time() - cpu,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    finish(run, events, outcome)
+    return {"succeeded": 0, "cancelled": TERMINATED}.get(outcome["state"], 1)
+
+
+def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
+    """Train and return the figures."""
+    events.tell("the worker has started", pid=os.getpid())
+    from anytune.local.qlora import Stopped, train
+
+    try:
+        if stop():
+            raise Stopped
+        figures = train(run, run.path.parent.parent / "files", events, stop)
+    except Stopped:
+        return {"state": "cancelled"}
+    packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
+    return {**figures, "versions": {name: version(name) for name in packages}}
+
+
+def explain(error: BaseException) -> dict[str, Any]:
+    """Turn an exception into a failed result: one line, whose fault, what to do."""
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    failed: dict[str, Any] = {"state": "failed", "cause": "provider", "error": f"{type(error).__name__}: {text}"}
+    # Libraries wrap these two in errors of their own, so they are looked for first.
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in MEMORY_WORDS):
+        fix = "set training.micro_batch_size: 1, or training.max_length, lora.rank or the model smaller"
+        failed |= {"cause": "user", "error": "out of memory", "fix": fix}
+    elif getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
+        failed |= {"cause": "user", "error": "the disk is full", "fix": "make room, then resume the job"}
+    elif isinstance(error, AnytuneError):
+        failed |= {"cause": "user", "error": error.message, "fix": error.fix}
+    return failed
+
+
+def finish(run: Run, events: EventLog, outcome: dict[str, Any]) -> None:
+    """Write the result, on the bytes kept for it if the disk is full."""
+    (run.path / "spare").unlink(missing_ok=True)
+    saved = checkpoint.newest(run.path / "checkpoints")
+    if outcome["state"] != "succeeded" and saved is not None:
+        outcome["saved_step"] = saved.step
+    write_json(run.path / "result.json", outcome)
+    level = "error" if outcome["state"] == "failed" else "info"
+    try:
+        events.tell(outcome.get("error") or outcome["state"], level=level, state=outcome["state"])  # type: ignore[arg-type]
+        events.close()
+    except OSError:
+        traceback.print_exc()  # a full disk: the result stands, its event does not
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
