@@ -123,7 +123,7 @@ def run_folder(run: Run) -> int:
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     finish(run, events, outcome)
-    return {"succeeded": 0, "cancelled": TERMINATED}.get(outcome["state"], 1)
+    return {"succeeded": 0, "cancelled": TERMINATED, "interrupted": TERMINATED}.get(outcome["state"], 1)
 
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
@@ -135,8 +135,8 @@ def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
         if stop():
             raise Stopped
         figures = train(run, run.path.parent.parent / "files", events, stop)
-    except Stopped:
-        return {"state": "cancelled"}
+    except Stopped:  # without the mark it was the system that wanted us gone, at a shutdown for one
+        return {"state": "cancelled" if run.cancel_mark.exists() else "interrupted"}
     packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     return {**figures, "versions": {name: version(name) for name in packages}}
 
@@ -157,12 +157,13 @@ def explain(error: BaseException) -> dict[str, Any]:
 
 
 def finish(run: Run, events: EventLog, outcome: dict[str, Any]) -> None:
-    """Write the result, on the bytes kept for it if the disk is full."""
+    """Write the result, on the bytes kept for it if the disk is full; an interrupted run has none and can go on."""
     (run.path / "spare").unlink(missing_ok=True)
     saved = checkpoint.newest(run.path / "checkpoints")
     if outcome["state"] != "succeeded" and saved is not None:
         outcome["saved_step"] = saved.step
-    write_json(run.path / "result.json", outcome)
+    if outcome["state"] != "interrupted":
+        write_json(run.path / "result.json", outcome)
     level = "error" if outcome["state"] == "failed" else "info"
     try:
         events.tell(outcome.get("error") or outcome["state"], level=level, state=outcome["state"])  # type: ignore[arg-type]

@@ -195,6 +195,19 @@ def test_cancel_saves_and_a_cancelled_run_can_go_on(
     assert wait(provider, "stopped", ended).state == JobState.CANCELLED
 
 
+def test_a_system_that_shuts_down_interrupts_a_run_and_does_not_end_it(base: Path, chats: Path, tmp_path: Path) -> None:
+    provider = new_provider(tmp_path)
+    run = folder(provider, request(provider, base, chats, "shut", epochs=50))
+    child = begin(provider, run)
+    wait(provider, "shut", lambda _: any("step 1 of" in e.message for e in provider.events("shut")))
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 143
+    job = provider.retrieve("shut")
+    assert job.state == JobState.PAUSED
+    assert "resume goes on from step" in str(job.error)
+
+
 def test_sigterm_during_the_start_cancels_before_any_step(base: Path, chats: Path, tmp_path: Path) -> None:
     provider = new_provider(tmp_path)
     run = folder(provider, request(provider, base, chats, "early"))

@@ -1,0 +1,65 @@
+"""The contract of a provider, run on this machine with real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from anytune.local.provider import LocalProvider
+from anytune.providers.base import Profile, Provider
+from anytune.schema.data import DataFile
+from anytune.schema.spec import TuneSpec
+from anytune.testing import Fault, ProviderContract, Rig, sample_file, sample_spec
+
+
+class LocalRig:
+    """Drive the local provider; it has no far side that could drop an answer or speak an unheard-of word."""
+
+    key = ""
+    supports: frozenset[Fault] = frozenset()
+
+    def __init__(self, home: Path, base: Path) -> None:
+        self.home, self.base = home, base
+        self.provider: Provider = LocalProvider(Profile(name="local", home=home, key=lambda: ""))
+
+    def spec(self) -> TuneSpec:
+        return sample_spec(self.file(), provider="local", model=str(self.base))
+
+    def file(self) -> DataFile:
+        return sample_file(self.home)
+
+    def remote_jobs(self) -> int:
+        return len(list((self.home / "runs").iterdir()))
+
+    def calls(self) -> int:
+        return sum(1 for _ in self.home.rglob("*")) - 1 if (self.home / "runs").exists() else 0
+
+    def finish(self, remote_id: str) -> None:
+        deadline = time.monotonic() + 120
+        while not self.provider.retrieve(remote_id).state.is_terminal:
+            assert time.monotonic() < deadline, f"{remote_id} did not end"
+            time.sleep(0.05)
+
+    def break_next(self, act: str, fault: Fault) -> None:
+        raise AssertionError(f"nothing here can make {fault} of {act}")
+
+    def stop(self) -> None:
+        """Kill what still runs; its folder goes with the test."""
+        for pid in (self.home / "runs").glob("*/worker.pid"):
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.local
+class TestLocalProvider(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path, base: Path) -> Iterator[Rig]:
+        rig = LocalRig(tmp_path, base)
+        yield rig
+        rig.stop()
