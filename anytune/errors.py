@@ -28,13 +28,14 @@ from __future__ import annotations
 
 
 class AnytuneError(Exception):
-    """Say what went wrong in one line (`message`) and how to mend it (`fix`)."""
+    """Say what went wrong in one line (`message`), what else (`reasons`), and how to mend it (`fix`)."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, fix: str | None = None) -> None:
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), fix: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.reasons = reasons
         self.fix = fix
 
 
@@ -55,10 +56,6 @@ class RefusedError(AnytuneError):
     """Report every reason (`reasons`) for which nothing was sent."""
 
     exit_code = 3
-
-    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), fix: str | None = None) -> None:
-        super().__init__(message, fix=fix)
-        self.reasons = reasons
 
 
 class JobFailedError(AnytuneError):

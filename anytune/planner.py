@@ -130,6 +130,7 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
 
 
 def _data_refusals(data: DataReport) -> Iterator[str]:
+    yield from _shared(data)
     for report in data.files:
         if report.errors:
             first = report.errors[0]
@@ -137,6 +138,15 @@ def _data_refusals(data: DataReport) -> Iterator[str]:
             count = sum(report.counts.get(code, 0) for code in {issue.code for issue in report.errors})
             more = f" (and {count - 1} more: anytune check)" if count > 1 else ""
             yield f"{report.path.name}{place}: {first.message} [{first.code}]{more}"
+
+
+def _shared(data: DataReport) -> Iterator[str]:
+    """Name files of two roles with one content: what was trained on is not held out."""
+    seen: dict[str, str] = {}
+    for file in (report.file for report in data.files if report.file is not None and report.examples):
+        if file.sha256 in seen:
+            yield f"data.{file.role} has the same content as data.{seen[file.sha256]}: it is not held out"
+        seen.setdefault(file.sha256, file.role)
 
 
 def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:

@@ -40,8 +40,10 @@ def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tup
 
 
 def _place(wanted: str, whose: str, capabilities: Capabilities) -> str | None:
-    if wanted == "any" or capabilities.local:
+    if wanted == "any":
         return None
+    if capabilities.local:
+        return f"{whose} is {wanted}: {capabilities.fetches} would be fetched" if capabilities.fetches else None
     provider = capabilities.provider
     if wanted == "local":
         return f"{whose} is local: the data may not leave this machine, and {provider} is elsewhere"

@@ -183,7 +183,8 @@ class SqliteStore:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         except OSError as error:
-            raise StoreError(f"cannot write {self._path}: {error.strerror}", fix=ANOTHER_HOME) from error
+            why = "a file stands where a folder should" if isinstance(error, FileExistsError) else error.strerror
+            raise StoreError(f"cannot write {self._path}: {why}", fix=ANOTHER_HOME) from error
 
     def _migrate(self) -> None:
         with self._writing() as db:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
@@ -14,7 +15,7 @@ from anytune import catalog, config, evals, jobs, planner, policy, providers
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
 from anytune.schema.data import DataReport, Role
 from anytune.schema.evals import EvalReport
@@ -90,7 +91,7 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model)
+        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=providers.names())
 
     def check(
         self,
@@ -165,7 +166,9 @@ class Tuner:
         return None
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
-        """Carry out a plan once; see `jobs.submit`."""
+        """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
+        if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
+            self.profile(plan.spec.provider).key()
         return jobs.submit(plan, desk=self.desk, again=again)
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
@@ -257,6 +260,8 @@ class Tuner:
         path = test or job.plan.spec.data.test
         if path is None:
             raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
+        if path.is_file() and (known := _trained_on(path, job)):
+            raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         started = self._clock.monotonic()
         answers: list[list[str]] = []
@@ -309,6 +314,12 @@ class Tuner:
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"
+
+
+def _trained_on(path: Path, job: Job) -> str | None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return next((known.role for known in job.plan.files if known.sha256 == digest), None)
 
 
 def _told(answers: Iterator[str], progress: Callable[[int, int], None], *, start: int, of: int) -> Iterator[str]:

@@ -88,8 +88,18 @@ def test_each_fault_names_its_place_and_the_nearest_key(tmp_path: Path, text: st
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     told = fault(tmp_path, BASE + "training: {epochs: 0, learning_rate: fast}\nbudgt: 3\n")
-    assert "training.learning_rate" in f"{told.message} {told.fix}"
-    assert "did you mean 'budget'?" in f"{told.message} {told.fix}"
+    said = "\n".join((told.message, *told.reasons))
+    assert "training.learning_rate" in said
+    assert "did you mean 'budget'?" in said
+
+
+def test_a_fault_in_a_set_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    assert fault(tmp_path, BASE, changes=["training.epochs=abc"]).message.startswith("--set training.epochs: ")
+    assert fault(tmp_path, BASE, changes=["foo=1"]).message.startswith("--set foo: unknown key")
+
+
+def test_a_provider_that_there_is_not_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    assert fault(tmp_path, BASE, provider="opnai", known=["openai", "local"]).fix == "did you mean openai?"
 
 
 def test_a_missing_file_and_a_set_without_value_say_what_to_do(tmp_path: Path) -> None:
@@ -166,7 +176,7 @@ def test_the_schema_of_the_job_file_names_every_key() -> None:
         ("training: {epochs: !!int many}\n", "5:20: not YAML: 'many' is no int"),
         ("training: {epochs: " + "9" * 5000 + "}\n", "is no int"),
         ("training: " + "[" * 100_000, "nested too deep"),
-        ("overrides: [a]\n", "5:1: overrides: this: input should be a valid dictionary"),
+        ("overrides: [a]\n", "5:1: overrides: this: it takes keys of its own below it"),
         ("overrides: {local: [a]}\n", "5:13: overrides.local: this"),
         ("training: &t {lora: *t}\n", "unknown key 'training.lora.lora'"),
         ("training: {beta: 0.1}\n", "1:1: training.beta belongs to method: dpo"),

@@ -78,6 +78,14 @@ def test_other_settings_under_the_same_name_are_a_conflict_while_the_first_lives
     assert jobs.submit(bench.plan(training={"epochs": 5}), desk=bench.desk).attempt == 2
 
 
+def test_a_job_that_was_never_sent_does_not_hold_its_name(bench: Bench) -> None:
+    bench.service.faults["upload"] = [KeyRefusedError("not this key")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    changed = jobs.submit(bench.plan(training={"epochs": 5}), desk=bench.desk)
+    assert [job.state for job in bench.store.list()] == [changed.state, JobState.CANCELLED]
+
+
 def test_a_budget_or_a_test_file_does_not_make_it_another_job(bench: Bench) -> None:
     first = jobs.submit(bench.plan(), desk=bench.desk)
     assert jobs.submit(bench.plan(budget={"usd": 5}), desk=bench.desk).id == first.id

@@ -148,3 +148,20 @@ def test_the_stricter_budget_goes_with_the_plan(tmp_path: Path, provider: FakePr
     plan = make_plan(tmp_path, provider, policy=Policy(budget_usd=Decimal(3)), budget={"usd": 5})
     assert plan.spec.budget is not None
     assert plan.spec.budget.usd == 3
+
+
+def test_test_data_that_is_trained_on_is_not_held_out(tmp_path: Path, provider: FakeProvider) -> None:
+    plan = make_plan(tmp_path, provider)
+    twice = DataReport(files=(*plan.data.files, *report_of(sample_file(tmp_path, role="test")).files))
+    made = planner.make(plan.spec, twice, plan.capabilities, policy=Policy(), today=TODAY)
+    assert made.refused == ("data.test has the same content as data.train: it is not held out",)
+
+
+def test_a_base_model_that_would_be_fetched_is_refused_where_nothing_may_leave(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    plan = make_plan(tmp_path, provider)
+    here = plan.capabilities.model_copy(update={"local": True, "fetches": "the base model"})
+    spec = plan.spec.model_copy(update={"data": plan.spec.data.model_copy(update={"residency": "local"})})
+    made = planner.make(spec, plan.data, here, policy=Policy(), today=TODAY)
+    assert made.refused == ("data.residency is local: the base model would be fetched",)

@@ -10,7 +10,7 @@ import pytest
 import anytune
 from anytune import providers
 from anytune.config import ProfileSettings, Settings
-from anytune.errors import NotYetError, UsageError
+from anytune.errors import CredentialError, NotYetError, RefusedError, UsageError
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
 from anytune.testing import FakeClock, sample_file
@@ -23,7 +23,7 @@ JOB = "name: sums\nprovider: fake\nmodel: fake-1\ndata: {train: train.jsonl, tes
 def tuner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tuner:
     monkeypatch.setitem(providers.BUILT_IN, "fake", "anytune.testing.fake:FakeProvider")
     sample_file(tmp_path)
-    sample_file(tmp_path, role="test")
+    sample_file(tmp_path, role="test", examples=11)
     (tmp_path / "finetune.yaml").write_text(JOB)
     return Tuner(
         settings=Settings(home=tmp_path / "home"),
@@ -42,9 +42,9 @@ def test_a_job_file_becomes_a_model_and_a_report(tuner: Tuner, tmp_path: Path) -
     assert job.state is JobState.SUCCEEDED
     report = tuner.evaluate("last")
     (metric,) = report.metrics
-    assert (metric.base, metric.tuned, metric.gained) == (0.0, 1.0, 12)
+    assert (metric.base, metric.tuned, metric.gained) == (0.0, 1.0, 11)
     kept = json.loads((tmp_path / "home" / "evals" / f"{job.id}.json").read_text())
-    assert kept["examples"] == 12
+    assert kept["examples"] == 11
 
 
 def test_a_plan_shows_the_very_request_and_needs_no_key(tuner: Tuner, tmp_path: Path) -> None:
@@ -78,6 +78,20 @@ def test_a_model_without_answers_yet_cannot_be_evaluated(tuner: Tuner, tmp_path:
     tuner.submit(plan(tuner, tmp_path))
     with pytest.raises(NotYetError):
         tuner.evaluate("last")
+
+
+def test_a_missing_key_is_told_before_anything_is_written_down(tuner: Tuner, tmp_path: Path) -> None:
+    (tmp_path / "finetune.yaml").write_text(JOB.replace("fake-1", "Qwen/Qwen3.5-9B").replace("fake", "together"))
+    with pytest.raises(CredentialError, match="TOGETHER_API_KEY is not set"):
+        tuner.submit(plan(tuner, tmp_path))
+    assert list(tuner.store.list()) == []
+
+
+def test_what_was_trained_on_is_no_test(tuner: Tuner, tmp_path: Path) -> None:
+    job = tuner.submit(plan(tuner, tmp_path))
+    list(tuner.wait(job.id))
+    with pytest.raises(RefusedError, match="it is not held out"):
+        tuner.evaluate(job.id, test=tmp_path / "train.jsonl")
 
 
 def test_no_test_data_is_said_with_the_way_to_give_some(tuner: Tuner, tmp_path: Path) -> None:

@@ -86,7 +86,11 @@ def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
         updated_at=now,
     )
     stored = desk.store.add(wanted)
-    return stored if stored.id == wanted.id else _same(stored, plan) or _intend(plan, desk, again=again)
+    if stored.id != wanted.id:
+        return _same(stored, plan) or _intend(plan, desk, again=again)
+    if last is not None and not again:
+        _give_up(last, desk)
+    return stored
 
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
@@ -105,12 +109,24 @@ def _same(job: Job, plan: Plan) -> Job | None:
     """Return the job when it is the plan's, None when its name is free again; else the name is taken."""
     if job.plan.fingerprint == plan.fingerprint:
         return job
-    if job.state in BAD_ENDS:
+    if job.state in BAD_ENDS or _never_sent(job):
         return None
     raise ConflictError(
         f"{plan.spec.name!r} at {plan.spec.provider} is {job.id} ({job.state}), with other settings or data",
         fix="give the job another name, or --again makes a second one under this name",
     )
+
+
+def _never_sent(job: Job) -> bool:
+    return job.state is JobState.SUBMITTING and not job.files and job.creating is None
+
+
+def _give_up(job: Job, desk: Desk) -> None:
+    """Cancel a job that was written down and never sent, now that other content has taken its name."""
+    with desk.store.acting(job.id):
+        job = desk.store.get(job.id)
+        if _never_sent(job):
+            put(job, desk, state=JobState.CANCELLED, cause="user", error="nothing was sent; the job file changed")
 
 
 def _upload(job: Job, provider: Provider, desk: Desk) -> Job:

@@ -51,7 +51,7 @@ class LocalProvider:
         folder, rules = base_model.locate(model), dict(settings.RULES)
         problems, notes = list(base_model.problems(folder)) if folder else [], []
         if folder is None and base_model.is_hub_id(model):
-            notes.append("will be fetched from the hub before training (never with data.residency: local)")
+            notes.append("will be fetched from the hub before training (never with a data.residency)")
         elif folder is None:
             problems.append(f"no such folder: {model}")
         context = settings.context(model)
@@ -60,7 +60,7 @@ class LocalProvider:
         return Capabilities(
             provider=self.name,
             model=model,
-            known=not problems,
+            known=True,
             methods=("sft",),
             settings=rules,
             local=True,
@@ -68,6 +68,7 @@ class LocalProvider:
             max_length=context,
             weights_downloadable=True,
             problems=tuple(problems),
+            fetches="the base model" if folder is None and not problems else None,
             notes=tuple(notes),
         )
 

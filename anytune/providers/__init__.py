@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from anytune.config import nearest
 from anytune.errors import UsageError
 from anytune.providers.base import Profile, Provider
 
@@ -25,9 +25,7 @@ def load(name: str, profile: Profile) -> Provider:
     """Make the provider of that name; raise `UsageError` with the nearest names when there is none."""
     target = BUILT_IN.get(name) or _plugged_in(name)
     if target is None:
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names())}"
-        raise UsageError(f"no provider is called {name!r}", fix=hint)
+        raise UsageError(f"no provider is called {name!r}", fix=nearest(name, names()))
     module, _, attribute = target.partition(":")
     provider: Provider = getattr(import_module(module), attribute)(profile)
     return provider

@@ -42,7 +42,8 @@ class Capabilities(Value):
     """Describe what a provider does with one base model: known offline and without a key.
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
-    refused. `regions` None means unknown, which a residency other than `any` refuses. `price` None means no money.
+    refused. `regions` None means unknown, which a residency other than `any` refuses. `fetches` says what a local run
+    would have to get from elsewhere. `price` None means no money.
     """
 
     provider: str
@@ -63,6 +64,7 @@ class Capabilities(Value):
     hosting_per_hour: Decimal | None = None
     similar: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    fetches: str | None = None
     notes: tuple[str, ...] = ()
     as_of: date | None = None
 

@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     sample_file(work)
-    sample_file(work, role="test")
+    sample_file(work, role="test", examples=11)
     (work / "finetune.yaml").write_text(JOB)
     return work
 

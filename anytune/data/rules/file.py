@@ -10,7 +10,7 @@ FILE_RULES = (
         "EEE",
         "there is no such file",
         why="The path leads nowhere.",
-        fix="mend the path; a relative path counts from the folder of the job file",
+        fix="mend the path; in a job file it counts from that file's folder",
     ),
     Rule(
         "not-a-file",

@@ -1,0 +1,89 @@
+"""The job file, with `--set` and the overrides of the chosen provider."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anytune.config.document import Document, expanded, loaded, merge, problem, validated
+from anytune.errors import UsageError
+from anytune.schema.spec import TuneSpec
+
+
+def load_job(
+    path: Path,
+    *,
+    changes: Sequence[str] = (),
+    provider: str | None = None,
+    model: str | None = None,
+    known: Sequence[str] = (),
+) -> TuneSpec:
+    """Read a job file, apply `--set` changes, and settle provider, model, overrides and paths.
+
+    `known` names the providers that there are. Raises `UsageError` with file, line and column for what is wrong.
+    """
+    document = Document(path)
+    data = document.data
+    for change in changes:
+        data = _changed(data, change)
+        document.changed.append(change.partition("=")[0].split("."))
+    if provider is not None:
+        data = {**data, "provider": provider}
+    spec: TuneSpec = validated(TuneSpec, data, document)
+    if override := spec.overrides.get(spec.provider):
+        spec = validated(TuneSpec, merge(data, override), document)
+    if known and spec.provider not in known:
+        raise UsageError(f"no provider is called {spec.provider!r}", fix=nearest(spec.provider, known))
+    chosen = model or spec.models.get(spec.provider) or spec.model
+    if not chosen:
+        raise UsageError(
+            f"{path}: no model for provider {spec.provider!r}",
+            fix=f"give model, or models: {{{spec.provider}: …}}",
+        )
+    return _settled(spec, folder=path.absolute().parent, model=chosen)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return which of the known names was meant, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+
+
+def job_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the job file, for editors."""
+    schema: dict[str, Any] = TuneSpec.model_json_schema()
+    return schema
+
+
+def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
+    def placed(path: Path | None) -> Path | None:
+        return None if path is None else Path(os.path.normpath(folder / expanded(path)))
+
+    data = spec.data.model_copy(
+        update={name: placed(getattr(spec.data, name)) for name in ("train", "validation", "test")}
+    )
+    evaluation = spec.evaluation.model_copy(update={"database": placed(spec.evaluation.database)})
+    if model.startswith((".", "/", "~")) or (spec.provider == "local" and os.path.isdir(folder / model)):
+        model = str(placed(Path(model)))
+    return spec.model_copy(
+        update={"model": model, "models": {}, "overrides": {}, "data": data, "evaluation": evaluation}
+    )
+
+
+def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:
+    path, equals, text = change.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {change!r} is not KEY=VALUE", fix="for example --set training.epochs=1")
+    try:
+        value, _ = loaded(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {path}: {text[:80]!r} is not YAML: {problem(error)}") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    merged: dict[str, Any] = merge(data, value)
+    return merged

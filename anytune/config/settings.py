@@ -1,0 +1,88 @@
+"""The user's and the project's settings, and where keys are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from anytune.config.document import Document, expanded, merge, validated
+from anytune.errors import CredentialError, UsageError
+from anytune.schema.base import Value
+from anytune.schema.plan import Policy
+
+PROJECT_FILE = "anytune.yaml"
+PERSONAL = {"key_variable", "region"}  # what only the user may say of a provider
+
+
+class ProfileSettings(Value):
+    """Say how a provider is reached; `key_variable` names the environment variable that holds the key."""
+
+    base_url: str | None = None
+    region: str | None = None
+    key_variable: str | None = None
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+
+
+class Settings(Value):
+    """Hold the user's and the project's settings, the project's above the user's."""
+
+    home: Path
+    profiles: dict[str, ProfileSettings] = {}
+    policy: Policy = Policy()
+
+
+def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
+    """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
+
+    A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
+    cannot say in which variable a key is found or which region a host is in, and with its own base_url the user's word
+    on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or
+    `~/.local/share/anytune`.
+    """
+    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
+    settings = expanded(environment.get("XDG_CONFIG_HOME") or "~/.config") / "anytune" / "config.yaml"
+    above = (parent / PROJECT_FILE for parent in (folder, *folder.parents))
+    users, project = settings, next((p for p in above if p.is_file()), None)
+    merged: dict[str, Any] = {"home": str(home)}
+    policy = Policy()
+    for path in (users, project):
+        if path is not None and path.is_file():
+            document = Document(path, may_be_empty=True)
+            told = _told(document, home, foreign=path is project, own=users)
+            merged, policy = merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
+    return Settings.model_validate({**merged, "policy": policy})
+
+
+def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settings:
+    if "home" in document.data:
+        raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
+    told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
+    for name, profile in told.profiles.items():
+        for key in PERSONAL & profile.model_fields_set if foreign else ():
+            place = document.place(["profiles", name, key])
+            raise UsageError(f"{place}: a project cannot set profiles.{name}.{key}", fix=f"set it in {own}")
+    return told
+
+
+def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:
+    """Forget the region of each provider that is now reached under another address."""
+    moved = {name: {"region": None} for name, profile in told.profiles.items() if profile.base_url is not None}
+    return merge(merged, {"profiles": moved}) if moved else merged
+
+
+def key_source(provider: str, variable: str | None, environment: Mapping[str, str]) -> Callable[[], str]:
+    """Return the function that reads a provider's key when it is first needed."""
+
+    def key() -> str:
+        if variable is None:
+            return ""
+        value = environment.get(variable, "").strip()
+        if not value:
+            raise CredentialError(f"{provider} needs a key: {variable} is not set", fix=f"export {variable}=…")
+        return value
+
+    return key
