@@ -200,7 +200,7 @@ def _cost(
         max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, ROUND_HALF_UP) for tokens in _tokens(billed)
     )
     minimum = f", at least ${price.minimum}" if price.minimum else ""
-    basis = f"{train.tokens.basis} x {epochs} epochs at ${rate} per million{minimum}"
+    basis = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'} at ${rate} per million{minimum}"
     return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
 
 

@@ -108,11 +108,23 @@ class Tuner:
                 self.provider(name)
         return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show)
 
-    def plan_all(self, job_file: Path | str, *, changes: Sequence[str] = ()) -> Iterator[tuple[str, Plan | UsageError]]:
-        """Plan the job file for every provider; a provider for which it names no model yields the reason."""
+    def plan_all(
+        self,
+        job_file: Path | str,
+        *,
+        changes: Sequence[str] = (),
+        model: str | None = None,
+        force: bool = False,
+    ) -> Iterator[tuple[str, Plan | UsageError]]:
+        """Plan the job file for every provider; one for which it names no model yields the reason.
+
+        Raises `UsageError` for a job file that no provider could be planned from.
+        """
+        self.read(job_file, changes=changes, model=model or "any")
         for name in providers.names():
             try:
-                yield name, self.plan(self.read(job_file, changes=changes, provider=name))
+                spec = self.read(job_file, changes=changes, provider=name, model=model)
+                yield name, self.plan(spec, force=force)
             except UsageError as error:
                 yield name, error
 

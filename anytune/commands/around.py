@@ -28,7 +28,8 @@ def providers(as_json: options.Json = False) -> None:
 
 
 def models(
-    provider: Annotated[str | None, typer.Option(help="Only this one's.")] = None, as_json: options.Json = False
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one's.")] = None,
+    as_json: options.Json = False,
 ) -> None:
     """List the models that can be tuned, with price and dates."""
     from anytune.errors import UsageError
@@ -53,10 +54,16 @@ def doctor(as_json: options.Json = False) -> None:
     from dataclasses import asdict
 
     from anytune.commands import machine
+    from anytune.errors import UsageError
     from anytune.tuner import Tuner
     from anytune.ui import offer, terminal
+    from anytune.ui.nouns import Finding
 
-    found = list(machine.findings(Tuner()))
+    try:
+        tuner, broken = Tuner(), []
+    except UsageError as error:
+        tuner, broken = Tuner(settings=machine.bare_settings()), [Finding("bad", "settings", error.message, error.fix)]
+    found = [*broken, *machine.findings(tuner)]
     ok = not any(finding.level == "bad" for finding in found)
     then = [("anytune init", "write a first job file")] if ok else []
     if as_json:

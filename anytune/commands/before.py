@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from anytune.commands import options
+
+if TYPE_CHECKING:
+    from anytune.ui.nouns import Given
 
 Providers = Annotated[
     list[str] | None, typer.Option("--for", metavar="PROVIDER", help="Only what this provider minds; repeatable.")
@@ -16,10 +21,10 @@ Providers = Annotated[
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("."),
-    provider: Annotated[str | None, typer.Option(help="local, openai, together, …")] = None,
-    model: Annotated[str | None, typer.Option(help="The base model.")] = None,
-    name: Annotated[str | None, typer.Option(help="The job's name.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")] = Path("."),
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="local, openai, together, …")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="The base model.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The job's name.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -30,7 +35,7 @@ def init(
     wish = starter.Wish(provider=provider, model=model, name=name)
     asked = starter.settled(wish, ask=terminal.ask if terminal.can_ask() and not yes else None)
     written = starter.write(folder, asked)
-    job_file = words.place(written[0])
+    job_file = shlex.quote(words.place(written[0]))
     then = [(f"anytune plan {job_file}", "what it would do and cost"), (f"anytune run {job_file}", "do it")]
     if as_json:
         terminal.emit({"files": [str(path) for path in written]}, then=then)
@@ -41,7 +46,7 @@ def init(
 
 
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Data files, one JSON object a line.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Data files, one JSON object a line.")],
     providers: Providers = None,
     method: Annotated[Literal["sft", "dpo"], typer.Option(help="What the data is for.")] = "sft",
     ignore: Annotated[
@@ -54,9 +59,12 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Find every fault in data files before a byte leaves."""
+    from anytune.errors import UsageError
     from anytune.tuner import BUILT_IN, Tuner
     from anytune.ui import report, sarif, terminal
 
+    if as_json and form not in {"text", "json"}:
+        raise UsageError(f"--format {form} and --json do not go together", fix="choose one of them")
     found = Tuner().check(
         files,
         for_providers=tuple(providers or BUILT_IN),
@@ -64,7 +72,8 @@ def check(
         ignore=frozenset(ignore or ()),
         show=1_000_000 if every else 20,
     )
-    then = report.then(found)
+    named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
+    then = report.then(found, [part for option, values in named.items() for one in values for part in (option, one)])
     if as_json or form == "json":
         terminal.emit(report.document(found), then=then)
     elif form == "github":
@@ -90,13 +99,15 @@ def plan(
     from anytune.tuner import Tuner
     from anytune.ui import plan as ui
     from anytune.ui import terminal
+    from anytune.ui.nouns import Given
 
+    given = Given(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
     if every:
-        _plan_all(job_file, changes or [], as_json=as_json)
+        _plan_all(given, as_json=as_json)
         return
     tuner = Tuner()
     made = tuner.plan(tuner.read(job_file, changes=changes or (), provider=provider, model=model), force=force)
-    then = ui.then(made, ui.run_command(job_file, provider=provider, model=model, changes=changes or ()))
+    then = ui.then(made, given)
     if as_json:
         terminal.emit({"ok": made.ok, **made.model_dump(mode="json")}, then=then)
     else:
@@ -106,18 +117,20 @@ def plan(
     raise typer.Exit(0 if made.ok else 3)
 
 
-def _plan_all(job_file: Path, changes: list[str], *, as_json: bool) -> None:
+def _plan_all(given: Given, *, as_json: bool) -> None:
     from anytune.schema.plan import Plan
     from anytune.tuner import Tuner
     from anytune.ui import plan as ui
     from anytune.ui import terminal
 
-    plans = list(Tuner().plan_all(job_file, changes=changes))
+    asked = Tuner().plan_all(given.job_file, changes=given.changes, model=given.model, force=given.force)
+    plans = list(asked)
     able = [name for name, made in plans if isinstance(made, Plan) and made.ok]
-    then = [(ui.run_command(job_file, provider=name, changes=changes), f"train at {name}") for name in able]
+    then = [(replace(given, provider=name).command("run"), f"train at {name}") for name in able]
+    then = then or [(given.command("plan"), "all reasons against one provider")]
     if as_json:
         terminal.emit({"ok": bool(able), "plans": [ui.row(name, made) for name, made in plans]}, then=then)
     else:
         ui.every(plans, on=terminal.result())
-        terminal.next_commands(then or [(f"anytune plan {job_file}", "all reasons against one provider")])
+        terminal.next_commands(then)
     raise typer.Exit(0 if able else 3)

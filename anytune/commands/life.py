@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from anytune.commands import options
+
+if TYPE_CHECKING:
+    from anytune.schema.job import Event, Job
+    from anytune.tuner import Tuner
+
+PATIENCE = 3.0  # seconds that `show` waits for events
 
 
 def submit(
@@ -20,34 +30,40 @@ def submit(
     as_json: options.Json = False,
 ) -> None:
     """Start a job and leave it to itself; twice is one job."""
-    from anytune.commands.order import Order
-    from anytune.ui import jobs as ui
-    from anytune.ui import terminal
+    from anytune.commands.order import Order, leaving
 
     order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
-    job = order.place(yes=yes, again=again)
-    if as_json:
-        terminal.emit({"job": ui.document(job)}, then=ui.then(job))
-        return
-    typer.echo(job.id)
-    terminal.next_commands(ui.then(job))
+    with leaving("stopped", fix=order.command("submit")):
+        from anytune.tuner import Tuner
+        from anytune.ui import jobs as ui
+        from anytune.ui import terminal
+
+        job = order.place(Tuner(), yes=yes, again=again, verb="submit")
+        if as_json:
+            terminal.emit({"job": ui.document(job)}, then=ui.then(job))
+            return
+        typer.echo(job.id)
+        terminal.next_commands(ui.then(job))
 
 
 def watch(job: options.JobName = "last", timeout: options.Timeout = None, as_json: options.Json = False) -> None:
     """Follow a job until it ends; Ctrl-C leaves it running."""
-    from anytune.commands.order import ended_well, follow
-    from anytune.tuner import Tuner
-    from anytune.ui import jobs as ui
-    from anytune.ui import terminal
+    from anytune.commands.order import ended_well, follow, leaving
 
-    tuner = Tuner()
-    seen = follow(tuner, job, timeout=timeout)
-    if as_json:
-        terminal.emit({"job": ui.document(seen)}, then=ui.then(seen))
-    else:
-        ui.one(seen, events=tuner.known_events(seen.id), on=terminal.result())
-        terminal.next_commands(ui.then(seen))
-    ended_well(seen)
+    with leaving("stopped watching", fix=shlex.join(["anytune", "watch", job])):
+        from anytune.tuner import Tuner
+        from anytune.ui import jobs as ui
+        from anytune.ui import terminal
+
+        tuner = Tuner()
+        seen = follow(tuner, options.named(tuner, job), timeout=timeout)
+        then = ui.then(seen, after=("show", "watch"))
+        if not as_json:
+            ui.one(seen, events=tuner.known_events(seen.id), on=terminal.result())
+            terminal.next_commands(then)
+        ended_well(seen)
+        if as_json:
+            terminal.emit({"job": ui.document(seen)}, then=then)
 
 
 def list_jobs(as_json: options.Json = False) -> None:
@@ -79,14 +95,27 @@ def show(job: options.JobName = "last", as_json: options.Json = False) -> None:
     from anytune.ui import terminal
 
     tuner = Tuner()
-    seen, trouble = tuner.look(job)
+    seen, trouble = tuner.look(options.named(tuner, job))
+    happened = _happened(tuner, seen, ask=trouble is None)
+    then = ui.then(seen, after=("show",))
     if as_json:
-        terminal.emit({"job": ui.document(seen), "trouble": trouble}, then=ui.then(seen))
+        terminal.emit({"job": ui.document(seen), "trouble": trouble}, then=then)
         return
-    ui.one(seen, events=tuner.known_events(seen.id), on=terminal.result())
+    ui.one(seen, events=happened, on=terminal.result())
     if trouble:
         terminal.note(f"as last seen {seen.updated_at:%Y-%m-%d %H:%M} UTC: {trouble}", style="yellow")
-    terminal.next_commands(ui.then(seen))
+    terminal.next_commands(then)
+
+
+def _happened(tuner: Tuner, job: Job, *, ask: bool) -> Sequence[Event]:
+    """Take in the events where the provider answers at once; otherwise those known so far."""
+    from anytune import jobs
+    from anytune.errors import AnytuneError
+
+    if ask:
+        with suppress(AnytuneError):  # what is known is shown all the same
+            jobs.fetch_events(job, desk=tuner.desk, patience=PATIENCE)
+    return tuner.known_events(job.id)
 
 
 def events(job: options.JobName = "last", as_json: options.Json = False) -> None:
@@ -96,7 +125,8 @@ def events(job: options.JobName = "last", as_json: options.Json = False) -> None
     from anytune.ui import terminal
 
     tuner = Tuner()
-    happened, then = tuner.events(job), ui.then(tuner.job(job))
+    name = options.named(tuner, job)
+    happened, then = tuner.events(name), ui.then(tuner.job(name), after=("events",))
     if as_json:
         terminal.emit({"events": [event.model_dump(mode="json") for event in happened]}, then=then)
         return
@@ -108,22 +138,25 @@ def cancel(job: options.JobName, as_json: options.Json = False) -> None:
     """Stop a job; harmless on one that has ended."""
     from anytune.tuner import Tuner
 
-    _told(Tuner().cancel(job).id, as_json=as_json)
+    tuner = Tuner()
+    _told(tuner.cancel(options.named(tuner, job)), as_json=as_json)
 
 
 def resume(job: options.JobName = "last", as_json: options.Json = False) -> None:
     """Go on with an interrupted job from its last checkpoint."""
+    from anytune.commands.order import cannot_go_on
     from anytune.tuner import Tuner
 
-    _told(Tuner().resume(job).id, as_json=as_json)
+    tuner = Tuner()
+    seen = tuner.resume(options.named(tuner, job))
+    cannot_go_on(seen)
+    _told(seen, as_json=as_json)
 
 
-def _told(job_id: str, *, as_json: bool) -> None:
-    from anytune.tuner import Tuner
+def _told(job: Job, *, as_json: bool) -> None:
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
 
-    job = Tuner().job(job_id)
     if as_json:
         terminal.emit({"job": ui.document(job)}, then=ui.then(job))
         return

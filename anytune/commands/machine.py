@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import anytune
 from anytune.ui.nouns import Finding, Readiness
 
 if TYPE_CHECKING:
+    from anytune.config import Settings
     from anytune.tuner import Tuner
 
 LITTLE_DISK = 5 << 30
@@ -31,6 +32,14 @@ def readiness(tuner: Tuner) -> list[Readiness]:
     return [_ready(tuner, name) for name in providers.names()]
 
 
+def bare_settings() -> Settings:
+    """Return the settings that hold without any file of the user's or the project's."""
+    from anytune import config
+
+    nowhere = Path(os.devnull)
+    return config.load_settings(folder=nowhere, environment={**os.environ, "XDG_CONFIG_HOME": str(nowhere)})
+
+
 def findings(tuner: Tuner) -> Iterator[Finding]:
     """Look at everything that a job may need."""
     yield Finding("ok", "anytune", f"{anytune.__version__}, Python {platform.python_version()}, {sys.platform}")
@@ -38,7 +47,9 @@ def findings(tuner: Tuner) -> Iterator[Finding]:
     for one in ready:
         missing = not one.packages.startswith("installed")
         fix = f"pip install 'anytune[{one.name}]'" if missing else None
-        yield Finding("note" if missing else "ok", one.name, f"packages {one.packages}; key {one.key}", fix)
+        fix = fix or (None if one.ready else f"export {one.key.split()[0]}=…")
+        level: Literal["ready", "not ready"] = "ready" if one.ready else "not ready"
+        yield Finding(level, one.name, f"packages {one.packages}; key {one.key}", fix)
     if not any(one.packages.startswith("installed") for one in ready):
         yield Finding("bad", "providers", "not one can be used", "pip install 'anytune[local]'")
     yield _home(tuner)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from anytune.tuner import Tuner
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=True)]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Provider = Annotated[str | None, typer.Option(help="Train there instead of where the file says.")]
-Model = Annotated[str | None, typer.Option(help="Tune this base model instead.")]
+Provider = Annotated[str | None, typer.Option(metavar="NAME", help="Train there instead of where the file says.")]
+Model = Annotated[str | None, typer.Option(metavar="MODEL", help="Tune this base model instead.")]
 Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=1.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money or data leaves.")]
 Again = Annotated[bool, typer.Option("--again", help="Make another job even if this one was run before.")]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
+Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
 Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that the catalogue says is closed.")]
+
+
+def named(tuner: Tuner, job: str) -> str:
+    """Return the name as it is, or say that there is no job at all."""
+    from anytune.errors import UsageError
+
+    if job == "last" and not tuner.store.list():
+        raise UsageError("no jobs so far", fix="anytune run finetune.yaml")
+    return job

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from anytune.errors import AnytuneError, JobFailedError, NotYetError, RefusedError, UsageError
+from anytune.ui.nouns import Given
 
 if TYPE_CHECKING:
     from anytune.schema.job import Job
@@ -15,63 +16,80 @@ if TYPE_CHECKING:
 
 
 class Left(AnytuneError):
-    """Report that the user pressed Ctrl-C while a job goes on."""
+    """Report that the user pressed Ctrl-C."""
 
     exit_code = 130
 
 
-@dataclass(frozen=True)
-class Order:
+class EndedBadly(JobFailedError):
+    """Report a job that failed or was cancelled; `document` is the job for `--json`."""
+
+    def __init__(self, message: str, *, fix: str, document: dict[str, Any]) -> None:
+        super().__init__(message, fix=fix)
+        self.document = document
+
+
+@contextmanager
+def leaving(message: str, *, fix: str) -> Iterator[None]:
+    """Let Ctrl-C say what was stopped, and how to come back."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Left(message, fix=fix) from None
+
+
+class Order(Given):
     """Be what the user asked for on the command line."""
 
-    job_file: Path
-    provider: str | None = None
-    model: str | None = None
-    changes: tuple[str, ...] = ()
-    force: bool = False
-
-    @property
-    def command(self) -> str:
-        """Return the command that does the same again."""
-        from anytune.ui.plan import run_command
-
-        return run_command(self.job_file, provider=self.provider, model=self.model, changes=self.changes)
-
-    def place(self, *, yes: bool = False, again: bool = False, tuner: Tuner | None = None) -> Job:
+    def place(self, tuner: Tuner, *, yes: bool = False, again: bool = False, verb: str = "run") -> Job:
         """Show the plan, ask where money or data leaves, and submit; a job run before is taken up, not made again."""
-        from anytune.tuner import Tuner
-        from anytune.ui import asking, terminal
-        from anytune.ui import plan as ui
+        with leaving("stopped; nothing was sent", fix=self.command("run")):
+            plan, earlier = self._agreed(tuner, yes=yes, again=again, verb=verb)
+        if earlier is not None and earlier.state.is_terminal:
+            return earlier
+        with leaving("stopped while submitting; nothing is lost", fix=self.command("run")):
+            return _submitted(tuner, plan, again=again, quiet=earlier is not None and earlier.remote is not None)
 
-        tuner = tuner or Tuner()
+    def _agreed(self, tuner: Tuner, *, yes: bool, again: bool, verb: str) -> tuple[Plan, Job | None]:
+        """Return the plan that may be carried out, and the job that it is already."""
+        from anytune.ui import plan as ui
+        from anytune.ui import terminal
+
         spec = tuner.read(self.job_file, changes=self.changes, provider=self.provider, model=self.model)
         plan = tuner.plan(spec, force=self.force)
         earlier = None if again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
             ui.summary(plan, on=terminal.progress())
         if not plan.ok:
-            raise RefusedError(f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan))
+            raise RefusedError(
+                f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan, self)
+            )
         if earlier is not None:
             terminal.note(f"the same file and data as {earlier.id} ({earlier.state}): it is not made again")
         elif not (plan.capabilities.local or yes):
-            _consent(plan, self.command)
-        try:
-            return asking.waiting(f"submitting to {spec.provider}", lambda: tuner.submit(plan, again=again))
-        except KeyboardInterrupt:
-            raise Left("stopped while submitting; nothing is lost", fix=self.command) from None
+            _consent(plan, self.command(verb))
+        return plan, earlier
+
+
+def _submitted(tuner: Tuner, plan: Plan, *, again: bool, quiet: bool) -> Job:
+    from anytune.ui import asking
+
+    if quiet:
+        return tuner.submit(plan, again=again)
+    return asking.waiting(f"submitting to {plan.spec.provider}", lambda: tuner.submit(plan, again=again))
 
 
 def _consent(plan: Plan, command: str) -> None:
     from anytune.ui import plan as ui
-    from anytune.ui import terminal
+    from anytune.ui import terminal, words
 
     if not terminal.can_ask():
         raise UsageError(
             f"{plan.spec.provider} would get the data and charge {ui.price(plan.cost)}; nobody is here to agree",
             fix=f"{command} -y",
         )
-    examples = sum(file.examples for file in plan.files)
-    question = f"\nSend {examples:,} examples to {plan.spec.provider}, cost {ui.price(plan.cost)}? [y/N] "
+    examples = words.count(sum(file.examples for file in plan.files), "example")
+    question = f"\nSend {examples} to {plan.spec.provider}, cost {ui.price(plan.cost)}? [y/N] "
     if terminal.ask(question).lower() not in {"y", "yes"}:
         raise RefusedError("you did not agree; nothing was sent")
 
@@ -92,11 +110,28 @@ def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
     return job
 
 
-def ended_well(job: Job, *, again: str | None = None) -> None:
-    """Raise `JobFailedError` for a job that failed or was cancelled."""
+def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:
+    """Raise `EndedBadly` for a job that failed or was cancelled; `again` is the command that makes another."""
     from anytune.schema.job import JobState
+    from anytune.ui import jobs as ui
 
     if job.state in {JobState.FAILED, JobState.CANCELLED}:
         why = f": {job.error}" if job.error else ""
-        fix = again or f"anytune events {job.id} says what happened"
-        raise JobFailedError(f"{job.id} {job.state}{why}", fix=fix)
+        told = job.state is JobState.FAILED and job.remote is not None
+        fix = f"{f'anytune events {job.id} says what happened; ' if told else ''}{again} makes another"
+        document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job)]}
+        raise EndedBadly(f"{job.id} {job.state}{why}", fix=fix, document=document)
+
+
+def cannot_go_on(job: Job) -> None:
+    """Raise `EndedBadly` for a job that was to be resumed and cannot be."""
+    from anytune.schema.job import JobState
+    from anytune.ui import jobs as ui
+
+    document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job)]}
+    if job.state is JobState.CANCELLING:
+        fix = f"anytune watch {job.id}"
+        raise EndedBadly(f"{job.id} is being cancelled and cannot be resumed", fix=fix, document=document)
+    if job.state in {JobState.FAILED, JobState.CANCELLED}:
+        fix = "anytune run FILE --again makes another"
+        raise EndedBadly(f"{job.id} {job.state} and cannot be resumed", fix=fix, document=document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,15 +14,23 @@ from anytune.commands import options
 def evaluate(
     job: options.JobName = "last",
     test: Annotated[Path | None, typer.Option(metavar="FILE", help="Other held-out data than the job's.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask only the first so many questions.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Ask only the first so many questions.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare base and tuned model on held-out questions."""
+    from anytune.commands.order import leaving
+
+    also = [*(["--test", str(test)] if test else []), *(["--limit", str(limit)] if limit else [])]
+    with leaving("stopped; there is no comparison", fix=shlex.join(["anytune", "eval", job, *also])):
+        _evaluate(job, test, limit, as_json=as_json)
+
+
+def _evaluate(job: str, test: Path | None, limit: int | None, *, as_json: bool) -> None:
     from anytune.tuner import Tuner
     from anytune.ui import asking, evals, terminal
 
     tuner = Tuner()
-    job_id = tuner.model(job).job_id
+    job_id = tuner.model(options.named(tuner, job)).job_id
     report = asking.counted(lambda progress: tuner.evaluate(job_id, test=test, limit=limit, progress=progress))
     then = [
         (f"anytune chat {job_id}", "ask it yourself"),
@@ -39,7 +48,7 @@ def chat(
     base: Annotated[bool, typer.Option("--base", help="Ask the base model instead.")] = False,
     once: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this and end.")] = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system message.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="The longest answer.")] = 256,
+    max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer.")] = 256,
     as_json: options.Json = False,
 ) -> None:
     """Talk with a tuned model; a pipe gets one answer a line."""
@@ -49,7 +58,7 @@ def chat(
     from anytune.ui import talk, terminal
 
     tuner = Tuner()
-    job_id = tuner.model(job).job_id
+    job_id = tuner.model(options.named(tuner, job)).job_id
     talk.hint(tuner.opening(job_id), given=system)
     with closing(tuner.generator(job_id, base=base)) as generator:
         table = talk.Table(generator, system=system, most=max_tokens)
@@ -70,13 +79,22 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Write a tuned model into a folder."""
+    from anytune.commands.order import leaving
+
+    back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(out)])
+    with leaving("stopped; the model was not written", fix=back):
+        _export(job, to, out, as_json=as_json)
+
+
+def _export(job: str, to: str, out: Path, *, as_json: bool) -> None:
     from anytune.tuner import Tuner
     from anytune.ui import asking, terminal, weights
 
     tuner = Tuner()
-    job_id = tuner.model(job).job_id
+    job_id = tuner.model(options.named(tuner, job)).job_id
     manifest = asking.waiting("writing the model", lambda: tuner.export(job_id, to=to, out=out))
-    then = [(f"anytune eval {job_id}", "compare it with its base")]
+    compare = (f"anytune eval {job_id}", "compare it with its base")
+    then = [compare if tuner.kept_evaluation(job_id) is None else (f"anytune chat {job_id}", "ask it something")]
     if as_json:
         terminal.emit({"out": str(out), "manifest": manifest}, then=then)
         return

@@ -10,6 +10,7 @@ import typer
 from anytune.commands import options
 
 if TYPE_CHECKING:
+    from anytune.commands.order import Order
     from anytune.schema.evals import EvalReport
     from anytune.schema.job import Job
     from anytune.tuner import Tuner
@@ -27,26 +28,34 @@ def run(
     as_json: options.Json = False,
 ) -> None:
     """Plan, ask, submit, watch and compare; twice is one job."""
-    from anytune.commands.order import Order, ended_well, follow
+    from anytune.commands.order import Order, leaving
+
+    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    with leaving("stopped", fix=order.command("run")):
+        _run(order, yes=yes, again=again, no_eval=no_eval, as_json=as_json)
+
+
+def _run(order: Order, *, yes: bool, again: bool, no_eval: bool, as_json: bool) -> None:
+    from anytune.commands.order import ended_well, follow
     from anytune.tuner import Tuner
     from anytune.ui import evals, terminal
     from anytune.ui import jobs as ui
 
     tuner = Tuner()
-    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
-    job = order.place(yes=yes, again=again, tuner=tuner)
+    job = order.place(tuner, yes=yes, again=again)
     if not job.state.is_terminal:
         job = follow(tuner, _under_way(tuner, job).id)
-    ended_well(job, again=f"{order.command} --again makes another")
+    ended_well(job, again=order.command("run", "--again"))
     report = None if no_eval else compared(tuner, job)
+    then = ui.then(job, after=("show",) if report is None else ("show", "eval"))
     if as_json:
-        terminal.emit({"job": ui.document(job), "evaluation": evals.document(report)}, then=ui.then(job))
+        terminal.emit({"job": ui.document(job), "evaluation": evals.document(report)}, then=then)
         return
     ui.one(job, events=tuner.known_events(job.id), on=terminal.result())
     if report is not None:
         typer.echo()
         evals.show(report, on=terminal.result())
-    terminal.next_commands(ui.then(job))
+    terminal.next_commands(then)
 
 
 def _under_way(tuner: Tuner, job: Job) -> Job:

@@ -12,12 +12,13 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from anytune.errors import UsageError
+from anytune.ui.words import short
 
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
 
 LOCAL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"  # small enough to train on a laptop's CPU
-NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # as the job file takes it
 SYSTEM = "Sort the message: billing, bug or question. Answer with that one word."
 TRAIN = (
     ("I was charged twice this month.", "billing"),
@@ -95,6 +96,9 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
         return (ask(f"{question} [{default}] ") if ask else "") or default
 
     name = wish.name or answered("What is the job called?", "sort-messages")
+    if not NAME.fullmatch(name):
+        allowed = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
+        raise UsageError(f"a job cannot be called {name!r}", fix=f"--name takes {allowed}")
     provider = wish.provider or answered(f"Where to train: {', '.join(providers.names())}?", "local")
     tuner = Tuner()
     tuner.provider(provider)  # a wrong name ends here, before anything is written
@@ -102,7 +106,7 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
     model = wish.model or (answered("Which base model?", default) if default else "")
     if not model:
         raise UsageError(f"there is no default model for {provider}", fix="give --model")
-    return Wish(provider=provider, model=model, name=NOT_IN_NAMES.sub("-", name).strip("-._")[:64] or "job")
+    return Wish(provider=provider, model=model, name=name)
 
 
 def cheapest(catalogs: list[Catalog]) -> dict[str, str]:
@@ -127,18 +131,20 @@ def write(folder: Path, wish: Wish) -> list[Path]:
         "test.jsonl": "".join(_chats(TEST)),
     }
     paths = {folder / name: text for name, text in contents.items()}
-    there = [path for path in paths if path.exists() or path.is_symlink()]
-    if there:
-        raise UsageError(
-            f"{there[0]} is there already; nothing was written", fix="anytune init FOLDER writes into another folder"
-        )
+    elsewhere = "anytune init FOLDER writes into another folder"
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file, not a folder", fix=elsewhere)
+        there = [path for path in paths if path.exists() or path.is_symlink()]
+        if there:
+            raise UsageError(f"{there[0]} is there already; nothing was written", fix=elsewhere)
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in paths.items():
             with path.open("x", encoding="utf-8") as out:
                 out.write(text)
     except OSError as error:
-        raise UsageError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+        place = short(str(error.filename or folder), 80)
+        raise UsageError(f"{place}: cannot be written: {error.strerror}", fix=elsewhere) from error
     return list(paths)
 
 

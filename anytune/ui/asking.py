@@ -8,7 +8,7 @@ from typing import TypeVar
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from anytune.ui import terminal
+from anytune.ui import terminal, words
 
 T = TypeVar("T")
 
@@ -48,4 +48,5 @@ def waiting(what: str, work: Callable[[], T]) -> T:
 
 def _in_lines(done: int, of: int) -> None:
     if done == 1 or done == of // 2 + 1:
-        terminal.note(f"asking the {'base' if done == 1 else 'tuned'} model {of // 2:,} questions")
+        questions = words.count(of // 2, "question")
+        terminal.note(f"asking the {'base' if done == 1 else 'tuned'} model {questions}")

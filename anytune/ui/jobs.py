@@ -33,6 +33,7 @@ def many(jobs: Sequence[Job], *, on: Console) -> None:
     names = ["job", "state", "provider", "made"]
     names += ["model"] if on.width >= 90 else []
     names += ["cost"] if on.width >= 76 else []
+    hidden = [name for name in ("model", "cost") if name not in names]
     table = terminal.columns(*names, right=("cost",), whole=("state", "provider", "made"))
     for job in jobs:
         cells: dict[str, str | Text] = {
@@ -45,12 +46,13 @@ def many(jobs: Sequence[Job], *, on: Console) -> None:
         }
         table.add_row(*(cells[name] for name in names))
     terminal.put(on, table)
+    terminal.left_out(hidden)
 
 
 def one(job: Job, *, events: Sequence[Event] = (), on: Console) -> None:
-    """Show how one job stands; the losses stand in its events."""
+    """Show how one job stands; figures and losses stand in its events."""
     on.print(Text.assemble((job.id, "bold"), "  ", state(job)))
-    terminal.put(on, terminal.pairs([*_facts(job), *_losses(events)]))
+    terminal.put(on, terminal.pairs([*_facts(job), *_progress(job, events), *_losses(events)]))
 
 
 def events(happened: Sequence[Event], *, on: Console) -> None:
@@ -67,22 +69,31 @@ def events(happened: Sequence[Event], *, on: Console) -> None:
     terminal.put(on, table)
 
 
-def then(job: Job) -> list[terminal.Command]:
-    """Name the commands that make sense in this state."""
+def then(job: Job, *, after: Sequence[str] = ()) -> list[terminal.Command]:
+    """Name the commands that make sense in this state; the verbs in `after` have just been done."""
+    return [(command, why) for command, why in _sensible(job) if command.split()[1] not in after]
+
+
+def _sensible(job: Job) -> Iterator[terminal.Command]:
     match job.state:
         case JobState.SUCCEEDED:
-            return [
-                (f"anytune chat {job.id}", "ask it something"),
-                (f"anytune eval {job.id}", "compare it with its base"),
-                (f"anytune export {job.id} --to merged", "take the weights with you"),
-            ]
+            yield f"anytune chat {job.id}", "ask it something"
+            yield f"anytune eval {job.id}", "compare it with its base"
+            yield f"anytune export {job.id} --to merged", "take the weights with you"
         case JobState.PAUSED:
-            return [(f"anytune resume {job.id}", "go on from the last checkpoint")]
+            yield f"anytune resume {job.id}", "go on from the last checkpoint"
         case JobState.FAILED:
-            return [(f"anytune events {job.id}", "what happened before")]
+            yield f"anytune show {job.id}", "how it ended"
+            if job.remote is not None:  # else it failed before anything could happen
+                yield f"anytune events {job.id}", "what happened before"
+            yield "anytune run FILE --again", "make another, once the cause is mended"
         case JobState.CANCELLED:
-            return [("anytune list", "all jobs")]
-    return [(f"anytune watch {job.id}", "follow it"), (f"anytune cancel {job.id}", "stop it")]
+            yield "anytune run FILE --again", "make another"
+            yield "anytune list", "all jobs"
+        case _:
+            yield f"anytune watch {job.id}", "follow it"
+            if job.state is not JobState.CANCELLING:
+                yield f"anytune cancel {job.id}", "stop it"
 
 
 def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
@@ -109,6 +120,21 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "cause", job.cause
 
 
+def _progress(job: Job, events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
+    """Say how far a running job is, by the last event that tells each figure."""
+    if job.state is not JobState.RUNNING:
+        return
+    told: dict[str, Any] = {}
+    for event in events:
+        told |= {name: value for name, value in event.data.items() if isinstance(value, int | float)}
+    if "step" in told:
+        yield "step", f"{told['step']:,.0f}" + (f" of {told['total_steps']:,.0f}" if "total_steps" in told else "")
+    if "tokens_per_second" in told:
+        yield "speed", f"{told['tokens_per_second']:,.0f} tokens/s"
+    if (left := told.get("eta_seconds", told.get("eta"))) is not None:
+        yield "left", f"about {words.duration(left)}"
+
+
 def _losses(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
     for name, keys in (("loss", ("loss", "train_loss")), ("validation loss", ("valid_loss",))):
         found = [e.data[k] for e in events for k in keys if isinstance(e.data.get(k), int | float)]
@@ -120,7 +146,8 @@ def _cost(job: Job) -> str:
     if job.cost is not None:
         return words.money(job.cost)
     expected = job.plan.cost.expected
-    return "?" if expected is None else words.money(expected) if expected == 0 else f"~{words.money(expected)}"
+    shown = words.money(expected, rounded=job.plan.cost.as_of is not None)
+    return "?" if expected is None else shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
 def document(job: Job) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""What is shown about this machine."""
+"""What the verbs hand over to be shown: this machine, and what was asked for."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from anytune.ui import words
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,26 @@ class Readiness:
 class Finding:
     """Be one thing that was looked at: well, worth knowing, or broken."""
 
-    level: Literal["ok", "note", "bad"]
+    level: Literal["ok", "ready", "not ready", "note", "bad"]
     name: str
     said: str
     fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Given:
+    """Be a job file and what was said beside it on the command line."""
+
+    job_file: Path
+    provider: str | None = None
+    model: str | None = None
+    changes: tuple[str, ...] = ()
+    force: bool = False
+
+    def command(self, verb: str, *flags: str, everywhere: bool = False) -> str:
+        """Return the command that does this verb with the same; `everywhere` leaves the provider out."""
+        parts = ["anytune", verb, words.place(self.job_file), *flags]
+        parts += ["--provider", self.provider] if self.provider and not everywhere else []
+        parts += ["--model", self.model] if self.model else []
+        parts += [part for change in self.changes for part in ("--set", change)]
+        return shlex.join([*parts, *(["--force"] if self.force else [])])

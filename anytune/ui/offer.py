@@ -13,7 +13,9 @@ from anytune.config import Settings
 from anytune.ui import terminal, words
 from anytune.ui.nouns import Finding, Readiness
 
-MARKS = {"ok": ("ok  ", "green"), "note": ("note", "yellow"), "bad": ("bad ", "red")}
+STYLES = {"ok": "green", "ready": "green", "not ready": "yellow", "note": "yellow", "bad": "red"}
+
+WIDE, NARROW = 80, ("methods", "closes")  # what a screen that is not wide does not show
 
 
 def providers(found: Sequence[Readiness], *, on: Console) -> None:
@@ -39,6 +41,8 @@ def models(catalogs: Sequence[Catalog], *, on: Console) -> None:
             continue
         terminal.put(on, _models(catalog, on.width))
         terminal.listed(on, _remarks(catalog), style="dim")
+    if on.width < WIDE and any(catalog.models for catalog in catalogs):
+        terminal.left_out(NARROW)
 
 
 def findings(found: Sequence[Finding], *, on: Console) -> None:
@@ -48,18 +52,17 @@ def findings(found: Sequence[Finding], *, on: Console) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for finding in found:
-        mark, style = MARKS[finding.level]
         said = Text(finding.said)
         if finding.fix:
             said.append(f"\nfix: {finding.fix}", style="dim")
-        table.add_row(Text(mark, style=style), finding.name, said)
+        table.add_row(Text(finding.level, style=STYLES[finding.level]), finding.name, said)
     terminal.put(on, table)
 
 
 def _models(catalog: Catalog, width: int) -> Table:
     names = ["  model", "methods", "$ per million"]
     names += ["closes", "shuts down"] if any(e.closed or e.shutdown for e in catalog.models.values()) else []
-    names = names if width >= 80 else [n for n in names if n not in {"methods", "closes"}]
+    names = names if width >= WIDE else [n for n in names if n not in NARROW]
     table = terminal.columns(*names, whole=("methods", "closes", "shuts down"))
     for name, entry in catalog.models.items():
         closes = entry.closed or catalog.accepts_jobs_until

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from anytune.errors import UsageError
 from anytune.schema.data import FileReport
 from anytune.schema.plan import Capabilities, CostEstimate, Plan, ResourceEstimate, Setting
 from anytune.ui import terminal, words
+from anytune.ui.nouns import Given
 
 NAMES, COLUMN = 10, 28  # characters that a fact's name takes, and that each provider needs beside the others
 STYLES = {"kept": "green", "translated": "yellow", "refused": "red"}
@@ -72,9 +72,9 @@ def price(cost: CostEstimate) -> str:
     """Say what it costs, from low to high."""
     if cost.expected is None:
         return "unknown"
-    if cost.low == cost.high:
-        return words.money(cost.expected)
-    return f"{words.money(cost.expected)} ({words.money(cost.low)} to {words.money(cost.high)})"
+    figures, rounded = (cost.expected, cost.low, cost.high), cost.as_of is not None  # metered, then rounded to cents
+    expected, low, high = (words.money(amount, rounded=rounded) for amount in figures)
+    return expected if low == high else f"{expected} ({low} to {high})"
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
@@ -169,29 +169,20 @@ def _side_by_side(plans: Sequence[tuple[str, Plan | UsageError]], on: Console) -
     terminal.put(on, table)
 
 
-def run_command(
-    job_file: Path, *, provider: str | None = None, model: str | None = None, changes: Sequence[str] = ()
-) -> str:
-    """Return the command that runs a job file with these overrides."""
-    parts = ["anytune", "run", words.place(job_file)]
-    parts += ["--provider", provider] if provider else []
-    parts += ["--model", model] if model else []
-    return shlex.join([*parts, *(part for change in changes for part in ("--set", change))])
-
-
-def then(plan: Plan, run: str) -> list[terminal.Command]:
+def then(plan: Plan, given: Given) -> list[terminal.Command]:
     """Name the commands that may follow a plan."""
     if plan.ok:
-        return [(run, "do it")]
+        return [(given.command("run"), "do it")]
     if not plan.data.ok:
         names = [words.place(report.path) for report in plan.data.files if report.errors]
-        return [(shlex.join(["anytune", "check", *names, "--for", plan.spec.provider]), "every fault in the data")]
-    return [("anytune plan --all", "who else could train it")]
+        also = ["--for", plan.spec.provider, *([] if plan.spec.method == "sft" else ["--method", plan.spec.method])]
+        return [(shlex.join(["anytune", "check", *names, *also]), "every fault in the data")]
+    return [(given.command("plan", "--all", everywhere=True), "who else could train it")]
 
 
-def mend(plan: Plan) -> str:
+def mend(plan: Plan, given: Given) -> str:
     """Name the command that helps with a refused plan."""
-    return then(plan, "")[0][0]
+    return then(plan, given)[0][0]
 
 
 def row(name: str, plan: Plan | UsageError) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -131,9 +132,11 @@ def _escaped(value: object, *, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in str(value))
 
 
-def then(report: DataReport) -> list[terminal.Command]:
-    """Name the next command."""
+def then(report: DataReport, also: Sequence[str] = ()) -> list[terminal.Command]:
+    """Name the next command; `also` are the options that hold for another check."""
     if report.ok:
-        return [("anytune plan", "what a job on this data would do and cost")]
-    names = " ".join(shlex.quote(words.place(file.path)) for file in report.files)
-    return [(f"anytune check {names}", "again, once it is mended")]
+        if Path("finetune.yaml").is_file():
+            return [("anytune plan", "what a job on this data would do and cost")]
+        return [("anytune init", "write a first job file")]
+    names = [words.place(file.path) for file in report.files]
+    return [(shlex.join(["anytune", "check", *names, *also]), "again, once it is mended")]

@@ -39,16 +39,16 @@ def hint(trained: str | None, *, given: str | None) -> None:
 
 
 def lines() -> Iterator[str]:
-    """Yield the questions of a pipe, one a line."""
-    return (line.strip() for line in sys.stdin if line.strip())
+    """Yield the lines of a pipe: questions, and blank ones."""
+    return (line.strip() for line in sys.stdin)
 
 
 def answer_all(table: Table, questions: Iterable[str], *, as_json: bool = False) -> None:
-    """Answer each question by itself."""
+    """Answer each question by itself; a blank one gets a blank answer, so that lines stay aligned."""
     answers = []
     for question in questions:
         table.forget()
-        answer = table.ask(question)
+        answer = table.ask(question) if question else ""
         if as_json:
             answers.append({"question": question, "answer": answer})
         else:

@@ -66,6 +66,12 @@ def next_commands(commands: Sequence[Command]) -> None:
         console.print(line, soft_wrap=True)
 
 
+def left_out(names: Sequence[str]) -> None:
+    """Say which columns a narrow screen does not show."""
+    if names:
+        note(f"left out here: {', '.join(names)}; a wider terminal or --json shows them")
+
+
 def note(text: str, *, style: str = "dim") -> None:
     """Say one thing about progress."""
     say(progress(), text, style=style)

@@ -10,11 +10,12 @@ from pathlib import Path
 SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def money(amount: Decimal | None) -> str:
-    """Say dollars and cents, with more digits where a cent would hide everything."""
+def money(amount: Decimal | None, *, rounded: bool = False) -> str:
+    """Say dollars and cents; what is less than a cent is not nothing, nor is a zero that was `rounded`."""
     if amount is None:
         return "unknown"
-    return f"${amount:,.2f}" if amount == 0 or amount >= Decimal("0.01") else f"${amount:.4f}"
+    nothing = amount == 0 and not rounded
+    return f"${amount:,.2f}" if nothing or amount >= Decimal("0.01") else "<$0.01"
 
 
 def count(number: int, noun: str = "") -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from anytune import cli
+from anytune.errors import RejectedError
+from anytune.testing.fake import FakeService
 from tests.cli.conftest import JOB, KEY, Said, Type
 
 
@@ -157,7 +159,7 @@ def test_doctor_fails_on_an_unwritable_home(anytune: Type, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "line", ["frobnicate", "plan --frob", "export last --to gguf", "chat --max-tokens 0", "check", "config"]
+    "line", ["frobnicate", "plan --frob", "export last --to gguf", "chat --max-tokens 0", "check", "watch --timeout -1"]
 )
 def test_wrong_usage_is_one_line_and_exits_2(anytune: Type, line: str) -> None:
     said = anytune(*line.split())
@@ -241,3 +243,110 @@ def test_a_pipe_gets_no_colours_and_no_bars(anytune: Type) -> None:
 def test_every_verb_is_registered_once() -> None:
     names = [name for name, *_ in cli.COMMANDS]
     assert len(names) == len(set(names))
+
+
+def test_a_job_that_ended_badly_is_one_json_document(anytune: Type, service: FakeService) -> None:
+    job = anytune("submit", "-y").out.strip()
+    service.jobs["remote-1"]["status"] = "broken"
+    said = anytune("watch", "last", "--json")
+    assert said.code == 4
+    assert (said.document["ok"], said.document["job"]["id"]) == (False, job)
+    assert said.document["error"]["exit_code"] == 4
+
+
+@pytest.mark.parametrize("line", ["check", "plan --bogus", "check --method foo f", "check f --format sarif"])
+def test_wrong_usage_is_a_json_document_too(anytune: Type, line: str) -> None:
+    said = anytune(*line.split(), "--json")
+    assert mistaken(said, code=2)
+    assert said.document["error"]["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "broken", "back"),
+    [
+        ("run -y --set training.epochs=1", "read", "anytune run finetune.yaml --set training.epochs=1"),
+        ("submit -y --json", "plan", "anytune run finetune.yaml"),
+        ("eval sums --limit 5", "evaluate", "anytune eval sums --limit 5"),
+        ("export sums --out there", "export", "anytune export sums --to merged --out there"),
+        ("list", "all_jobs", ""),
+    ],
+)
+def test_ctrl_c_is_always_told(
+    anytune: Type, monkeypatch: pytest.MonkeyPatch, line: str, broken: str, back: str
+) -> None:
+    anytune("run", "-y", "--no-eval")
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"anytune.tuner.Tuner.{broken}", interrupted)
+    said = anytune(*line.split())
+    assert said.code == 130
+    assert said.err.splitlines()[-2 if back else -1].startswith("stopped")
+    assert not back or f"  come back: {back}\n" in said.err
+    assert "--json" not in line or said.document["error"]["exit_code"] == 130
+
+
+def test_a_job_that_ended_badly_cannot_be_resumed(anytune: Type, service: FakeService) -> None:
+    service.polls_to_end = 99
+    job = anytune("submit", "-y").out.strip()
+    anytune("cancel", job)
+    said = anytune("resume", job)
+    assert f"{job} cancelled and cannot be resumed" in mistaken(said, code=4)
+    assert "anytune run FILE --again" in said.err
+
+
+def test_a_job_that_failed_unsent_has_no_events_to_look_at(anytune: Type, service: FakeService) -> None:
+    service.faults["create"] = [RejectedError("fake: no")]
+    assert anytune("submit", "-y").code == 3
+    said = anytune("watch")
+    assert "anytune run FILE --again" in said.err
+    assert "anytune events" not in said.err
+    service.faults.clear()
+    assert "anytune events" not in anytune("events").err
+
+
+@pytest.mark.parametrize("line", ["show", "watch", "eval", "cancel last"])
+def test_no_jobs_at_all_is_said_as_such(anytune: Type, line: str) -> None:
+    said = anytune(*line.split())
+    assert "no jobs so far" in mistaken(said, code=2)
+    assert "fix: anytune run finetune.yaml" in said.err
+
+
+@pytest.mark.parametrize("name", ["ünï", "-x", "a b", "x" * 65])
+def test_init_refuses_a_name_that_the_job_file_would_not_take(anytune: Type, folder: Path, name: str) -> None:
+    said = anytune("init", "new", f"--name={name}")
+    assert "cannot be called" in mistaken(said, code=2)
+    assert not (folder / "new").exists()
+
+
+def test_init_says_that_its_target_is_a_file_or_too_long(anytune: Type) -> None:
+    assert "train.jsonl is a file, not a folder" in mistaken(anytune("init", "train.jsonl"), code=2)
+    assert "name too long" in mistaken(anytune("init", "x" * 300), code=2)
+    assert "no provider is called 'nope'" in mistaken(anytune("init", "new", "--provider", "nope"), code=2)
+
+
+def test_an_output_that_cannot_be_written_is_one_honest_line() -> None:
+    for target, code in (("/dev/full", 1), ("&-", 0)):
+        command = f"{sys.executable} -m anytune list >{target}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert ("error: cannot write the output: No space left on device\n" in done.stderr) == bool(code)
+        assert "defect" not in done.stderr
+        assert "ignored" not in done.stderr
+
+
+def test_a_reader_that_leaves_a_table_is_quiet() -> None:
+    plan = "plan --provider together --model Qwen/Qwen3.5-9B"
+    command = f"{sys.executable} -m anytune {plan} | head -c 5; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert not {"error:", "Traceback", "Exception"} & set(done.stderr.split())
+    assert done.stdout
+
+
+def test_doctor_goes_on_after_broken_settings(anytune: Type, folder: Path) -> None:
+    (folder / "anytune.yaml").write_text("profils: {}\n")
+    said = anytune("doctor")
+    assert said.code == 1
+    assert "anytune.yaml" in said.out
+    assert "memory" in said.out

@@ -57,3 +57,17 @@ def test_planning_everywhere_loads_no_sdk(folder: object) -> None:
 def test_the_schema_of_the_job_file_is_json_schema(anytune: Type) -> None:
     schema = json.loads(anytune("config", "schema").out)
     assert "train" in schema["$defs"]["DataSpec"]["properties"]
+
+
+def test_help_is_clean_and_names_its_short_form(anytune: Type) -> None:
+    said = anytune("check", "-h")
+    assert said.code == 0
+    assert "-h, --help" in said.out
+    assert "[OPTIONS] FILE...\n" in said.out
+    assert "list[Path]" not in said.out
+
+
+def test_config_alone_shows_its_help(anytune: Type) -> None:
+    said = anytune("config")
+    assert (said.code, said.err) == (0, "")
+    assert "schema" in said.out

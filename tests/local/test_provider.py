@@ -92,7 +92,6 @@ def test_a_good_folder_has_no_problems_and_stays_on_this_machine(tmp_path: Path,
 def test_a_bad_folder_says_what_is_missing(tmp_path: Path, model: Path, harm, says: str) -> None:  # type: ignore[no-untyped-def]
     harm(model)
     found = new_provider(tmp_path).capabilities(str(model))
-    assert not found.known
     assert any(says in problem for problem in found.problems), found.problems
 
 
