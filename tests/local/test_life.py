@@ -331,3 +331,26 @@ def test_a_run_connects_to_nothing(base: Path, chats: Path, tmp_path: Path) -> N
     subprocess.run(command, env=environment, capture_output=True, check=False)
     assert result(run)["state"] == "succeeded"
     assert "AF_INET" not in journal.read_text()
+
+
+def test_a_run_asks_python_for_no_connection_and_no_name(base: Path, chats: Path, tmp_path: Path) -> None:
+    """Watch from inside, which needs no strace: an audit hook writes down each address and each name looked up."""
+    provider = new_provider(tmp_path)
+    run = folder(provider, request(provider, base, chats, "watched", epochs=1))
+    journal = tmp_path / "journal"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "def hook(event, told):\n"
+        "    if event in {'socket.getaddrinfo', 'socket.gethostbyname'} or (\n"
+        "        event in {'socket.connect', 'socket.sendto'} and isinstance(told[1], tuple)\n"
+        "    ):\n"
+        f"        open({str(journal)!r}, 'a').write(f'{{event}} {{told[1:]}}\\n')\n"
+        f"open({str(journal)!r}, 'a').write('watching\\n')\n"
+        "sys.addaudithook(hook)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
+    environment["PYTHONPATH"] = str(tmp_path)
+    command = [sys.executable, "-m", "anytune.local.worker", "run", str(run.path)]
+    subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert result(run)["state"] == "succeeded"
+    assert set(journal.read_text().splitlines()) == {"watching"}
