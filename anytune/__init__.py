@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anytune.errors import AnytuneError
-    from anytune.tuner import Tuner, cancel, check, evaluate, export, plan, refresh, submit, wait
+    from anytune.library import Tuner, cancel, check, evaluate, export, plan, refresh, submit, wait
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,5 +38,5 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("anytune.errors" if name == "AnytuneError" else "anytune.tuner"), name)
+        return getattr(import_module("anytune.errors" if name == "AnytuneError" else "anytune.library"), name)
     raise AttributeError(f"module 'anytune' has no attribute {name!r}")
