@@ -21,10 +21,10 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $(STAMP)
 
 demo: setup
-	ANYTUNE_HOME=$(DEMO_HOME) $(BIN)/anytune run examples/english-to-sql/finetune.yaml
+	ANYTUNE_HOME="$(DEMO_HOME)" $(BIN)/anytune run examples/english-to-sql/finetune.yaml
 	@echo
 	@echo "What it does not show: tables that were never in the training data. The same model on those:"
-	ANYTUNE_HOME=$(DEMO_HOME) $(BIN)/anytune eval last --test examples/english-to-sql/unseen-tables.jsonl
+	ANYTUNE_HOME="$(DEMO_HOME)" $(BIN)/anytune eval last --test examples/english-to-sql/unseen-tables.jsonl
 
 test: check test-local wheel
 

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,15 @@ def wait(provider: LocalProvider, job_id: str, until: Callable[[RemoteJob], bool
         time.sleep(0.02)
     log = (provider.home / "runs" / job_id / "log").read_text()[-2000:]
     raise AssertionError(f"not in {seconds} s; it stands at {provider.retrieve(job_id)}\n{log}")
+
+
+def end_workers(home: Path) -> None:
+    """Kill each worker of this home, also one that has not yet written down its process id."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            said = command.read_bytes()
+            if b"anytune.local.worker" in said and f"{home}/".encode() in said:
+                os.kill(int(command.parent.name), signal.SIGKILL)
 
 
 def ended(job: RemoteJob) -> bool:

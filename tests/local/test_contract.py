@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from anytune.providers.base import Profile, Provider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
 from anytune.testing import Fault, ProviderContract, Rig, sample_file, sample_spec
+from tests.local.conftest import end_workers
 
 
 class LocalRig:
@@ -51,9 +49,7 @@ class LocalRig:
 
     def stop(self) -> None:
         """Kill what still runs; its folder goes with the test."""
-        for pid in (self.home / "runs").glob("*/worker.pid"):
-            with suppress(ProcessLookupError, ValueError):
-                os.kill(int(pid.read_text()), signal.SIGKILL)
+        end_workers(self.home)
 
 
 @pytest.mark.local
