@@ -86,6 +86,25 @@ def test_a_job_that_was_never_sent_does_not_hold_its_name(bench: Bench) -> None:
     assert [job.state for job in bench.store.list()] == [changed.state, JobState.CANCELLED]
 
 
+def test_a_job_that_another_process_is_just_sending_keeps_its_name(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.service.faults["upload"] = [KeyRefusedError("not this key")]
+    with pytest.raises(KeyRefusedError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    (first,) = bench.store.list()
+    acting = bench.store.acting
+
+    def sent_while_we_waited(job_id: str) -> Any:
+        bench.store.put(first.model_copy(update={"creating": bench.clock.now()}))
+        return acting(job_id)
+
+    monkeypatch.setattr(bench.store, "acting", sent_while_we_waited)
+    with pytest.raises(ConflictError, match=first.id):
+        jobs.submit(bench.plan(training={"epochs": 5}), desk=bench.desk)
+    assert len(bench.store.list()) == 1
+
+
 def test_a_budget_or_a_test_file_does_not_make_it_another_job(bench: Bench) -> None:
     first = jobs.submit(bench.plan(), desk=bench.desk)
     assert jobs.submit(bench.plan(budget={"usd": 5}), desk=bench.desk).id == first.id

@@ -76,6 +76,9 @@ def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
     if not again and (settled := earlier(plan, desk=desk)) is not None:
         return settled
     last = next(iter(_attempts(plan, desk)), None)
+    if last is not None and not again and _never_sent(last):
+        _give_up(last, desk)
+        return _intend(plan, desk, again=again)
     now = desk.clock.now()
     wanted = Job(
         id=f"{plan.spec.name[:24].rstrip('-._').lower()}-{secrets.token_hex(5)}",
@@ -86,11 +89,7 @@ def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
         updated_at=now,
     )
     stored = desk.store.add(wanted)
-    if stored.id != wanted.id:
-        return _same(stored, plan) or _intend(plan, desk, again=again)
-    if last is not None and not again:
-        _give_up(last, desk)
-    return stored
+    return stored if stored.id == wanted.id else _same(stored, plan) or _intend(plan, desk, again=again)
 
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
@@ -122,7 +121,7 @@ def _never_sent(job: Job) -> bool:
 
 
 def _give_up(job: Job, desk: Desk) -> None:
-    """Cancel a job that was written down and never sent, now that other content has taken its name."""
+    """Cancel a job that was written down and never sent, as other content takes its name; one being sent keeps it."""
     with desk.store.acting(job.id):
         job = desk.store.get(job.id)
         if _never_sent(job):
