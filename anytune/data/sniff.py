@@ -1,4 +1,4 @@
-"""Tell from the first bytes what a file is if it is not JSON lines."""
+"""Tell from its first bytes what a file is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import codecs
 
 import msgspec
 
-from anytune.data.fault import Fault
-from anytune.data.quote import Plain
-
 HEAD = 1 << 16
 BOM = codecs.BOM_UTF8
-_ARCHIVES = {
+ARCHIVES = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "zip",
     b"(\xb5/\xfd": "zstd",
@@ -20,31 +17,36 @@ _ARCHIVES = {
 }
 
 
-def binary(head: bytes) -> Fault | None:
-    """Return the fault of a file that is no text in UTF-8 at all."""
+def kind(head: bytes) -> str:
+    """Name what a file is by its first HEAD bytes, which may end anywhere.
+
+    One of `parquet`, the ARCHIVES' names, `utf-16` (or UTF-32), `json-array`, `pretty-printed` and `lines`, which is
+    all the rest.
+    """
     if head.startswith(b"PAR1"):
-        return Fault("parquet")
-    for magic, name in _ARCHIVES.items():
+        return "parquet"
+    for magic, name in ARCHIVES.items():
         if head.startswith(magic):
-            return Fault("compressed", value=Plain(name))
-    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
-    return Fault("utf-16") if wide or _every_other_is_nul(head[:64]) else None
+            return name
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) or _every_other_is_nul(head):
+        return "utf-16"
+    return _layout(head)
 
 
-def layout(head: bytes) -> Fault | None:
-    """Return the fault of JSON that is not one object a line; the head may end anywhere."""
+def _layout(head: bytes) -> str:
     text = head.removeprefix(BOM).lstrip()
     first, _, rest = (part.strip() for part in text.partition(b"\n"))
     if first.startswith(b"["):
         # A line that is a whole list is one wrong record among others, unless it is all there is.
-        return None if _is_json(first) and (rest or b"{" not in first) else Fault("json-array")
+        return "lines" if _is_json(first) and (rest or b"{" not in first) else "json-array"
     if first.startswith(b"{") and first.endswith((b"{", b"[", b":")) and rest:
         second = rest.partition(b"\n")[0]
-        return None if _is_json(second) and second.startswith(b"{") else Fault("pretty-printed")
-    return None
+        return "lines" if _is_json(second) and second.startswith(b"{") else "pretty-printed"
+    return "lines"
 
 
 def _every_other_is_nul(head: bytes) -> bool:
+    head = head[:64]
     return len(head) >= 4 and any(head[::2]) != any(head[1::2])
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
 
-import msgspec
-
+from anytune.data.aside import aside
 from anytune.data.lines import Lines
+from anytune.data.prompt import prompt_key
 from anytune.data.sniff import BOM
 from anytune.errors import UsageError
 
 _SALT = b"anytune split 1\n"
-_decode = msgspec.json.Decoder().decode
 
 
 def split(path: Path, *, share: float, out_train: Path, out_validation: Path) -> tuple[int, int]:
@@ -55,36 +50,6 @@ def kept(path: Path, *, share: float, folder: Path) -> tuple[Path, Path]:
     return train, validation
 
 
-def prompt_key(line: bytes) -> bytes:
-    """Return the normalised prompt of a record: what is asked, lower case, white space folded.
-
-    The prompt is all before the last assistant message, without system messages: many examples share one, and it
-    does not make two equal questions different. A record without messages stands for itself.
-    """
-    try:
-        messages = _asked(_decode(line))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        messages = []
-    told = [_said(message) for message in messages if message.get("role") not in ("system", "developer")]
-    return " ".join("\n".join(told).lower().split()).encode(errors="surrogatepass") if told else line
-
-
-def _asked(record: Any) -> list[dict[str, Any]]:
-    asked = record.get("input", record) if isinstance(record, dict) else None
-    messages = asked.get("messages") if isinstance(asked, dict) else None
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        return []
-    answers = [place for place, message in enumerate(messages) if message.get("role") == "assistant"]
-    return messages[: answers[-1]] if answers and asked is record else messages
-
-
-def _said(message: dict[str, Any]) -> str:
-    content = message.get("content")
-    said = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
-    calls = json.dumps(message["tool_calls"], sort_keys=True) if "tool_calls" in message else ""
-    return f"{message.get('role')}: {said} {calls}"
-
-
 def _hash(line: bytes) -> int:
     return int.from_bytes(hashlib.sha256(_SALT + prompt_key(line)).digest()[:8], "big")
 
@@ -103,7 +68,7 @@ def _limit(path: Path, share: float) -> int:
 def _write(path: Path, limit: int, out_train: Path, out_validation: Path) -> tuple[int, int]:
     counts = [0, 0]
     with ExitStack() as stack:
-        sides = [stack.enter_context(_aside(out)) for out in (out_train, out_validation)]
+        sides = [stack.enter_context(aside(out)) for out in (out_train, out_validation)]
         for line in _records(path):
             side = int(_hash(line) < limit)
             counts[side] += 1
@@ -119,19 +84,3 @@ def _records(path: Path) -> Iterator[bytes]:
             bare = (line.removeprefix(BOM) if number == 1 else line).strip()
             if bare:
                 yield bare
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[BinaryIO]:
-    """Write to a nameless neighbour, which takes the path's name only if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

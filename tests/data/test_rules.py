@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from anytune.data.check import check
-from anytune.data.rules import COLUMNS, RULES, SECTIONS, Rule, minded
+from anytune.data.check.rules import COLUMNS, RULES, SECTIONS, Rule, minded
 from tests.data.samples import CHAT, ROOT, chat, report, script, user, write
 
 MADE_BY_TESTS = {

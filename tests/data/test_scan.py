@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytune.data import scan
+from anytune.data.check import scan
 from tests.data.test_tiers import JSON, MANY, SLOW
 
 ALPHABET = st.sampled_from(

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from anytune.data.split import kept, prompt_key, split
+from anytune.data.prompt import prompt_key
+from anytune.data.split import kept, split
 from anytune.errors import UsageError
 from tests.data.samples import assistant, chat, user, write
 

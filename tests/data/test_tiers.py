@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anytune.data import clean
-from anytune.data.fault import Fault
+from anytune.data.check import clean
+from anytune.data.check.fault import Fault
+from anytune.data.check.record import size_of
+from anytune.data.check.rules import COLUMNS, minded
+from anytune.data.check.survey import Survey, examine
+from anytune.data.check.tally import Tally, Terms
 from anytune.data.lines import Lines
-from anytune.data.record import size_of
-from anytune.data.rules import COLUMNS, minded
-from anytune.data.survey import Survey, examine
-from anytune.data.tally import Tally, Terms
 from tests.data.samples import CHAT, assistant, user
 
 Record = dict[str, Any]

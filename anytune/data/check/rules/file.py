@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anytune.data.rules.base import Rule
+from anytune.data.check.rules.base import Rule
 
 FILE_RULES = (
     Rule(

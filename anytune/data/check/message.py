@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.fault import Fault, Path
+from anytune.data.check.fault import Fault, Path
+from anytune.data.check.tool import check_calls
 from anytune.data.quote import Plain
-from anytune.data.tool import check_calls
 
 ROLES = frozenset({"system", "user", "assistant", "tool", "function", "developer"})
 _COMMON = frozenset({"role", "content", "name", "weight"})

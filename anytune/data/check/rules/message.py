@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from anytune.data.rules.base import Rule
-from anytune.data.suggest import key_meant, role_meant
+from anytune.data.check.rules.base import Rule
+from anytune.data.check.suggest import key_meant, role_meant
 
 MESSAGE_RULES = (
     Rule(

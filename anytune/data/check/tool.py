@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from anytune.data.fault import Fault, Path
+from anytune.data.check.fault import Fault, Path
 from anytune.data.quote import Plain
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from anytune.data import scan
-from anytune.data.fault import Fault, json_path
+from anytune.data.check import scan
+from anytune.data.check.fault import Fault, json_path
+from anytune.data.check.rules import RULES
 from anytune.data.quote import quote
-from anytune.data.rules import RULES
 from anytune.schema.data import Issue, Level
 from anytune.schema.spec import Method
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from anytune.data.rules.base import COLUMNS, Rule
-from anytune.data.rules.file import FILE_RULES
-from anytune.data.rules.message import MESSAGE_RULES
-from anytune.data.rules.record import RECORD_RULES
-from anytune.data.rules.tool import TOOL_RULES
+from anytune.data.check.rules.base import COLUMNS, Rule
+from anytune.data.check.rules.file import FILE_RULES
+from anytune.data.check.rules.message import MESSAGE_RULES
+from anytune.data.check.rules.record import RECORD_RULES
+from anytune.data.check.rules.tool import TOOL_RULES
 from anytune.schema.data import Level
 
 SECTIONS: dict[str, tuple[Rule, ...]] = {

@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from anytune.data import sniff
-from anytune.data.fault import Fault
+from anytune.data.check.fault import Fault
+from anytune.data.check.rules import COLUMNS, RULES, minded
+from anytune.data.check.survey import Survey
+from anytune.data.check.tally import Tally, Terms
 from anytune.data.lines import Lines
 from anytune.data.quote import Plain
-from anytune.data.rules import COLUMNS, RULES, minded
-from anytune.data.survey import Survey
-from anytune.data.tally import Tally, Terms
 from anytune.errors import UsageError
 from anytune.schema.data import DataFile, DataReport, FileReport, Role
 from anytune.schema.spec import Method
@@ -79,7 +79,7 @@ def _read(role: Role, path: Path, tally: Tally, survey: Survey) -> DataFile:
         head = stream.read(sniff.HEAD)
         stream.seek(0)
         lines = Lines(stream)
-        trouble = sniff.binary(head) or sniff.layout(head)
+        trouble = _trouble(sniff.kind(head))
         if trouble is not None:
             tally.add([trouble])
             lines.drain()
@@ -90,6 +90,12 @@ def _read(role: Role, path: Path, tally: Tally, survey: Survey) -> DataFile:
     if trouble is None:
         _check_amount(role, lines.size, tally, survey)
     return DataFile(role=role, path=path, sha256=lines.sha256, bytes=lines.size, examples=survey.examples)
+
+
+def _trouble(kind: str) -> Fault | None:
+    if kind == "lines":
+        return None
+    return Fault("compressed", value=Plain(kind)) if kind in sniff.ARCHIVES.values() else Fault(kind)
 
 
 def _see_lines(lines: Lines, tally: Tally, survey: Survey) -> None:

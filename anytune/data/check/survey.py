@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from anytune.data import clean, scan
-from anytune.data.clean import Size
-from anytune.data.fault import Fault
+from anytune.data.check import clean, scan
+from anytune.data.check.clean import Size
+from anytune.data.check.fault import Fault
+from anytune.data.check.record import FORMS, check_record, form_of, size_of
+from anytune.data.check.tally import Tally, Terms
 from anytune.data.quote import Plain
-from anytune.data.record import FORMS, check_record, form_of, size_of
-from anytune.data.tally import Tally, Terms
 from anytune.schema.data import Tokens
 from anytune.schema.spec import Method
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Set
 from typing import NamedTuple, NoReturn
 
-from anytune.data.fault import Fault, Path
+from anytune.data.check.fault import Fault, Path
 from anytune.data.quote import Plain
 
 DEEPEST = 64

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.clean import Size
-from anytune.data.fault import Fault, Path
-from anytune.data.message import check_message
+from anytune.data.check.clean import Size
+from anytune.data.check.fault import Fault, Path
+from anytune.data.check.message import check_message
+from anytune.data.check.tool import check_pairing, check_tools
 from anytune.data.quote import Plain
-from anytune.data.tool import check_pairing, check_tools
 from anytune.schema.spec import Method
 
 FORMS = {
