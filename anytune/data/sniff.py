@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import re
 
 import msgspec
 
 HEAD = 1 << 16
+_BINARY = 1024
+_RETURNS = re.compile(rb"\}[ \t]*\r+\s*\{")
 BOM = codecs.BOM_UTF8
 ARCHIVES = {
     b"\x1f\x8b": "gzip",
@@ -20,8 +23,8 @@ ARCHIVES = {
 def kind(head: bytes) -> str:
     """Name what a file is by its first HEAD bytes, which may end anywhere.
 
-    One of `parquet`, the ARCHIVES' names, `utf-16` (or UTF-32), `json-array`, `pretty-printed` and `lines`, which is
-    all the rest.
+    One of `parquet`, the ARCHIVES' names, `utf-16` (or UTF-32), `not-text`, `csv`, `carriage-return-ends`,
+    `json-array`, `pretty-printed` and `lines`, which is all the rest.
     """
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -30,11 +33,26 @@ def kind(head: bytes) -> str:
             return name
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)) or _every_other_is_nul(head):
         return "utf-16"
-    return _layout(head)
-
-
-def _layout(head: bytes) -> str:
     text = head.removeprefix(BOM).lstrip()
+    if b"\0" in head[:_BINARY] and not text.startswith(b"{"):
+        return "not-text"
+    if _is_table(text):
+        return "csv"
+    if b"\n" not in text and _RETURNS.search(text):
+        return "carriage-return-ends"
+    return _layout(text)
+
+
+def _is_table(text: bytes) -> bool:
+    """Tell whether the first two lines are the header and a row of a table."""
+    first, _, rest = text.partition(b"\n")
+    second = rest.partition(b"\n")[0]
+    if not first or first[:1] in b"{[" or b"{" in first or not second:
+        return False
+    return any(first.count(mark) and second.count(mark) for mark in (b",", b"\t", b";"))
+
+
+def _layout(text: bytes) -> str:
     first, _, rest = (part.strip() for part in text.partition(b"\n"))
     if first.startswith(b"["):
         # A line that is a whole list is one wrong record among others, unless it is all there is.

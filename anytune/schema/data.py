@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from anytune.schema.base import Value
 
 Level = Literal["error", "warning"]
 Role = Literal["train", "validation", "test"]
+DataMethod = Literal["sft", "dpo", "rft"]
 
 
 class Issue(Value):
     """Name one fault: where it stands, which providers mind, and how to mend it.
 
-    `line` and `column` count from 1 (column in characters); `path` is a JSON path such as `$.messages[1].weight`.
-    A fault of the whole file has line None.
+    `line` and `column` count from 1 (column in characters), `offset` counts bytes from the file's start; `path` is a
+    JSON path such as `$.messages[1].weight`. A fault of the whole file has line None.
     """
 
     code: str
@@ -23,6 +26,7 @@ class Issue(Value):
     message: str
     line: int | None = None
     column: int | None = None
+    offset: int | None = None
     path: str | None = None
     fix: str | None = None
     providers: tuple[str, ...] = ()
@@ -39,13 +43,79 @@ class DataFile(Value):
 
 
 class Tokens(Value):
-    """Estimate the tokens of one epoch; `basis` says how they were counted."""
+    """Count or estimate the tokens of one epoch; `basis` says in words how, `method` in one.
+
+    Between `low` and `high` they lie in 95 of 100 cases; counted exactly, both are `expected`. `trained` are learnt,
+    `masked` only read; of the records, `over_limit` are longer than `limit` tokens. None means not looked at.
+    """
 
     low: int
     expected: int
     high: int
     longest: int
     basis: str
+    method: Literal["rough", "sampled", "exact"] = "rough"
+    trained: int | None = None
+    masked: int | None = None
+    limit: int | None = None
+    over_limit: int | None = None
+
+
+PrivacyKind = Literal["email", "phone", "card", "iban", "national-id", "ip", "private-key", "key", "jwt"]
+
+
+class PrivacyPolicy(Value):
+    """Name the kinds of private data that may not leave this machine; `anytune check --privacy` finds them."""
+
+    block: Annotated[tuple[PrivacyKind, ...], Field(description="kinds, such as card and key")] = ()
+
+
+class PrivacySample(Value):
+    """Show where one value stands (`line` from 1, `path` within the record) and a hint of what it is."""
+
+    kind: str
+    line: int
+    path: str
+    masked: str
+
+
+class PrivacyReport(Value):
+    """Count the private values of one file by kind; `bytes` and `records` are what was looked at.
+
+    `records` are the lines that are not blank, `records_with` those that hold any. `unread` lines were too long to be
+    looked at. `kinds` are those that were looked for. `engine` is the one that picked the lines: both find the same.
+    """
+
+    path: Path
+    bytes: int
+    records: int
+    records_with: int
+    counts: dict[str, int] = {}
+    samples: tuple[PrivacySample, ...] = ()
+    unread: int = 0
+    kinds: tuple[str, ...]
+    engine: str
+
+    @property
+    def clear(self) -> bool:
+        """Tell whether the whole file was looked at and nothing was found."""
+        return not self.counts and not self.unread
+
+
+class Statistics(Value):
+    """Describe a file's records, from `sampled` of them (all, if they are few).
+
+    `roles` are messages by role, `turns` the median number of messages, `bytes` the shortest, median, 95th percentile
+    and longest line of the whole file, `scripts` the shares of letters by script. `answers` are the last answers with
+    their numbers, if there are few different ones: the classes of a classification.
+    """
+
+    sampled: int
+    roles: dict[str, int] = {}
+    turns: float = 0
+    bytes: tuple[int, int, int, int] = (0, 0, 0, 0)
+    scripts: dict[str, float] = {}
+    answers: dict[str, int] = {}
 
 
 class FileReport(Value):
@@ -57,6 +127,8 @@ class FileReport(Value):
     warnings: tuple[Issue, ...] = ()
     counts: dict[str, int] = {}
     tokens: Tokens | None = None
+    statistics: Statistics | None = None
+    privacy: PrivacyReport | None = None
     file: DataFile | None = None
 
 

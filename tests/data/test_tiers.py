@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,19 +13,23 @@ from hypothesis import strategies as st
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
-from anytune.data.check.record import size_of
+from anytune.data.check.garble import is_suspect
+from anytune.data.check.line import examine
+from anytune.data.check.parts import cuts
 from anytune.data.check.rules import COLUMNS, minded
-from anytune.data.check.survey import Survey, examine
-from anytune.data.check.tally import Tally, Terms
-from anytune.data.lines import Lines
-from tests.data.samples import CHAT, assistant, user
+from anytune.data.check.seen import Seen, seen_in
+from anytune.data.check.survey import Survey
+from anytune.data.check.tally import Terms
+from anytune.data.lines import Block, Lines
+from tests.data.samples import assistant, user
 
 Record = dict[str, Any]
+FOLDER = Path("never-written")
 SLOW = [HealthCheck.too_slow]  # a busy machine is no fault
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
 TRICKY = st.sampled_from(["role", '"role":', "\\", '\\"', ":", ' : "', "\x00", "\u2028", "🌊", "é", "{", "]}", "a\nb"])
 TEXT = st.lists(st.one_of(TRICKY, st.text(max_size=6)), min_size=1, max_size=4).map("".join)
-SPOKEN = TEXT.filter(lambda text: bool(text.strip()) and "\x00" not in text)
+SPOKEN = TEXT.filter(lambda text: bool(text.strip()) and "\x00" not in text and not is_suspect(text))
 
 
 @st.composite
@@ -37,6 +42,27 @@ def chats(draw: st.DrawFn) -> Record:
         messages += [user(draw(SPOKEN)), assistant(draw(SPOKEN), **weight)]
     messages[-1].pop("weight", None)
     return {"messages": messages}
+
+
+@st.composite
+def chats_with_tools(draw: st.DrawFn) -> Record:
+    record = draw(chats())
+    parameters = {"type": "object", "properties": {draw(TEXT): {"type": "string", "description": draw(TEXT)}}}
+    function = {"name": "get_tide", "description": draw(TEXT), "parameters": parameters}
+    record["tools"] = [{"type": "function", "function": function}]
+    called = json.dumps({draw(TEXT): draw(TEXT)})
+    calls = [
+        {"id": f"call:{i}", "type": "function", "function": {"name": "get_tide", "arguments": called}}
+        for i in range(draw(st.integers(1, 2)))
+    ]
+    said = draw(st.sampled_from([{}, {"content": None}, {"content": "Let me see: ..."}]))
+    record["messages"] += [user(draw(SPOKEN)), {"role": "assistant", **said, "tool_calls": calls}]
+    if draw(st.booleans()):
+        record["messages"] += [{"role": "tool", "tool_call_id": c["id"], "content": draw(SPOKEN)} for c in calls]
+        record["messages"].append(assistant(draw(SPOKEN)))
+    if draw(st.booleans()):
+        record["parallel_tool_calls"] = draw(st.booleans())
+    return record
 
 
 @st.composite
@@ -100,29 +126,56 @@ def mutated(draw: st.DrawFn, records: st.SearchStrategy[Record]) -> bytes:
 def seen_closely(line: bytes, method: Literal["sft", "dpo"]) -> tuple[Record | None, list[Fault]]:
     faults: list[Fault] = []
     record = examine(line, method, faults)
-    return record, [fault for fault in faults if fault.code in minded(COLUMNS)]
+    return record, [fault for fault in faults if fault.code in minded(COLUMNS, method)]
 
 
 @MANY
 @given(mutated(chats()))
 def test_a_chat_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -> None:
-    size = clean.chat(line)
+    seen = clean.chat(line)
     record, faults = seen_closely(line, "sft")
-    if size is not None:
+    if seen is not None:
         assert faults == []
         assert record is not None
-        assert size_of(record) == size
+        assert seen_in(record) == seen
+
+
+@MANY
+@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=4))
+def test_a_block_that_passes_quickly_has_no_fault_on_a_closer_look(lines: list[bytes]) -> None:
+    found = clean.chats(b"\n".join(lines), lines, {(), ("tools",)})
+    if found is not None:
+        seen: list[Seen] = []
+        for place in found.places:
+            record, faults = seen_closely(lines[place], "sft")
+            assert faults == []
+            assert record is not None
+            seen.append(seen_in(record))
+        assert found.keys == [each.key for each in seen]
+        assert found.messages == sum(each.messages for each in seen)
+        assert found.content == sum(each.content for each in seen)
+
+
+@MANY
+@given(mutated(chats_with_tools()))
+def test_a_chat_with_tools_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -> None:
+    seen = clean.chat(line)
+    record, faults = seen_closely(line, "sft")
+    if seen is not None:
+        assert faults == []
+        assert record is not None
+        assert seen_in(record) == seen
 
 
 @MANY
 @given(mutated(pairs()))
 def test_a_pair_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -> None:
-    size = clean.preference(line)
+    seen = clean.preference(line)
     record, faults = seen_closely(line, "dpo")
-    if size is not None:
+    if seen is not None:
         assert faults == []
         assert record is not None
-        assert size_of(record) == size
+        assert seen_in(record) == seen
 
 
 FIELDS = [*KEYS, "type", "function", "id", "arguments", "text", "image_url", "url", "tool_call_id", "parameters"]
@@ -135,20 +188,18 @@ RECORDS = st.recursive(
 
 
 @MANY
-@given(RECORDS, RECORDS, RECORDS, st.sampled_from(["sft", "dpo"]))
-def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Literal["sft", "dpo"]) -> None:
+@given(RECORDS, RECORDS, RECORDS, st.sampled_from(["sft", "dpo", "rft"]))
+def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Literal["sft", "dpo", "rft"]) -> None:
     records = [
         one,
         {"messages": [one, two], "tools": three},
         {"messages": [{"role": "assistant", "tool_calls": one}, {"role": "tool", "content": [two]}, three]},
         {"input": one, "preferred_output": two, "non_preferred_output": three},
     ]
-    terms = Terms(minded(COLUMNS), method, 20)
-    tally = Tally(terms)
-    survey = Survey(terms, tally)
-    for number, record in enumerate(records, start=1):
-        survey.see(number, json.dumps(record).encode())
-    assert all(issue.line and issue.column and issue.message for issue in tally.issues("error"))
+    survey = Survey(Terms(minded(COLUMNS, method), method, 20), FOLDER)
+    text = b"\n".join(json.dumps(record).encode() for record in records)
+    survey.take(Block(1, 0, text, len(text)))
+    assert all(issue.line and issue.column and issue.message for issue in survey.tally.issues())
 
 
 @MANY
@@ -232,15 +283,39 @@ def test_lines_do_not_hang_on_the_borders_of_chunks(pieces: list[bytes], chunk: 
     assert lines.size == len(raw)
 
 
-@pytest.mark.parametrize("path", sorted(CHAT.glob("*.jsonl")), ids=lambda path: path.stem)
-def test_the_report_does_not_hang_on_the_borders_of_chunks(path: Path) -> None:
-    found = []
-    for chunk in (1, 17, 1 << 20):
-        terms = Terms(minded(COLUMNS), "sft", 20)
-        tally = Tally(terms)
-        survey = Survey(terms, tally)
-        lines = Lines(io.BytesIO(path.read_bytes()), chunk=chunk)
-        for number, line in lines:
-            survey.see(number, line)
-        found.append((tally.counts, tally.issues("error"), tally.issues("warning"), survey.tokens(), lines.sha256))
-    assert found[0] == found[1] == found[2]
+@MANY
+@given(st.lists(mutated(chats()), max_size=12), st.integers(1, 400), st.integers(1, 5))
+def test_the_report_does_not_hang_on_the_borders_of_chunks_and_parts(
+    lines: list[bytes], chunk: int, number: int
+) -> None:
+    raw = b"\n".join(lines)
+    whole = surveyed(raw, [(0, len(raw))], chunk=1 << 20)
+    borders = sorted({0, len(raw), *(raw.find(b"\n", len(raw) * i // number) + 1 for i in range(1, number))})
+    assert surveyed(raw, list(pairwise(borders)) or [(0, 0)], chunk=chunk) == whole
+
+
+def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object:
+    """Survey ranges of a file apart, put the surveys together, and return all that a report is made of."""
+    surveys = []
+    for start, end in ranges:
+        survey = Survey(Terms(minded(COLUMNS), "sft", 3), FOLDER, form="chat")
+        stream = io.BytesIO(raw)
+        stream.seek(start)
+        for block in Lines(stream, chunk=chunk, start=start, end=end).blocks():
+            survey.take(block)
+        surveys.append(survey)
+    first, *others = surveys
+    for other in others:
+        first.merge(other)
+    sizes = (first.lines, first.examples, first.messages, first.content, list(first.rows.lengths))
+    sample = sorted(first.sample.lines)
+    return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sample
+
+
+def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anytune.data.check.parts.PART", 10)
+    raw = b"aaaa\nbbbbbbbbbbbbbbb\n\nc\ndddddddd"
+    ranges = cuts(io.BytesIO(raw), len(raw))
+    assert len(ranges) > 1
+    assert b"".join(raw[start:end] for start, end in ranges) == raw
+    assert all(raw[:end].endswith(b"\n") for _, end in ranges[:-1])

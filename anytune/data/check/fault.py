@@ -14,6 +14,8 @@ class Fault(NamedTuple):
 
     `path` leads to a value that exists: a missing key is a fault of the object that lacks it. `at_key` points
     at the key rather than at its value; `offset` (in bytes) is given only where the path does not lead there.
+    `among` names the providers that mind it at this value, None all whom the rule names. `where` is the path where it
+    is known only as it is written.
     """
 
     code: str
@@ -21,6 +23,17 @@ class Fault(NamedTuple):
     value: object = None
     at_key: bool = False
     offset: int | None = None
+    among: tuple[str, ...] | None = None
+    where: str | None = None
+
+
+class Sighting(NamedTuple):
+    """Be a fault that will be shown: its line (None: the whole file), byte offset in the file, and column."""
+
+    fault: Fault
+    line: int | None = None
+    offset: int | None = None
+    column: int | None = None
 
 
 def json_path(path: Path) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from anytune.data.check.fault import Fault, Path
-from anytune.data.check.tool import check_calls
+from anytune.data.check.tool import check_calls, check_old_call
 from anytune.data.quote import Plain
 
 ROLES = frozenset({"system", "user", "assistant", "tool", "function", "developer"})
@@ -16,13 +17,13 @@ _KEYS = {
 }
 _ALL_KEYS = frozenset[str]().union(*_KEYS.values())
 _REASONING = ("reasoning", "reasoning_content")
-_SOURCES = (
-    "http://",
-    "https://",
-    "data:image/png;base64,",
-    "data:image/jpeg;base64,",
-    "data:image/webp;base64,",
-)
+_NULLABLE = frozenset({"tool_calls", "function_call", "refusal", "name", "reasoning", "reasoning_content"})
+_NOT_LOCAL = ("openai", "together", "fireworks", "azure", "nebius")
+_DETAILS = ("auto", "low", "high", "original", None)
+_REMOTE = ("http://", "https://")
+_DATA = re.compile(r"data:image/(png|jpe?g|webp);base64,", re.IGNORECASE)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_MOST_IMAGE_BYTES = 10 << 20
 
 
 def check_message(message: Any, path: Path, declared: set[str], out: list[Fault]) -> str | None:
@@ -34,10 +35,12 @@ def check_message(message: Any, path: Path, declared: set[str], out: list[Fault]
     _check_keys(message, role, path, out)
     if "weight" in message:
         _check_weight(message["weight"], role, path, out)
-    if "tool_calls" in message and role == "assistant":
+    if role == "assistant" and message.get("tool_calls") is not None:
         check_calls(message, path, declared, out)
     if "content" in message:
         _check_content(message, role, path, out)
+        if message.get("weight") == 1 and _has_image(message["content"]):
+            out.append(Fault("image-trained", (*path, "weight")))
     elif not _speaks_otherwise(message, role):
         out.append(Fault("content-missing", path))
     return role
@@ -55,6 +58,8 @@ def _check_role(message: dict[str, Any], path: Path, out: list[Fault]) -> str | 
         out.append(Fault("role-developer", (*path, "role")))
     elif role == "function":
         out.append(Fault("functions-deprecated", (*path, "role"), role))
+        if not isinstance(message.get("name"), str):
+            out.append(Fault("functions-invalid", path, Plain("a function message without a name")))
     return role
 
 
@@ -63,17 +68,24 @@ def _check_keys(message: dict[str, Any], role: str | None, path: Path, out: list
     for key in message:
         if key not in known:
             out.append(Fault("message-key-unknown", (*path, key), key, at_key=True))
-    if "name" in message and not isinstance(message["name"], str):
+        elif message[key] is None and key in _NULLABLE:
+            out.append(Fault("null-key", (*path, key), key, at_key=True))
+    if message.get("name") is not None and not isinstance(message["name"], str):
         out.append(Fault("name-not-a-string", (*path, "name"), message["name"]))
     if role == "assistant" and len(message) > 2:
-        out.extend(Fault("reasoning-content", (*path, key), key, at_key=True) for key in _REASONING if key in message)
-        if "function_call" in message:
+        said = (key for key in _REASONING if message.get(key) is not None)
+        out.extend(Fault("reasoning-content", (*path, key), key, at_key=True) for key in said)
+        if message.get("function_call") is not None:
             out.append(Fault("functions-deprecated", (*path, "function_call"), "function_call", at_key=True))
+            check_old_call(message["function_call"], (*path, "function_call"), out)
 
 
 def _check_weight(weight: Any, role: str | None, path: Path, out: list[Fault]) -> None:
     path = (*path, "weight")
-    if isinstance(weight, bool):
+    if weight is None:
+        out.append(Fault("null-key", path, "weight", at_key=True, among=("local",)))
+        out.append(Fault("weight-invalid", path, weight, among=_NOT_LOCAL))
+    elif isinstance(weight, bool):
         out.append(Fault("weight-boolean", path, weight))
     elif not isinstance(weight, int) or weight not in (0, 1):
         out.append(Fault("weight-invalid", path, weight))
@@ -112,6 +124,8 @@ def _check_parts(parts: list[Any], role: str | None, path: Path, out: list[Fault
             out.append(Fault("part-not-an-object", at, part))
         elif kind == "text" or (kind == "refusal" and role == "assistant"):
             _check_text(part, str(kind), at, out)
+            if kind == "refusal":
+                out.append(Fault("refusal-part", at))
         elif kind == "image_url":
             _check_image(part, role, at, out)
         elif "type" in part:
@@ -136,6 +150,31 @@ def _check_image(part: dict[str, Any], role: str | None, at: Path, out: list[Fau
         out.append(Fault("image-not-from-user", at, role))
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else None
-    if not isinstance(url, str) or not url.startswith(_SOURCES):
-        shown = url if isinstance(url, str) else image if "image_url" in part else Plain("missing")
-        out.append(Fault("image-url-invalid", (*at, "image_url") if "image_url" in part else at, shown))
+    if isinstance(image, dict) and image.get("detail") not in _DETAILS:
+        out.append(Fault("image-detail", (*at, "image_url", "detail"), image["detail"]))
+    if not isinstance(url, str):
+        shown = image if "image_url" in part else Plain("missing")
+        inner = ("image_url", "url") if isinstance(image, dict) and "url" in image else ("image_url",)
+        out.append(Fault("image-url-invalid", (*at, *inner) if "image_url" in part else at, shown))
+    elif url.lower().startswith(_REMOTE):
+        out.append(Fault("image-url-remote", (*at, "image_url", "url"), url))
+    else:
+        _check_data_url(url, (*at, "image_url", "url"), out)
+
+
+def _has_image(content: Any) -> bool:
+    return isinstance(content, list) and any(isinstance(p, dict) and p.get("type") == "image_url" for p in content)
+
+
+def _check_data_url(url: str, at: Path, out: list[Fault]) -> None:
+    head = _DATA.match(url)
+    if head is None:
+        out.append(Fault("image-url-invalid", at, url[:60]))
+        return
+    if head[1].lower() == "webp":
+        out.append(Fault("image-format", at, head[1]))
+    size = (len(url) - head.end()) * 3 // 4
+    if size > _MOST_IMAGE_BYTES:
+        out.append(Fault("image-too-large", at, Plain(f"{size / 1e6:.1f} MB")))
+    elif not _BASE64.fullmatch(url, head.end()) or (len(url) - head.end()) % 4 or size == 0:
+        out.append(Fault("image-not-base64", at))

@@ -17,6 +17,8 @@ from anytune.data.check.fault import Fault, Path
 from anytune.data.quote import Plain
 
 DEEPEST = 64
+_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))  # all digits alike, all others white
+_LONG_NUMBER = b"0" * 19
 _MOST_STEPS = 3_000_000
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+')
@@ -64,6 +66,11 @@ def places(line: bytes, wanted: Set[Path]) -> dict[Path, Place]:
     with contextlib.suppress(_BrokenError):
         walk.run()
     return walk.places
+
+
+def has_long_number(line: bytes) -> bool:
+    """Tell whether so many digits stand in a row that they may be more than 64 bits."""
+    return _LONG_NUMBER in line.translate(_DIGITS)
 
 
 class _Walk:
@@ -221,4 +228,4 @@ class _Walk:
 def _is_out_of_range(number: bytes) -> bool:
     if not number.lstrip(b"-").isdigit():
         return math.isinf(float(number))
-    return len(number) > 18 and (len(number) > 20 or not -(2**63) <= int(number) < 2**63)
+    return len(number) > 18 and (len(number) > 20 or not -(2**63) <= int(number) < 2**64)

@@ -1,180 +1,213 @@
-"""Survey one file line by line: what each line holds, and what only shows across lines."""
+"""Survey a file, or a part of it, line by line: what each line holds, and what it takes to compare them later."""
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from pathlib import Path
+from zlib import crc32
 
-import msgspec
-
-from anytune.data.check import clean, scan
-from anytune.data.check.clean import Size
-from anytune.data.check.fault import Fault
-from anytune.data.check.record import FORMS, check_record, form_of, size_of
+from anytune.data.check import clean
+from anytune.data.check.fault import Fault, Sighting
+from anytune.data.check.line import examine
+from anytune.data.check.record import FORMS, form_of
+from anytune.data.check.rows import Rows
+from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.tally import Tally, Terms
+from anytune.data.lines import Block
 from anytune.data.quote import Plain
-from anytune.schema.data import Tokens
-from anytune.schema.spec import Method
 
-REMEMBERED = 500_000
-_BYTES_PER_TOKEN = 4.1
-_TOKENS_PER_MESSAGE = 4
-_SPACED_KEY = re.compile(rb'"[ \t\r]++:')
-_OPTIONAL_KEYS = ("tools", "parallel_tool_calls", "functions")
-_decode = msgspec.json.Decoder().decode
+SAMPLE = 2048
+_SAMPLED_AT_MOST = 1 << 18  # bytes of a line
+_LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
+_AT_ONCE = 1 << 16
+_PATIENCE = 16
+_PAUSE = 64
+TOO_LONG = 8_000_000  # bytes, about two million tokens
+
+
+class Sample:
+    """Keep at most SAMPLE lines, chosen by what they hold: neither their order nor the parts of the file matter."""
+
+    def __init__(self) -> None:
+        self.mask = 0
+        self.lines: list[tuple[int, bytes]] = []
+
+    def take(self, lines: list[bytes]) -> None:
+        """Take those of the lines that are among the chosen: whose lot shares no bit with the mask."""
+        mask = self.mask
+        lots = [crc32(line[-_LATE:-_EARLY], len(line)) for line in lines]
+        found = [(lot, line) for lot, line in zip(lots, lines, strict=True) if not lot & mask]
+        self.lines += [(lot, line) for lot, line in found if 1 < len(line) <= _SAMPLED_AT_MOST]
+        while len(self.lines) > SAMPLE:
+            self._thin(self.mask << 1 | 1)
+
+    def merge(self, other: Sample) -> None:
+        """Take over the sample of another part."""
+        self.lines += other.lines
+        self._thin(max(self.mask, other.mask))
+        while len(self.lines) > SAMPLE:
+            self._thin(self.mask << 1 | 1)
+
+    def _thin(self, mask: int) -> None:
+        self.mask = mask
+        self.lines = [(lot, line) for lot, line in self.lines if not lot & mask]
 
 
 class Survey:
-    """Hold what has been seen of one file."""
+    """Hold what has been seen of a part of a file."""
 
-    def __init__(self, terms: Terms, tally: Tally) -> None:
-        self._method = terms.method
-        self._tally = tally
-        self._pass = clean.chat if terms.method == "sft" else clean.preference
-        self._clean_form = "chat" if terms.method == "sft" else "preference"
-        self._form: str | None = None
-        self._key_sets: set[tuple[str, ...]] = set()
-        self._first_lines: dict[int, int] = {}
-        self._messages = self._content = self._longest = 0
-        self.examples = 0
+    def __init__(self, terms: Terms, folder: Path, *, form: str | None = None) -> None:
+        """Begin a part; `form` is the format of the file's first record, `folder` takes what is too much for memory."""
+        self.method = terms.method
+        self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
+        self._form = form
+        self._misses = self._pause = 0
+        self.tally = Tally(terms)
+        self.rows = Rows(folder)
+        self.sample = Sample()
+        self.key_sets: dict[tuple[str, ...], Sighting] = {}
+        self.lines = self.examples = self.messages = self.content = self.with_images = 0
 
-    def see(self, number: int, line: bytes | None) -> None:
-        """Take in one line, with its number from 1; None stands for one that was too long to read."""
-        if line is None:
-            self.examples += 1
-            self._tally.add([Fault("line-too-large")], number=number)
+    def take(self, block: Block) -> None:
+        """Take in the lines of a block."""
+        number, offset, text, _ = block
+        if text is None:
+            self._too_long(number, offset)
+            self.rows.add([0], [block.size - 1])
+            self.lines = number
             return
-        bare = line.strip()
-        if not bare:
-            self._tally.add([Fault("blank-line")], number=number, line=line)
-            return
-        self.examples += 1
-        faults: list[Fault] = []
-        size = self._pass(line)
-        if size is not None:
-            self._across(self._clean_form, (), faults)
+        start = 0
+        while start < len(text):
+            end = text.rfind(b"\n", start, start + _AT_ONCE) + 1 or text.find(b"\n", start) + 1 or len(text)
+            number += self._take(text[start:end], number, offset + start)
+            start = end
+        self.lines = number - 1
+
+    def _take(self, text: bytes, number: int, offset: int) -> int:
+        """Take in some whole lines, at once those that are plain and clean; return how many they are."""
+        lines = text.removesuffix(b"\n").split(b"\n")
+        keys = [0] * len(lines)
+        others: Iterable[int] = range(len(lines))
+        if (
+            not self._pause
+            and self._clean_form == "chat" == self._form
+            and () in self.key_sets
+            and b"\r" not in text
+            and len(text) <= TOO_LONG
+        ):
+            found = clean.chats(text, lines, self.key_sets)
+            if found is not None:
+                self.examples += len(found.places)
+                self.messages += found.messages
+                self.content += found.content
+                others = sorted(set(others).difference(found.places))
+                for place, key in zip(found.places, found.keys, strict=True):
+                    keys[place] = key
+        if others:
+            offsets = [*accumulate((len(line) + 1 for line in lines), initial=offset)]
+            for place in others:
+                keys[place] = self._line(lines[place], number + place, offsets[place])
+        self.rows.add(keys, map(len, lines))
+        self.sample.take(lines)
+        return len(lines)
+
+    def _line(self, line: bytes, number: int, offset: int) -> int:
+        """Take in one line; return the key of its prompt, 0 if it holds no record."""
+        seen = self._pass(line)
+        if seen is None or self._deserves_a_look(line, seen):
+            seen = self._closely(line, number, offset, seen)
         else:
-            size = self._look_closely(line, faults)
-        self._count(size)
-        self._lines_alike(number, line, bare, faults)
-        if faults:
-            self._tally.add(faults, number=number, line=line)
+            self.examples += 1
+        if seen is None:
+            return 0
+        self.messages += seen.messages
+        self.content += seen.content
+        return seen.key
 
-    def tokens(self) -> Tokens:
-        """Estimate the tokens of the whole file, roughly."""
-        expected = _tokens(self._messages, self._content)
-        return Tokens(
-            low=round(expected * 0.75),
-            expected=round(expected),
-            high=round(expected * 1.25),
-            longest=self._longest,
-            basis="rough: UTF-8 bytes of the contents / 4.1, plus 4 a message; no tokenizer was used",
+    def _pass(self, line: bytes) -> Seen | None:
+        """Try the quick look; where it fails line after line, it is not tried for a while."""
+        if self._pause:
+            self._pause -= 1
+            return None
+        seen = self._look(line)
+        if seen is None:
+            self._misses += 1
+            self._pause = _PAUSE if self._misses >= _PATIENCE else 0
+        else:
+            self._misses = 0
+        return seen
+
+    def _deserves_a_look(self, line: bytes, seen: Seen) -> bool:
+        """Tell whether a clean line may differ from the lines before it, or its text be odd."""
+        return (
+            seen.keys not in self.key_sets
+            or self._form != self._clean_form
+            or line.find(b"\r", 0, -1) >= 0
+            or seen.content > TOO_LONG
         )
 
-    def _look_closely(self, line: bytes, faults: list[Fault]) -> Size:
-        record = examine(line, self._method, faults)
-        if record is None:
-            return Size(0, 0)
-        self._across(form_of(record), tuple(key for key in _OPTIONAL_KEYS if key in record), faults)
-        return size_of(record)
+    def _too_long(self, number: int, offset: int) -> None:
+        self.examples += 1
+        fault = Fault("line-too-large")
+        if self.tally.counted(fault):
+            self.tally.sightings.append(Sighting(fault, number, offset, 1))
 
-    def _across(self, form: str | None, keys: tuple[str, ...], faults: list[Fault]) -> None:
-        """Compare a record with those before it: its format, and its optional keys."""
+    def _closely(self, line: bytes, number: int, offset: int, seen: Seen | None) -> Seen | None:
+        """Find all faults of a line; return what is kept of its record, None if it holds none."""
+        faults: list[Fault] = []
+        bare = line.strip()
+        if not bare:
+            faults.append(Fault("blank-line"))
+        else:
+            self.examples += 1
+            form: str | None = self._clean_form
+            if seen is None:
+                record = examine(line, self.method, faults)
+                form = form_of(record) if record is not None else None
+                seen = seen_in(record) if record is not None else None
+            if seen is not None:
+                self._across(form, seen, Sighting(Fault("key-sets-differ"), number, offset, 1), faults)
+            if b"\r" in bare:
+                faults.append(Fault("lone-carriage-return", offset=line.index(b"\r")))
+        if faults:
+            self.with_images += any(fault.code == "image-part" for fault in faults)
+            self.tally.add(faults, line=line, number=number, start=offset)
+        return seen
+
+    def _across(self, form: str | None, seen: Seen, sighting: Sighting, faults: list[Fault]) -> None:
+        """Compare a record with those before it: its format, its optional keys."""
+        if seen.content > TOO_LONG:
+            faults.append(Fault("example-too-long", (), Plain(f"{seen.content / 1e6:.0f} MB")))
         if form is None:
             return
         self._form = self._form or form
         if form != self._form:
             faults.append(Fault("mixed-formats", (), FORMS[form]))
-        elif form == "chat" and keys not in self._key_sets:
-            if self._key_sets:
-                faults.append(Fault("key-sets-differ", (), Plain(", ".join(("messages", *keys)))))
-            self._key_sets.add(keys)
+        elif form == "chat" and seen.keys not in self.key_sets:
+            said = Plain(", ".join(("messages", *seen.keys)))
+            self.key_sets[seen.keys] = sighting._replace(fault=Fault("key-sets-differ", (), said))
 
-    def _lines_alike(self, number: int, line: bytes, bare: bytes, faults: list[Fault]) -> None:
-        if b"\r" in bare:
-            faults.append(Fault("lone-carriage-return", offset=line.index(b"\r")))
-        digest = hash(bare)  # SipHash of 64 bits, keyed anew in each process
-        first = self._first_lines.get(digest)
-        if first is not None:
-            faults.append(Fault("duplicate-record", (), Plain(first)))
-        elif len(self._first_lines) < REMEMBERED:
-            self._first_lines[digest] = number
-
-    def _count(self, size: Size) -> None:
-        self._messages += size.messages
-        self._content += size.content
-        self._longest = max(self._longest, round(_tokens(size.messages, size.content)))
+    def merge(self, other: Survey) -> None:
+        """Take in the survey of the part that follows."""
+        self.tally.merge(other.tally, lines=self.lines)
+        self.rows.merge(other.rows)
+        self.sample.merge(other.sample)
+        for keys, seen in other.key_sets.items():
+            self.key_sets.setdefault(keys, seen._replace(line=(seen.line or 0) + self.lines))
+        self.lines += other.lines
+        self.examples += other.examples
+        self.messages += other.messages
+        self.content += other.content
+        self.with_images += other.with_images
 
 
-def examine(line: bytes, method: Method, faults: list[Fault]) -> dict[str, Any] | None:
-    """Return the record that a line holds, None if it holds none, having added every fault of the line itself."""
-    record, sound = _read(line, faults)
-    if not sound:
-        return None
-    if not isinstance(record, dict):
-        faults.append(Fault("not-an-object", (), record))
-        return None
-    check_record(record, method, faults)
-    return record
+def _nothing(line: bytes) -> Seen | None:
+    del line
+    return None
 
 
-def _tokens(messages: int, content: int) -> float:
-    return content / _BYTES_PER_TOKEN + _TOKENS_PER_MESSAGE * messages
-
-
-def _read(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
-    """Return the value of a line and whether it could be read, having noted the faults of its JSON."""
-    try:
-        value = _decode(line)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return _read_broken(line, faults)
-    if _suspicious(value, line):
-        found, ended = scan.faults(line)
-        faults += found
-        return value, not ended
-    return value, True
-
-
-def _read_broken(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
-    try:
-        text = line.decode()
-    except UnicodeDecodeError as error:
-        faults.append(Fault("not-utf-8", (), Plain(f"0x{line[error.start]:02x}"), offset=error.start))
-        return None, False
-    found, ended = scan.faults(line)
-    faults += found or [Fault("invalid-json", (), Plain("it cannot be parsed"), offset=0)]
-    if ended or not found:
-        return None, False
-    try:  # what the scan minds but walks past, Python's parser takes: the rest of the record can be checked
-        return json.loads(text.rstrip().removesuffix(",")), True
-    except (ValueError, RecursionError):
-        return None, False
-
-
-def _suspicious(value: Any, line: bytes) -> bool:
-    """Tell whether the line may hold duplicate keys, NUL, huge integers or deep nesting."""
-    keys, depth, huge = _measure(value)
-    if depth > scan.DEEPEST or huge or b"\\u0000" in line:
-        return True
-    if b'\\\\"' in line or _SPACED_KEY.search(line):
-        return True  # the count below would not see a key written so
-    return line.count(b'":') - line.count(b'\\":') != keys
-
-
-def _measure(value: Any) -> tuple[int, int, bool]:
-    keys, depth, huge = 0, 0, False
-    level = [value] if isinstance(value, dict | list) else []
-    while level:
-        depth += 1
-        below: list[Any] = []
-        for container in level:
-            keys += len(container) if isinstance(container, dict) else 0
-            for item in container.values() if isinstance(container, dict) else container:
-                kind = type(item)
-                if kind is dict or kind is list:
-                    below.append(item)
-                elif kind is int and not -(2**63) <= item < 2**63:
-                    huge = True
-        level = below
-    return keys, depth, huge
+_CLEAN: dict[str, tuple[Callable[[bytes], Seen | None], str]] = {
+    "sft": (clean.chat, "chat"),
+    "dpo": (clean.preference, "preference"),
+}

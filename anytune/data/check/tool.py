@@ -10,6 +10,9 @@ import msgspec
 from anytune.data.check.fault import Fault, Path
 from anytune.data.quote import Plain
 
+_OF_A_FUNCTION = (("description", str, "text"), ("parameters", dict, "an object"), ("strict", bool, "true or false"))
+_MOST_FUNCTIONS = 128
+_WITH_IDS = ("openai", "together", "nebius", "local")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -33,9 +36,8 @@ def _tool_name(tool: Any, at: Path, out: list[Fault]) -> str | None:
     function = _function(tool, at, "tool-invalid", out)
     if function is None:
         return None
-    for key, kind in (("description", str), ("parameters", dict)):
-        if key in function and not isinstance(function[key], kind):
-            wanted = "text" if kind is str else "an object"
+    for key, kind, wanted in _OF_A_FUNCTION:
+        if function.get(key) is not None and not isinstance(function[key], kind):
             out.append(Fault("tool-invalid", (*at, "function", key), Plain(f"one whose {key} is not {wanted}")))
     return _name(function, (*at, "function"), "tool-invalid", out)
 
@@ -68,17 +70,43 @@ def _name(function: dict[str, Any], at: Path, code: str, out: list[Fault]) -> st
     return name if isinstance(name, str) else None
 
 
+def check_functions(functions: Any, path: Path, out: list[Fault]) -> None:
+    """Check the functions of the old form of tools."""
+    if not isinstance(functions, list) or not 1 <= len(functions) <= _MOST_FUNCTIONS:
+        said = f"functions has {len(functions)} entries" if isinstance(functions, list) else "functions is not a list"
+        out.append(Fault("functions-invalid", path, Plain(said)))
+        return
+    for place, function in enumerate(functions):
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str):
+            where = (*path, place, "name") if isinstance(function, dict) and "name" in function else (*path, place)
+            out.append(Fault("functions-invalid", where, Plain("a function without a name")))
+
+
+def check_old_call(call: Any, path: Path, out: list[Fault]) -> None:
+    """Check a call of the old form of tools."""
+    if not isinstance(call, dict):
+        out.append(Fault("functions-invalid", path, Plain("function_call is not an object")))
+        return
+    for key in ("name", "arguments"):
+        if not isinstance(call.get(key), str):
+            said = Plain(f"a function_call whose {key} is not text")
+            out.append(Fault("functions-invalid", (*path, key) if key in call else path, said))
+
+
 def check_calls(message: dict[str, Any], path: Path, declared: set[str], out: list[Fault]) -> None:
     """Check the calls of one assistant message."""
     calls = message["tool_calls"]
     path = (*path, "tool_calls")
     if not isinstance(calls, list) or not calls:
-        out.append(Fault("tool-calls-invalid", path, calls))
+        among = ("openai", "azure") if calls == [] else None  # elsewhere no calls are none
+        out.append(Fault("tool-calls-invalid", path, calls, among=among))
         return
     for place, call in enumerate(calls):
         at = (*path, place)
         if isinstance(call, dict) and not isinstance(call.get("id"), str):
-            out.append(Fault("tool-call-invalid", at, Plain("one without an id that is text")))
+            where, who = ((*at, "id"), None) if "id" in call else (at, _WITH_IDS)
+            out.append(Fault("tool-call-invalid", where, Plain("one without an id that is text"), among=who))
         function = _function(call, at, "tool-call-invalid", out)
         if function is not None:
             _call(function, (*at, "function"), declared, out)
@@ -93,11 +121,12 @@ def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Faul
         out.append(Fault("tool-call-invalid", at, Plain("one whose function has no arguments")))
     elif not isinstance(arguments, str):
         out.append(Fault("arguments-not-a-string", (*at, "arguments"), arguments))
-    elif not _is_object(arguments):
+    elif not is_object(arguments):
         out.append(Fault("arguments-not-json", (*at, "arguments"), arguments))
 
 
-def _is_object(text: str) -> bool:
+def is_object(text: str) -> bool:
+    """Tell whether a text is the JSON of an object."""
     try:
         return isinstance(msgspec.json.decode(text), dict)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -123,7 +152,8 @@ def check_pairing(messages: list[Any], path: Path, out: list[Fault]) -> None:
 def _answer(message: dict[str, Any], at: Path, open_calls: dict[str, Path], out: list[Fault]) -> None:
     answered = message.get("tool_call_id")
     if not isinstance(answered, str):
-        out.append(Fault("tool-call-id-missing", at))
+        out.append(Fault("tool-call-id-missing", (*at, "tool_call_id") if "tool_call_id" in message else at))
+        open_calls.clear()  # which one it answers cannot be told
     elif open_calls.pop(answered, None) is None:
         out.append(Fault("tool-call-id-unknown", (*at, "tool_call_id"), answered))
 

@@ -1,0 +1,211 @@
+"""Compare the records of a file with one another, once all have been seen.
+
+Records whose prompts look alike by their keys are read again and compared by what they say; the others cost nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterator
+from itertools import compress
+from typing import Any, BinaryIO, NamedTuple
+
+import msgspec
+
+from anytune.data.check.fault import Fault, Sighting
+from anytune.data.check.rows import MOST, Row, Rows
+from anytune.data.check.seen import OUTPUTS
+from anytune.data.check.survey import Survey
+from anytune.data.check.tally import Terms
+from anytune.data.quote import Plain
+
+FEWEST_FOR_OUTLIERS = 100
+FAR = 8.0  # times the median absolute deviation, in powers of two of the length
+_LEAST_SPREAD = 0.25
+_NORMAL = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
+_ASIDE = {"id", "tool_call_id", "weight"}
+_decode = msgspec.json.Decoder().decode
+
+
+class Found(NamedTuple):
+    """Count what comparing found, by code, and hold the first places of each in the order of the file."""
+
+    counts: Counter[str]
+    sightings: list[Sighting]
+
+
+def compare(stream: BinaryIO, survey: Survey, terms: Terms, *, start: int = 0) -> Found:
+    """Return the faults between the records of a file, whose first line begins at byte `start`."""
+    counts: Counter[str] = Counter()
+    kept: dict[str, list[tuple[int, Sighting]]] = {}
+    found = (_twins(stream, survey.rows, start, terms), _outliers(survey.rows, start))
+    for sighting in (sighting for each in found for sighting in each):
+        code = sighting.fault.code
+        if code not in terms.minded:
+            continue
+        counts[code] += 1
+        line = sighting.line or 0
+        heap = kept.setdefault(code, [])
+        if len(heap) < terms.show:
+            heapq.heappush(heap, (-line, sighting))
+        elif heap[0][0] < -line:
+            heapq.heapreplace(heap, (-line, sighting))
+    return Found(counts, [sighting for heap in kept.values() for _, sighting in heap])
+
+
+def longest(rows: Rows, *, start: int = 0) -> Row:
+    """Return the longest line that holds a record, the first of several."""
+    found, line, offset = Row(0, 0, 0), 1, start
+    for keys, lengths in rows.pieces():
+        if max(lengths, default=0) > found.length:
+            for key, length in zip(keys, lengths, strict=True):
+                if key and length > found.length:
+                    found = Row(line, offset, length)
+                line, offset = line + 1, offset + length + 1
+        else:
+            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+    return found
+
+
+def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[Sighting]:
+    """Yield what records have in common whose keys are the same; groups of keys are taken in turn, to save memory."""
+    total = sum(len(keys) for keys, _ in rows.pieces())
+    groups = max(1, -(-total // MOST))
+    for group in range(groups):
+        several = _repeated(rows, group, groups)
+        seen: dict[int, _Seen] = {}
+        for key, row in _rows(rows, several, start) if several else ():
+            stream.seek(row.offset)
+            fault = _twin(stream.read(row.length).strip(), row.line, seen.setdefault(key, _Seen({}, {}, {})), terms)
+            if fault is not None:
+                yield Sighting(fault, row.line, row.offset, 1)
+
+
+def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
+    """Return the keys of a group that more than one line has."""
+    seen: set[int] = set()
+    several: set[int] = set()
+    for keys, _ in rows.pieces():
+        own = keys if groups == 1 else [key for key in keys if key % groups == group]
+        fresh = set(own)
+        if len(fresh) < len(own):
+            several.update(key for key, number in Counter(own).items() if number > 1)
+        several |= fresh & seen
+        seen |= fresh
+    return several - {0}
+
+
+def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
+    line, offset = 1, start
+    for keys, lengths in rows.pieces():
+        for key, length in zip(keys, lengths, strict=True):
+            if key in wanted:
+                yield key, Row(line, offset, length)
+            line, offset = line + 1, offset + length + 1
+
+
+class _Seen(NamedTuple):
+    """Hold the first line of each record, of each normalised record, and of each prompt with its answer."""
+
+    exact: dict[int, int]
+    normalised: dict[int, int]
+    answers: dict[int, tuple[int, int]]
+
+
+def _twin(line: bytes, number: int, seen: _Seen, terms: Terms) -> Fault | None:
+    """Return what a record has in common with one before it, and remember it."""
+    first = seen.exact.setdefault(hash(line), number)
+    if first != number:
+        return Fault("duplicate-record", (), Plain(first))
+    try:
+        record = _decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    asked, answers = _said(record)
+    first = seen.normalised.setdefault(hash((asked, answers)), number)
+    if first != number:
+        return Fault("duplicate-normalised", (), Plain(first))
+    if terms.method == "dpo":
+        first = seen.normalised.get(hash((asked, answers[::-1])), number)
+        return None if first == number else Fault("preferences-contradict", (), Plain(first))
+    if not answers or not asked.strip() or terms.method == "rft":
+        return None
+    first, _ = seen.answers.setdefault(hash(asked), (number, hash(answers)))
+    return None if first == number else Fault("answers-differ", (), Plain(first))
+
+
+def _said(record: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return what is asked (with system messages and tools) and what is answered, case and white space aside."""
+    if any(key in record for key in OUTPUTS):
+        return _loose(record.get("input")), tuple(_loose(record.get(key)) for key in OUTPUTS)
+    messages = record.get("messages")
+    if not isinstance(messages, list):
+        told = {key: value for key, value in record.items() if key != "completion"}
+        return _loose(told), (_loose(record["completion"]),) if "completion" in record else ()
+    answers = [place for place, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "assistant"]
+    cut = answers[-1] if answers else len(messages)
+    others = {key: value for key, value in record.items() if key != "messages"}
+    return _loose([messages[:cut], others]), (_loose(messages[cut:]),) if answers else ()
+
+
+def _loose(value: Any) -> str:
+    """Write a value so that case, white space, weights and the ids of calls make no difference."""
+    if isinstance(value, str):
+        return "".join(value.lower().split())
+    if isinstance(value, dict):
+        return "\0".join(f"{key}\1{_loose(value[key])}" for key in sorted(value.keys() - _ASIDE))
+    if isinstance(value, list):
+        return "\2".join(map(_loose, value)) + "\3"
+    return repr(value)
+
+
+def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:
+    """Yield the records that are far from all others in length, by the median absolute deviation of its logarithm."""
+    limits = _limits(rows)
+    if limits is None:
+        return
+    low, high, median = limits
+    line, offset = 1, start
+    for keys, lengths in rows.pieces():
+        if min(lengths, default=high) >= low and max(lengths, default=low) <= high:
+            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            continue
+        for key, length in zip(keys, lengths, strict=True):
+            if key and not low <= length <= high:
+                said = Plain(f"{length:,} bytes; half of all have up to {median:,}")
+                yield Sighting(Fault("length-outlier", (), said), line, offset, 1)
+            line, offset = line + 1, offset + length + 1
+
+
+def _limits(rows: Rows) -> tuple[float, float, int] | None:
+    """Return the lengths between which no record is an outlier, and the median; None if there are too few records."""
+    sizes: Counter[int] = Counter()
+    for keys, lengths in rows.pieces():
+        sizes.update(compress(lengths, keys))  # of lines that hold a record
+    bins: Counter[int] = Counter()
+    for size, number in sizes.items():
+        bins[round(16 * math.log2(size + 1))] += number
+    if bins.total() < FEWEST_FOR_OUTLIERS:
+        return None
+    median = _median(bins)
+    reach = FAR * max(_LEAST_SPREAD, _NORMAL * _median(_distances(bins, median)) / 16)
+    middle = median / 16
+    return 2 ** (middle - reach) - 1, 2 ** (middle + reach) - 1, round(2**middle - 1)
+
+
+def _distances(bins: Counter[int], median: int) -> Counter[int]:
+    found: Counter[int] = Counter()
+    for place, count in bins.items():
+        found[abs(place - median)] += count
+    return found
+
+
+def _median(bins: Counter[int]) -> int:
+    half, seen = (bins.total() + 1) // 2, 0
+    for place, count in sorted(bins.items()):
+        seen += count
+        if seen >= half:
+            return place
+    return 0

@@ -1,0 +1,91 @@
+"""Look at one line closely: read its JSON and add every fault of the line itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import msgspec
+
+from anytune.data.check import scan
+from anytune.data.check.fault import Fault
+from anytune.data.check.garble import garbled, is_suspect
+from anytune.data.check.record import check_record
+from anytune.data.quote import Plain
+from anytune.schema.data import DataMethod
+
+_ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")  # an escaped colon would upset the count
+_decode = msgspec.json.Decoder().decode
+_read_python = json.JSONDecoder()
+
+
+def examine(line: bytes, method: DataMethod, faults: list[Fault]) -> dict[str, Any] | None:
+    """Return the record that a line holds, None if it holds none, having added every fault of the line itself."""
+    written = None
+    try:
+        value = _decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        value, sound = _read_broken(line, faults)
+        if not sound:
+            return None
+    else:
+        written = _written(value)
+        if written is None or _is_suspicious(line, written):
+            found, ended = scan.faults(line)
+            faults += found
+            if ended:
+                return None
+    if value.__class__ is not dict:
+        faults.append(Fault("not-an-object", (), value))
+        return None
+    check_record(value, method, faults)
+    if written is None or (not written.isascii() and is_suspect(written.decode())):
+        faults += garbled(value)
+    return value
+
+
+def _read_broken(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
+    """Read what msgspec refuses: Python's parser walks past some faults, so that the rest can be checked."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        faults.append(Fault("not-utf-8", (), Plain(f"0x{line[error.start]:02x}"), offset=error.start))
+        return None, False
+    try:
+        value, end = _read_python.raw_decode(text, len(text) - len(text.lstrip(" \t\r")))
+    except ValueError:
+        if line.count(b"[") + line.count(b"{") <= scan.DEEPEST:
+            faults.append(Fault("invalid-json"))  # what breaks it is worked out if it is shown
+            return None, False
+    except RecursionError:
+        pass
+    else:
+        if text[end:].strip() not in ("", ","):
+            faults.append(Fault("invalid-json"))
+            return None, False
+        found, ended = scan.faults(line)
+        faults += found or [Fault("invalid-json", (), Plain("it cannot be parsed"), offset=0)]
+        return value, bool(found) and not ended
+    found, _ = scan.faults(line)
+    faults += found or [Fault("invalid-json", (), Plain("it cannot be parsed"), offset=0)]
+    return None, False
+
+
+def _written(value: Any) -> bytes | None:
+    """Write a value anew; return None if it is too deep."""
+    try:
+        return msgspec.json.encode(value)
+    except RecursionError:
+        return None
+
+
+def _is_suspicious(line: bytes, written: bytes) -> bool:
+    """Tell whether the line may hold duplicate keys, NUL, huge integers or deep nesting.
+
+    Each key has a colon after it, so a line with more colons than the value has when it is `written` anew has a key
+    twice.
+    """
+    if line.count(b":") != written.count(b":") or (b"\\" in line and _ODD_ESCAPE.search(line)):
+        return True
+    return line.count(b"{") + line.count(b"[") > scan.DEEPEST or scan.has_long_number(line)

@@ -1,0 +1,66 @@
+"""A key and a length for each line of a file: what is needed to compare records once all have been seen.
+
+They are appended in the order of the lines, so that a line's number and offset need no room of their own; past a bound
+they wait on disk, so that memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+MOST = 250_000
+_NAMES = count()
+
+
+class Row(NamedTuple):
+    """Be one line: its number in the file from 1, its byte offset, its length without the line feed."""
+
+    line: int
+    offset: int
+    length: int
+
+
+class Rows:
+    """Collect keys and lengths of lines, in memory as long as they are few; `folder` takes them when they are many."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._spilled: list[tuple[Path, Path]] = []
+        self.keys = array("q")
+        self.lengths = array("q")
+
+    def add(self, keys: Iterable[int], lengths: Iterable[int]) -> None:
+        """Append the keys of some lines (0 where there is nothing to compare) and their lengths."""
+        self.keys.extend(keys)
+        self.lengths.extend(lengths)
+        if len(self.keys) > MOST:
+            self._spill()
+
+    def merge(self, other: Rows) -> None:
+        """Append the rows of the part that follows."""
+        if other._spilled:
+            self._spill()
+            self._spilled += other._spilled
+        self.add(other.keys, other.lengths)
+
+    def pieces(self) -> Iterator[tuple[array[int], array[int]]]:
+        """Yield keys and lengths in the order of the lines, piece by piece."""
+        for names in self._spilled:
+            keys, lengths = array("q"), array("q")
+            for name, numbers in zip(names, (keys, lengths), strict=True):
+                numbers.frombytes(name.read_bytes())
+            yield keys, lengths
+        yield self.keys, self.lengths
+
+    def _spill(self) -> None:
+        stem = f"{os.getpid()}-{next(_NAMES)}"
+        names = (self._folder / f"{stem}.keys", self._folder / f"{stem}.lengths")
+        for name, numbers in zip(names, (self.keys, self.lengths), strict=True):
+            name.write_bytes(numbers.tobytes())
+        self._spilled.append(names)
+        self.keys, self.lengths = array("q"), array("q")

@@ -1,0 +1,104 @@
+"""Describe what a file holds: roles, turns, lengths, scripts, and classes if the answers are few."""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from anytune.data.check.rows import Rows
+from anytune.data.check.survey import Survey
+from anytune.schema.data import Statistics
+
+MOST_CLASSES = 20
+_FEWEST_OF_A_CLASS = 2.0  # records for each different answer, or else they are no classes
+_LONGEST_CLASS = 60
+_SCRIPTS = (
+    (0x0250, "Latin"),
+    (0x0400, "Greek"),
+    (0x0530, "Cyrillic"),
+    (0x0590, "Armenian"),
+    (0x0600, "Hebrew"),
+    (0x0780, "Arabic"),
+    (0x0900, "other"),
+    (0x0E00, "Indic"),
+    (0x0E80, "Thai"),
+    (0x1100, "other"),
+    (0x1200, "Korean"),
+    (0x1E00, "other"),
+    (0x2000, "Latin"),
+    (0x3040, "other"),
+    (0x3100, "Japanese"),
+    (0x3400, "other"),
+    (0xA000, "Chinese"),
+    (0xAC00, "other"),
+    (0xD7B0, "Korean"),
+)
+_decode = msgspec.json.Decoder().decode
+
+
+def statistics(survey: Survey) -> Statistics:
+    """Describe the records of a survey by its sample, and all its lines by their lengths."""
+    roles: Counter[str] = Counter()
+    letters: Counter[str] = Counter()
+    answers: Counter[str] = Counter()
+    turns: list[int] = []
+    for _, line in sorted(survey.sample.lines):
+        messages = _messages(line)
+        turns += [len(messages)] if messages else []
+        texts = [text for message in messages if isinstance(text := message.get("content"), str)]
+        roles.update(str(message.get("role")) for message in messages)
+        letters.update("".join(texts))
+        if messages and isinstance(messages[-1].get("content"), str):
+            answers[messages[-1]["content"]] += 1
+    return Statistics(
+        sampled=len(turns),
+        roles=dict(roles.most_common()),
+        turns=median(turns) if turns else 0,
+        bytes=_quantiles(survey.rows),
+        scripts=_scripts(letters),
+        answers=dict(answers.most_common()) if _are_classes(answers) else {},
+    )
+
+
+def _messages(line: bytes) -> list[dict[str, Any]]:
+    try:
+        record = _decode(line)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return []
+    held = record.get("messages") if isinstance(record, dict) else None
+    return [message for message in held if isinstance(message, dict)] if isinstance(held, list) else []
+
+
+def _are_classes(answers: Counter[str]) -> bool:
+    few = 1 < len(answers) <= MOST_CLASSES and answers.total() >= _FEWEST_OF_A_CLASS * len(answers)
+    return few and max(map(len, answers)) <= _LONGEST_CLASS
+
+
+def _quantiles(rows: Rows) -> tuple[int, int, int, int]:
+    sizes: Counter[int] = Counter()
+    for _, lengths in rows.pieces():
+        sizes.update(length for length in lengths if length)
+    if not sizes:
+        return 0, 0, 0, 0
+    total, seen = sizes.total(), 0
+    found: list[int] = []
+    for size, number in sorted(sizes.items()):
+        seen += number
+        found += [size] * (sum(seen >= share * total for share in (0.5, 0.95)) - len(found))
+    return min(sizes), found[0], found[1], max(sizes)
+
+
+def _scripts(letters: Counter[str]) -> dict[str, float]:
+    found: Counter[str] = Counter()
+    for letter, number in letters.items():
+        if letter.isalpha():
+            found[_script(ord(letter))] += number
+    total = found.total()
+    return {script: round(number / total, 4) for script, number in found.most_common() if number / total >= 0.001}
+
+
+def _script(code: int) -> str:
+    return next((name for end, name in _SCRIPTS if code < end), "Chinese" if code >= 0x20000 else "other")
