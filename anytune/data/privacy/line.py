@@ -1,0 +1,98 @@
+"""Take one line of JSON apart into its strings as they stand in the file, and tell their paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container
+from typing import NamedTuple
+
+import msgspec
+
+from anytune.data.check.fault import json_path
+from anytune.data.privacy.escape import plain
+from anytune.data.sniff import BOM
+
+_TOKEN = re.compile(r'"((?:[^"\\]++|\\.)*+)"|-?([0-9][0-9.eE+\-]{5,})', re.DOTALL)
+_STEP = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^"{}\[\],:\s]++', re.DOTALL)
+
+
+class Piece(NamedTuple):
+    """Be a string's inside, a number, or a whole line that is no JSON, at [start, end) of the decoded line."""
+
+    start: int
+    end: int
+    text: str
+    is_number: bool = False
+
+
+def decoded(line: bytes) -> str:
+    """Return the line as text from which `encoded` makes the same bytes again, be they UTF-8 or not."""
+    return line.decode(errors="surrogateescape")
+
+
+def encoded(raw: str) -> bytes:
+    """Return the bytes of a decoded line."""
+    return raw.encode(errors="surrogateescape")
+
+
+def pieces(line: bytes) -> list[Piece]:
+    """Return the strings (keys, too) and the long numbers of a line of JSON, or the line itself if it is none."""
+    raw = decoded(line)
+    if not is_json(line):
+        return [Piece(0, len(raw), raw)]
+    found = []
+    for token in _TOKEN.finditer(raw):
+        inside = 1 if token[1] is not None else 2
+        start, end = token.span(inside)
+        found.append(Piece(start, end, plain(token[inside]), inside == 2))
+    return found
+
+
+def is_json(line: bytes) -> bool:
+    """Tell whether a line, which may begin with a byte order mark, is JSON."""
+    try:
+        msgspec.json.decode(line.removeprefix(BOM))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
+class _Frame:
+    """Be one open object or list, and the key or index that the walk is at."""
+
+    __slots__ = ("at", "is_key")
+
+    def __init__(self, opened: str) -> None:
+        self.is_key = opened == "{"
+        self.at: str | int = "" if opened == "{" else 0
+
+
+def paths(line: bytes, wanted: Container[int], hidden: Callable[[str], str]) -> dict[int, str]:
+    """Return the JSON paths of the pieces that start at the wanted offsets; `hidden` masks what a key holds."""
+    raw = decoded(line)
+    found: dict[int, str] = {}
+    stack: list[_Frame] = []
+    for step in _STEP.finditer(raw):
+        sign, frame = step[0], stack[-1] if stack else None
+        if sign in "{[":
+            stack.append(_Frame(sign))
+        elif sign in "}]":
+            stack.pop()
+        elif sign == "," and frame is not None:
+            if isinstance(frame.at, int):
+                frame.at += 1
+            else:
+                frame.is_key = True
+        elif sign == ":" and frame is not None:
+            frame.is_key = False
+        else:
+            if frame is not None and frame.is_key:
+                frame.at = plain(sign[1:-1])
+            start = step.start() + (sign[0] in '"-')
+            if start in wanted:
+                found[start] = json_path(tuple(_step(frame.at, hidden) for frame in stack))
+    return found
+
+
+def _step(at: str | int, hidden: Callable[[str], str]) -> str | int:
+    return hidden(at) if isinstance(at, str) else at

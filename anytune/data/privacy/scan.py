@@ -1,0 +1,150 @@
+"""Scan a file of examples for private values: one pass, little memory, and no value in the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, TypeGuard
+
+from anytune.data import sniff
+from anytune.data.lines import Lines
+from anytune.data.privacy import screen
+from anytune.data.privacy.kind import NAME, chosen
+from anytune.data.privacy.line import Piece, is_json, paths, pieces
+from anytune.data.privacy.report import Finding, masked
+from anytune.data.privacy.text import ALL, Finder, among
+from anytune.errors import UsageError
+from anytune.schema.data import PrivacyReport, PrivacySample
+
+SAMPLES = 5
+_FIXES = {
+    "parquet": "convert it to JSON lines first",
+    "utf-16": "save it as UTF-8 first",
+}
+
+
+def scan(
+    path: str | Path, *, engine: str = "auto", kinds: Iterable[str] | None = None, names: Finder | None = None
+) -> PrivacyReport:
+    """Count the private values in the strings, keys and long numbers of a JSON lines file.
+
+    `kinds` are those to look for, all for None; `names` finds further ones, at its own pace. A line that is no JSON is
+    looked at as it stands. Raise UsageError where there is no such file, kind or engine, or the file holds no lines.
+    """
+    path = Path(path)
+    looker = Looker(chosen(kinds), engine=engine, names=names)
+    tally = Tally(path, looker)
+    with opened(path) as stream:
+        lines = Lines(stream)
+        for number, line in lines:
+            if tally.counts_in(line) and (found := looker.look(line)):
+                tally.add(number, line, found)
+        return tally.report(lines.size)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of lines; raise UsageError if there is none, or if its values are packed where no scan sees them."""
+    try:
+        with path.open("rb") as stream:
+            what = sniff.kind(stream.read(sniff.HEAD))
+            if what in sniff.ARCHIVES.values() or what in _FIXES:
+                raise UsageError(
+                    f"{path} is {what}: what it holds cannot be seen", fix=_FIXES.get(what, "unpack it first")
+                )
+            stream.seek(0)
+            yield stream
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a directory", fix="name the files in it") from None
+    except PermissionError:
+        raise UsageError(f"{path} may not be read") from None
+
+
+class Looker:
+    """Look at lines for the chosen kinds, by an engine and perhaps a finder of names."""
+
+    def __init__(self, kinds: frozenset[str], *, engine: str = "auto", names: Finder | None = None) -> None:
+        self.kinds = kinds | {NAME} if names else kinds
+        self.engine, self._screen = screen.make(engine, kinds)
+        self._names = names
+
+    def look(self, line: bytes) -> list[tuple[Piece, list[Finding]]]:
+        """Return the pieces of a line that hold findings, in its order."""
+        families = self._screen(line)
+        if not families and self._names is None:
+            return []
+        return [(piece, found) for piece in pieces(line) if (found := self.find(piece.text, families))]
+
+    def find(self, text: str, families: int = ALL) -> list[Finding]:
+        """Return the findings in one text."""
+        return among(text, self.kinds, families, also=self._names)
+
+
+class Tally:
+    """Count what was found, and keep the first samples of each kind."""
+
+    def __init__(self, path: Path, looker: Looker) -> None:
+        self._path = path
+        self._looker = looker
+        self._counts: Counter[str] = Counter()
+        self._samples: dict[str, list[PrivacySample]] = {}
+        self._records = self._with = self._unread = 0
+
+    def counts_in(self, line: bytes | None) -> TypeGuard[bytes]:
+        """Tell whether a line is a record that can be looked at; None is one that is too long."""
+        if line is None:
+            self._unread += 1
+        is_record = line is None or not (line.isspace() or not line)
+        self._records += is_record
+        return is_record and line is not None
+
+    def add(self, number: int, line: bytes, found: list[tuple[Piece, list[Finding]]]) -> None:
+        """Count the findings of one record."""
+        self._with += 1
+        self.count(number, line, found)
+
+    def count(self, number: int, line: bytes, found: list[tuple[Piece, list[Finding]]]) -> None:
+        """Count further findings of a record that was counted."""
+        shown = []
+        for piece, findings in found:
+            for finding in findings:
+                self._counts[finding.kind] += 1
+                if self._counts[finding.kind] <= SAMPLES:
+                    shown.append((piece, finding))
+        if shown:
+            self._show(number, line, shown)
+
+    def report(self, size: int) -> PrivacyReport:
+        """Return the counts, the most frequent kind first."""
+        return PrivacyReport(
+            path=self._path,
+            bytes=size,
+            records=self._records,
+            records_with=self._with,
+            counts=dict(sorted(self._counts.items(), key=lambda item: (-item[1], item[0]))),
+            samples=tuple(sample for kind in sorted(self._samples) for sample in self._samples[kind]),
+            unread=self._unread,
+            kinds=tuple(sorted(self._looker.kinds)),
+            engine=self._looker.engine,
+        )
+
+    def _show(self, number: int, line: bytes, shown: list[tuple[Piece, Finding]]) -> None:
+        where = paths(line, {piece.start for piece, _ in shown}, self._hidden) if is_json(line) else {}
+        for piece, finding in shown:
+            value = piece.text[finding.start : finding.end]
+            sample = PrivacySample(
+                kind=finding.kind,
+                line=number,
+                path=where.get(piece.start, "$"),
+                masked=masked(finding.kind, value),
+            )
+            self._samples.setdefault(finding.kind, []).append(sample)
+
+    def _hidden(self, key: str) -> str:
+        """Name a key by what it holds, where it holds something."""
+        found = self._looker.find(key)
+        return f"<{found[0].kind}>" if found else key

@@ -1,0 +1,149 @@
+"""Find private keys, API keys, tokens, and passwords that are written down."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from anytune.data.privacy.report import Finding
+
+SHORTEST_KEY = 20  # characters: no key of the table is shorter
+_LONG_RUN = re.compile(rf"[A-Za-z0-9_\-]{{{SHORTEST_KEY},}}")
+_PEM = re.compile(
+    r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:(?:(?!-----)[\s\S]){0,20000}-----END [A-Z0-9 ]{0,40}-----"
+    r"|(?:(?:\s*[A-Za-z0-9+/=]{32,})+(?:\s+[A-Za-z0-9+/=]{4,31}(?!\S))?)?)"
+)
+_JWT = re.compile(r"(?<![\w\-])(eyJ[\w\-]{8,})\.[\w\-]{4,}\.[\w\-]{4,}", re.ASCII)
+_SENDGRID = re.compile(r"(?<!\w)SG\.[\w\-]{16,32}\.[\w\-]{20,80}", re.ASCII)
+
+# Each maker's prefix and what follows it, as far as the makers or their keys tell.
+_SHAPES = (
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    r"AIza[\w\-]{35}",
+    r"GOCSPX-[\w\-]{20,}",
+    r"gh[opsur]_[A-Za-z0-9]{30,255}",
+    r"github_pat_\w{22,255}",
+    r"gl(?:pat|dt|rt|ptt)-[\w\-]{20,}",
+    r"xox[abeoprs]-[\w\-]{16,}",
+    r"xapp-[\w\-]{20,}",
+    r"hf_[A-Za-z0-9]{30,}",
+    r"tgp_(?:v[0-9]_)?[\w\-]{20,}",
+    r"[sr]k_live_[A-Za-z0-9]{16,}",
+    r"npm_[A-Za-z0-9]{36}",
+    r"pypi-[\w\-]{30,}",
+    r"SK[0-9a-f]{32}(?![A-Za-z0-9])",
+    r"gsk_[A-Za-z0-9]{40,}",
+    r"r8_[A-Za-z0-9]{30,}",
+    r"xai-[A-Za-z0-9]{40,}",
+    r"pplx-[A-Za-z0-9]{40,}",
+    r"fw_[A-Za-z0-9]{20,}",
+    r"dop_v1_[0-9a-f]{64}",
+    r"dapi[0-9a-f]{32}",
+    r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
+    r"sk-[\w\-]{20,}",
+)
+_KEY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_SHAPES)})", re.ASCII)
+_BY_SHAPE = ("AKIA", "ASIA")
+_PARTS = re.compile(r"[_\-]")
+_FEWEST_DIGITS = 2
+_LONGEST_WORD = 10
+_LEAST_BITS = 3.0  # of entropy a character, over the key without its prefix
+
+_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}://([^\s/?#@:\"'<>]{0,64}:[^\s/?#@\"'<>]{1,128})@(?=[\w\[])")
+_NOT_A_LOGIN = re.compile(
+    r"(?:user(?:name)?|login|name|\w*):(?:pass(?:word|wd)?|pwd|secret|token|[*x.]+)|.*[{}$%\[\]].*", re.IGNORECASE
+)
+
+_WORDS = (
+    r"passwor[dt]|passwd|passphrase|pwd|secret|token|api[ _\-]?key"
+    r"|(?:access|account|auth|secret|private|encryption|signing|subscription|shared|storage)[_\-]?key"
+)
+_ASSIGNED = re.compile(
+    rf"(?:{_WORDS})[\"'`]?\s{{0,3}}(?:(?P<sign>:=|=>|[:=])\s{{0,3}}|\sis:?\s)(?P<quote>[\"'`]?)"
+    r"(?P<value>[^\s\"'`,;<>{}()\[\]\\]{8,200})(?P<after>[\"'`(\[{<]?)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?<!\w)[Bb]earer\s{1,3}(?P<value>[\w.~+/\-]{20,400}=*)", re.ASCII)
+_NOT_SECRET = re.compile(
+    r"[$%/~*#.\-].*|https?:.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[0-9.,:/\-TZ]+"
+    r"|[a-z]+(?:[_\-][a-z0-9]+)+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
+    r"|(?i:.*(?:example|placeholder|change.?me|redacted|dummy|x{4}|\.{3}|\*{3}|your[_\-]|[_\-]here).*)",
+    re.ASCII,
+)
+_CLASSES = tuple(re.compile(pattern) for pattern in (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]"))
+_LONG = 20
+
+
+def private_keys(text: str) -> Iterator[Finding]:
+    """Yield the private keys in PEM, head to tail; a key whose tail is missing to the end of its letters."""
+    for found in _PEM.finditer(text):
+        yield Finding("private-key", found.start(), found.start() + len(found[0].rstrip()))
+
+
+def tokens(text: str) -> Iterator[Finding]:
+    """Yield the JSON web tokens and the keys that are known by their prefix."""
+    if "eyJ" in text:
+        for found in _JWT.finditer(text):
+            if _is_header(found[1]):
+                yield Finding("jwt", *found.span())
+    if "SG." in text:
+        yield from (Finding("key", *found.span()) for found in _SENDGRID.finditer(text))
+    for run in _LONG_RUN.finditer(text):
+        for found in _KEY.finditer(text, run.start(), run.end()):
+            if _is_random(found[0]):
+                yield Finding("key", *found.span())
+
+
+def logins(text: str) -> Iterator[Finding]:
+    """Yield the `user:password` of URLs."""
+    for found in _LOGIN.finditer(text) if "://" in text else ():
+        if not _NOT_A_LOGIN.fullmatch(found[1]):
+            yield Finding("key", *found.span(1))
+
+
+def assignments(text: str) -> Iterator[Finding]:
+    """Yield what is assigned to a password, key or token, if it looks like one."""
+    for found in _ASSIGNED.finditer(text):
+        sign, value = found["sign"], found["value"]
+        closed = bool(found["quote"]) and found["after"] == found["quote"]
+        value = value if closed else value.rstrip(".:!?")
+        if (closed or not found["after"] or found["after"] in "\"'`") and _is_secret(value, closed and bool(sign)):
+            yield Finding("key", found.start("value"), found.start("value") + len(value))
+    for found in _BEARER.finditer(text):
+        if _is_secret(found["value"].rstrip("."), False):
+            yield Finding("key", found.start("value"), found.start("value") + len(found["value"].rstrip(".")))
+
+
+def _is_header(part: str) -> bool:
+    try:
+        header = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and "alg" in header
+
+
+def _is_random(key: str) -> bool:
+    """Tell a key from a slug such as `sk-learn-in-10-minutes`; Amazon's are told by their shape alone."""
+    if key.startswith(_BY_SHAPE):
+        return True
+    few = sum(c.isdigit() for c in key) < _FEWEST_DIGITS or max(map(len, _PARTS.split(key))) < _LONGEST_WORD
+    return not few and _bits(key[4:]) >= _LEAST_BITS
+
+
+def _is_secret(value: str, quoted: bool) -> bool:
+    if len(value) < 8 or _NOT_SECRET.fullmatch(value) or _bits(value) < _LEAST_BITS - 0.3:
+        return False
+    classes = [bool(of.search(value)) for of in _CLASSES]
+    if not classes[2] or not (classes[0] or classes[1]):
+        return False
+    return quoted or sum(classes) >= 3 or len(value) >= _LONG
+
+
+def _bits(text: str) -> float:
+    """Return the Shannon entropy of a text in bits a character."""
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values()) if text else 0.0
