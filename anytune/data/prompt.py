@@ -1,40 +1,185 @@
-"""The prompt of a record, so normalised that two ways to write one question are one."""
+"""By what two records are one: their prompt, their value, their words, each so normalised that spelling is aside."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from anytune.data.lines import LONGEST
+from anytune.data.sniff import BOM, HEAD, kind
+from anytune.errors import UsageError
+
+UNCOUNTED = frozenset(("system", "developer"))
+_LOWER_AND_SPACES = bytes(
+    32 if code < 128 and chr(code).isspace() else code + 32 if 65 <= code <= 90 else code for code in range(256)
+)
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str
+    tool_calls: msgspec.UnsetType = msgspec.UNSET
+
+
+class _Chat(msgspec.Struct):
+    messages: list[_Message]
+    input: msgspec.UnsetType = msgspec.UNSET
+
+
+_chat = msgspec.json.Decoder(_Chat).decode
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield line number, byte offset and bare text of each line that is not blank.
+
+    Raises UsageError for a file that cannot be read, is no JSON lines, or has a line of more than LONGEST bytes.
+    """
+    try:
+        with path.open("rb") as stream:
+            _refuse_others(path, stream.read(HEAD))
+            stream.seek(0)
+            number = offset = 0
+            while line := stream.readline(LONGEST + 1):
+                number += 1
+                if len(line) > LONGEST and not line.endswith(b"\n"):
+                    raise UsageError(f"{path.name}:{number}: the line is too long", fix=f"anytune check {path}")
+                bare = (line.removeprefix(BOM) if number == 1 else line).strip()
+                if bare:
+                    yield number, offset, bare
+                offset += len(line)
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror}") from error
 
 
 def prompt_key(line: bytes) -> bytes:
     """Return the normalised prompt of a record: what is asked, lower case, white space folded.
 
-    The prompt is all before the last assistant message, without system messages: many examples share one, and it
-    does not make two equal questions different. A record without messages stands for itself.
+    The prompt is all before the last assistant message (all of it where a user has the last word, and all of a
+    pair's input), the `prompt` of a completion, or a whole `text`, without system messages: many examples share
+    one, and it does not make two equal questions different. A record that asks nothing stands for itself.
     """
+    messages = asked(line)
+    return folded(" ".join(messages)) if messages else line
+
+
+def asked(line: bytes) -> list[str]:
+    """Return the messages of the prompt, each as `role: content` in the record's own spelling."""
     try:
-        messages = _asked(_decode(line))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        messages = []
-    told = [_said(message) for message in messages if message.get("role") not in ("system", "developer")]
-    return " ".join("\n".join(told).lower().split()).encode(errors="surrogatepass") if told else line
+        messages = _chat(line).messages
+    except _UNREADABLE:
+        return [_told(message) for message in _asked(_value(line)) if message.get("role") not in UNCOUNTED]
+    roles = [message.role for message in messages]
+    return [f"{m.role}: {m.content}" for m in messages[: _length(roles)] if m.role not in UNCOUNTED]
+
+
+def said(line: bytes) -> str:
+    """Return all the words of a record, answers too, without system messages; the line itself if it has none."""
+    try:
+        messages = _chat(line).messages
+    except _UNREADABLE:
+        words = [_words(message) for message in _all(_value(line)) if message.get("role") not in UNCOUNTED]
+    else:
+        words = [message.content for message in messages if message.role not in UNCOUNTED]
+    return " ".join(words) or line.decode(errors="replace")
+
+
+def value_key(line: bytes) -> bytes:
+    """Return the JSON value of a record as one text, whatever its white space, escapes and order of keys."""
+    try:
+        return _encode(_decode(line))
+    except _UNREADABLE:
+        return line
+
+
+def loose_key(line: bytes) -> bytes:
+    """Return the JSON value of a record as `value_key` does, its strings in lower case with white space folded."""
+    try:
+        return _encode(_loose(_decode(line)))
+    except _UNREADABLE:
+        return line
+
+
+def folded(text: str) -> bytes:
+    """Return `" ".join(text.lower().split())` as UTF-8, for ASCII in half the time that takes."""
+    if not text.isascii():
+        return " ".join(text.lower().split()).encode()
+    key = text.encode().translate(_LOWER_AND_SPACES)
+    while len(shorter := key.replace(b"  ", b" ")) < len(key):
+        key = shorter
+    return key.strip()
+
+
+def _refuse_others(path: Path, head: bytes) -> None:
+    if (found := kind(head)) != "lines":
+        raise UsageError(f"{path.name} is {found}, not one JSON object a line", fix=f"anytune check {path}")
+
+
+def _value(line: bytes) -> Any:
+    try:
+        return _decode(line)
+    except _UNREADABLE:
+        return None
 
 
 def _asked(record: Any) -> list[dict[str, Any]]:
-    asked = record.get("input", record) if isinstance(record, dict) else None
-    messages = asked.get("messages") if isinstance(asked, dict) else None
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+    if not isinstance(record, dict):
         return []
-    answers = [place for place, message in enumerate(messages) if message.get("role") == "assistant"]
-    return messages[: answers[-1]] if answers and asked is record else messages
+    given = record.get("input")
+    if isinstance(given, dict) and (messages := _messages(given.get("messages"))):
+        return messages
+    if messages := _messages(record.get("messages")):
+        return messages[: _length([message.get("role") for message in messages])]
+    if messages := _messages(record.get("prompt"), role="user"):
+        return messages
+    return _messages(record.get("text"), role="text")
 
 
-def _said(message: dict[str, Any]) -> str:
+def _all(record: Any) -> list[dict[str, Any]]:
+    if not isinstance(record, dict):
+        return []
+    given = record.get("input")
+    parts = [given.get("messages") if isinstance(given, dict) else given]
+    parts += [record.get(key) for key in ("messages", "prompt", "text", "completion")]
+    parts += [record.get(key) for key in ("preferred_output", "non_preferred_output")]
+    return [message for part in parts for message in _messages(part, role="text")]
+
+
+def _messages(given: Any, *, role: str = "") -> list[dict[str, Any]]:
+    """Return a list of messages, or a text as the one message of a role; none for all else."""
+    if isinstance(given, str) and role and given.strip():
+        return [{"role": role, "content": given}]
+    if isinstance(given, list) and all(isinstance(message, dict) for message in given):
+        return given
+    return []
+
+
+def _length(roles: list[Any]) -> int:
+    """Return how many messages are asked, given all roles."""
+    if "assistant" not in roles or roles[-1] == "user":
+        return len(roles)
+    return len(roles) - 1 - roles[::-1].index("assistant")
+
+
+def _told(message: dict[str, Any]) -> str:
+    return f"{message.get('role')}: {_words(message)}"
+
+
+def _words(message: dict[str, Any]) -> str:
     content = message.get("content")
-    said = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
-    calls = json.dumps(message["tool_calls"], sort_keys=True) if "tool_calls" in message else ""
-    return f"{message.get('role')}: {said} {calls}"
+    words = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
+    return f"{words} {json.dumps(message['tool_calls'], sort_keys=True)}" if "tool_calls" in message else words
+
+
+def _loose(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.lower().split())
+    if isinstance(value, list):
+        return [_loose(one) for one in value]
+    return {key: _loose(one) for key, one in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anytune.data.leak import Leak, leaks
+from anytune.errors import UsageError
+from tests.data.samples import assistant, chat, user, write
+from tests.data.test_near import changed, text
+
+CHANCE = random.Random(1)
+QUESTIONS = [text(CHANCE, 12) for _ in range(300)]
+TRAIN = [chat(user(question), assistant(text(CHANCE, 60))) for question in QUESTIONS[:200]]
+HELD_OUT = [chat(user(question), assistant(text(CHANCE, 60))) for question in QUESTIONS[200:]]
+
+
+def found(tmp_path: Path, train: list[Any], held_out: list[Any], *, near: bool = False) -> list[Leak]:
+    paths = write(tmp_path / "train.jsonl", *train), write(tmp_path / "test.jsonl", *held_out)
+    return list(leaks(*paths, near=near))
+
+
+def reordered(record: dict[str, Any]) -> bytes:
+    """Write a record with its keys turned round, more white space and escapes."""
+    turned = {key: record[key] for key in reversed(record)}
+    turned["messages"] = [{key: one[key] for key in reversed(one)} for one in record["messages"]]
+    return (
+        json.dumps(turned, separators=(" , ", " :  "))
+        .encode()
+        .replace(b"e", b"\\u0065", 1)
+        .replace(b"m\\u0065ssages", b"messages")
+    )
+
+
+def test_files_that_share_nothing_have_no_leak(tmp_path: Path) -> None:
+    assert found(tmp_path, TRAIN, HELD_OUT, near=True) == []
+
+
+def test_an_exact_leak_is_found_whatever_its_spelling(tmp_path: Path) -> None:
+    train = [*TRAIN, reordered(HELD_OUT[30])]
+    (leak,) = found(tmp_path, train, HELD_OUT)
+    assert leak[:2] == ("exact", 201)
+    assert leak.other_line == 31
+    assert (tmp_path / "train.jsonl").read_bytes()[leak.offset :].startswith(train[-1])
+
+
+def test_a_prompt_leaks_with_another_answer_case_and_system_message(tmp_path: Path) -> None:
+    question = QUESTIONS[250]
+    asked = [
+        chat(user(question.upper()), assistant("Another")),
+        chat({"role": "system", "content": "Be brief."}, user(f" {question}\n"), assistant("Another")),
+        {"input": {"messages": [user(question)]}, "preferred_output": [assistant("x")], "non_preferred_output": []},
+        {"prompt": question, "completion": "Another"},
+        {"messages": [user(question)], "answer": 5},
+    ]
+    assert [leak[:2] for leak in found(tmp_path, [*asked, *TRAIN], HELD_OUT)] == [("prompt", i) for i in range(1, 6)]
+    assert {leak.other_line for leak in found(tmp_path, asked, HELD_OUT)} == {51}
+
+
+def test_a_near_leak_is_found_with_its_similarity(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    answer = HELD_OUT[9]["messages"][1]["content"]
+    near = chat(user(changed(chance, QUESTIONS[209], times=1)), assistant(answer))
+    assert found(tmp_path, [*TRAIN, near], HELD_OUT) == []
+    (leak,) = found(tmp_path, [*TRAIN, near], HELD_OUT, near=True)
+    assert (leak.kind, leak.line, leak.other_line) == ("near", 201, 10)
+    assert 0.8 <= leak.similarity < 1
+
+
+def test_a_record_leaks_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    near = chat(user(QUESTIONS[201] + " please"), *HELD_OUT[1]["messages"][1:])
+    prompt = chat(user(QUESTIONS[202]), assistant("Another"))
+    train = [near, HELD_OUT[0], *TRAIN, prompt, HELD_OUT[0]]
+    kinds = [(leak.kind, leak.line) for leak in found(tmp_path, train, HELD_OUT, near=True)]
+    assert kinds == [("near", 1), ("exact", 2), ("prompt", 203), ("exact", 204)]
+
+
+def test_line_ends_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path: Path) -> None:
+    train, held_out = write(tmp_path / "a", *TRAIN, HELD_OUT[5]), write(tmp_path / "b", *HELD_OUT)
+    plain = [(leak.kind, leak.other_line) for leak in leaks(train, held_out, near=True)]
+    train.write_bytes(b"\xef\xbb\xbf" + train.read_bytes().replace(b"\n", b"\r\n\r\n").removesuffix(b"\r\n\r\n"))
+    (leak,) = leaks(train, held_out, near=True)
+    assert [(leak.kind, leak.other_line)] == plain == [("exact", 6)]
+    assert leak.line == 401
+    with train.open("rb") as stream:
+        stream.seek(leak.offset)
+        assert json.loads(stream.readline()) == HELD_OUT[5]
+
+
+def test_a_file_leaks_whole_into_itself(tmp_path: Path) -> None:
+    mixed = [*TRAIN, {"text": "Tide tables"}, {"instruction": "Add", "output": "5"}, b"{broken", b"[1]", b'"x"']
+    found_ones = found(tmp_path, mixed, mixed, near=True)
+    assert [(leak.kind, leak.line, leak.other_line) for leak in found_ones] == [
+        ("exact", line, line) for line in range(1, len(mixed) + 1)
+    ]
+
+
+TEXTS = st.text("ab \n\u00e9Σσς\u00a0", max_size=8)
+CHATS = st.builds(lambda a, b, c: chat(user(a), assistant(b), user(c), assistant()), TEXTS, TEXTS, TEXTS)
+
+
+@given(st.lists(CHATS, max_size=6), st.lists(CHATS, max_size=6))
+@settings(max_examples=60, deadline=None)
+def test_a_leak_is_an_equal_prompt_and_nothing_else(train: list[Any], held_out: list[Any]) -> None:
+    def prompt(record: Any) -> list[str]:
+        told = " ".join(f"{m['role']}: {m['content']}" for m in record["messages"][:-1])
+        return told.lower().split()
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines = {leak.line for leak in found(Path(folder), train, held_out)}
+    known = [prompt(record) for record in held_out]
+    assert lines == {line for line, record in enumerate(train, 1) if prompt(record) in known}
+
+
+def test_a_file_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    here = write(tmp_path / "a.jsonl", *TRAIN)
+    for paths in ((here, tmp_path / "none"), (tmp_path / "none", here), (here, tmp_path)):
+        with pytest.raises(UsageError):
+            list(leaks(*paths))
