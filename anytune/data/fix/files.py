@@ -1,0 +1,185 @@
+"""Mend a file into a new one, in one pass and in little memory."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from anytune.data.aside import aside
+from anytune.data.check import BUILT_IN, check
+from anytune.data.check.rules import RULES
+from anytune.data.fix.apart import apart
+from anytune.data.fix.fixed import Fixed
+from anytune.data.fix.judge import Judge, judge
+from anytune.data.fix.record import Mended, Step, mend
+from anytune.data.fix.seen import Seen
+from anytune.data.fix.source import Source
+from anytune.data.fix.table import FOREIGN, REMOVE
+from anytune.data.fix.tally import Tally
+from anytune.errors import RefusedError, UsageError
+from anytune.schema.data import DataMethod
+
+_BLANK = Step("blank-line", "remove blank lines")
+_LINE_END = Step("line-end", "end lines with a line feed and nothing else")
+_AGAIN = Step("duplicate-record", "remove a record that stands there already")
+_MIXED = Step("mixed-formats", REMOVE, asks=True)
+_TOO_LARGE = Step("line-too-large", REMOVE, asks=True)
+_decode = msgspec.json.Decoder().decode
+
+
+def fix(
+    path: Path,
+    *,
+    providers: tuple[str, ...] = BUILT_IN,
+    method: DataMethod = "sft",
+    out: Path,
+    agreed: frozenset[str] = frozenset(),
+) -> Fixed:
+    """Write a mended copy of a file to `out` and check it.
+
+    Mends what one of the providers minds: what is safe at once, what changes meaning only for the codes in
+    `agreed` (`ASKED` is all of them). Lines that need nothing are copied byte for byte, but for their ends. Raises
+    `UsageError` for a path that cannot be read or is `out` itself, `RefusedError` where nothing would be left or
+    the file first has to be converted; then nothing is written.
+    """
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError(f"{out} is the file itself", fix="write the new file under another name")
+    run = _Run(judge(providers, method), agreed)
+    try:
+        with aside(out) as file:
+            file.writelines(run.lines(path))
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+    return run.fixed(path, out=out, providers=providers)
+
+
+def foresee(
+    path: Path,
+    *,
+    providers: tuple[str, ...] = BUILT_IN,
+    method: DataMethod = "sft",
+    agreed: frozenset[str] = frozenset(),
+) -> Fixed:
+    """Say what `fix` would do, writing nothing."""
+    run = _Run(judge(providers, method), agreed)
+    try:
+        deque(run.lines(path), maxlen=0)
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+    return run.fixed(path, out=None, providers=providers)
+
+
+class _Run:
+    """Hold what one pass over a file has met."""
+
+    def __init__(self, judge: Judge, agreed: frozenset[str]) -> None:
+        self._judge = judge
+        self._agreed = agreed
+        self._done = Tally(judge.level)
+        self._left = Tally(judge.level)
+        self._seen = Seen()
+        self._form: str | None = None
+        self._records = self._written = 0
+
+    def lines(self, path: Path) -> Iterator[bytes]:
+        """Yield the lines of the new file; raise `RefusedError` at the end if there are none to train on."""
+        if "\0" in str(path) or not path.exists():
+            raise UsageError(f"{path}: there is no such file", fix="mend the path")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(f"{path} is not a regular file", fix="name a .jsonl file")
+        with path.open("rb") as stream:
+            source = Source(stream)
+            for number, line in source:
+                for mended in self._mended(number, line):
+                    self._records += 1
+                    if (new := self._kept(number, mended)) is not None:
+                        self._written += 1
+                        yield new + b"\n"
+        self._done.add(source.steps)
+        self._refuse(path)
+
+    def fixed(self, path: Path, *, out: Path | None, providers: tuple[str, ...]) -> Fixed:
+        """Return the report of the pass, with a check of the new file if there is one."""
+        method = self._judge.method
+        return Fixed(
+            path=path,
+            out=out,
+            records=self._records,
+            written=self._written,
+            removed=self._records - self._written,
+            done=self._done.changes(),
+            left=self._left.changes(),
+            report=check([out], providers=providers, method=method) if out is not None else None,
+        )
+
+    def _mended(self, number: int, line: bytes | None) -> Iterator[Mended]:
+        if line is None:
+            yield self._too_large(number)
+            return
+        bare = line.strip()
+        if not bare:
+            self._done.add([_BLANK], number)
+            return
+        if len(bare) != len(line):
+            self._done.add([_LINE_END], number)
+        if b"\r" not in bare and self._judge.passes(bare):
+            yield Mended(bare, [], [], _decode(bare))
+            return
+        pieces, steps = apart(bare)
+        self._done.add(steps, number)
+        for piece in pieces:
+            yield mend(piece, self._judge, self._agreed)
+
+    def _too_large(self, number: int) -> Mended:
+        if _TOO_LARGE.code not in self._agreed:
+            raise RefusedError(f"line {number} is longer than 128 MiB", fix="agree to its removal (-y), or split it")
+        return Mended(None, [_TOO_LARGE], [], None)
+
+    def _kept(self, number: int, mended: Mended) -> bytes | None:
+        """Return the line if it is to be written, and count what was done to it or left."""
+        mended = self._like_the_first(mended)
+        if mended.line is not None and not self._seen.add(_digestible(mended)) and self._judge.minds(_AGAIN.code):
+            mended = Mended(None, [_AGAIN], [], None)
+        self._done.add(mended.done, number)
+        self._left.add(mended.left, number)
+        return mended.line
+
+    def _like_the_first(self, mended: Mended) -> Mended:
+        """Take out a record in another format than the first one, if that is agreed."""
+        form = self._judge.form(mended.record) if mended.line is not None and mended.record is not None else None
+        self._form = self._form or form
+        if form == self._form or form is None or not self._judge.minds(_MIXED.code):
+            return mended
+        if _MIXED.code in self._agreed:
+            return Mended(None, [_MIXED], [], None)
+        return mended._replace(left=[*mended.left, _MIXED])
+
+    def _refuse(self, path: Path) -> None:
+        """Refuse a file that has to be converted as a whole, or of which nothing would be left."""
+        if not self._records:
+            raise RefusedError("the file has no records", fix="write one JSON object a line")
+        tallies = (self._done, self._left)
+        foreign = {code: sum(tally.count(code, REMOVE) for tally in tallies) for code in FOREIGN}
+        code = max(sorted(foreign), key=lambda code: foreign[code])
+        if 2 * foreign[code] > self._records:
+            rule = RULES[code]
+            told = f"{foreign[code]:,} of {self._records:,} records cannot be mended here: {code}"
+            fix = rule.fix if code == "wrong-method" else f"anytune convert {path.name}"
+            raise RefusedError(told, reasons=(rule.why,), fix=fix)
+        if not self._written:
+            raise RefusedError("no record would be left", fix=f"anytune check {path.name}")
+
+
+def _digestible(mended: Mended) -> bytes:
+    """Return bytes that are equal for equal records, whatever the order of their keys."""
+    if mended.record is None:
+        return mended.line or b""
+    try:
+        return msgspec.json.encode(mended.record, order="deterministic")
+    except (UnicodeEncodeError, OverflowError, msgspec.MsgspecError):
+        return json.dumps(mended.record, sort_keys=True).encode()

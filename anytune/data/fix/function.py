@@ -1,0 +1,81 @@
+"""Write the old form of tools (functions, function_call, role function) in the new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anytune.data.fix import walk
+from anytune.data.fix.mender import Mender, Path, Record
+from anytune.data.fix.tool import fresh_id
+
+
+def _modernise(record: Record, _: Path) -> str | None:
+    """Rewrite the whole record at its first fault; the ids are made up in the order of the calls."""
+    changed = False
+    for one in (record, record.get("input")):
+        if isinstance(one, dict) and "functions" in one:
+            changed |= _tools(one)
+    for said in _lists(record):
+        waiting: dict[Any, list[str]] = {}
+        for message in said:
+            if message.get("role") == "function":
+                changed |= _answer(message, waiting)
+            elif "function_call" in message:
+                changed |= _call(message, record, waiting)
+    return "" if changed else None
+
+
+def _lists(record: Record) -> list[list[Record]]:
+    lists = [one["messages"] for one in walk.conversations(record)]
+    lists += [record[key] for key in walk.OUTPUTS if isinstance(record.get(key), list)]
+    return [[message for message in said if isinstance(message, dict)] for said in lists]
+
+
+def _tools(held: Record) -> bool:
+    """Move the functions among the tools; a tool that is there already is not declared again."""
+    given = held["functions"]
+    if given is not None and not (isinstance(given, list) and all(isinstance(one, dict) for one in given)):
+        return False
+    tools = held.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        return False
+    moved = [tool for one in given or () if (tool := {"type": "function", "function": one}) not in (tools or [])]
+    del held["functions"]
+    if moved:
+        held["tools"] = [*(tools or ()), *moved]
+    return True
+
+
+def _call(message: Record, record: Record, waiting: dict[Any, list[str]]) -> bool:
+    function = message["function_call"]
+    if function is None:
+        del message["function_call"]
+        return True
+    if not isinstance(function, dict) or message.get("tool_calls"):
+        return False
+    name = fresh_id(record)
+    del message["function_call"]
+    message["tool_calls"] = [{"id": name, "type": "function", "function": function}]
+    waiting.setdefault(_plain(function.get("name")), []).append(name)
+    return True
+
+
+def _answer(message: Record, waiting: dict[Any, list[str]]) -> bool:
+    """Make a tool message of the answer to the last open call of this function."""
+    names = waiting.get(_plain(message.get("name")))
+    if not names:
+        return False
+    message["role"] = "tool"
+    message["tool_call_id"] = names.pop()
+    if message.get("content") is None:
+        message["content"] = ""
+    return True
+
+
+def _plain(name: Any) -> str:
+    return name if isinstance(name, str) else ""
+
+
+FUNCTION_MENDERS = (
+    Mender("functions-deprecated", "write functions and their calls as tools and tool calls", _modernise),
+)
