@@ -1,15 +1,18 @@
-"""Worker processes: started detached, stopped by name, and only where their packages are installed."""
+"""Worker processes: started detached or asked for one answer, stopped by name, where their packages are installed."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from anytune.errors import MissingExtraError, UnavailableError
+from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.runs import LOCK_FD, Run, is_held
 
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
@@ -35,6 +38,25 @@ def start_worker(run: Run, lock: int) -> None:
         os.close(lock)
 
 
+def worker_answer(*arguments: str) -> dict[str, Any]:
+    """Run one verb of a worker to its end and return the JSON document that it printed."""
+    done = subprocess.run(
+        worker_command(*arguments),
+        env=worker_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    try:
+        return dict(json.loads(done.stdout))
+    except ValueError as error:
+        lines = done.stderr.strip().splitlines() or [f"it left no message, only status {done.returncode}"]
+        raise ProviderError(f"the worker process ended: {lines[-1]}") from error
+
+
 def worker_command(*arguments: str) -> list[str]:
     """Return the command line of a worker."""
     return [sys.executable, "-m", "anytune.local.worker", *arguments]
@@ -57,8 +79,8 @@ def terminate(run: Run) -> None:
             return  # it ended between the two lines; the caller reads how
 
 
-def demand_packages() -> None:
-    """Refuse aloud when a package of the `local` extra is missing."""
-    for package in NEEDS:
+def demand_packages(needs: Sequence[str] = ()) -> None:
+    """Refuse aloud when a package of the `local` extra is missing; all are needed, or only those named."""
+    for package in needs or NEEDS:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(needs=package, extra="local")

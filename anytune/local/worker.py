@@ -3,6 +3,7 @@
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to adapter|merged --out FOLDER
+python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ def main(arguments: list[str]) -> int:
     export.add_argument("--tuned", type=Path, required=True)
     export.add_argument("--to", choices=["adapter", "merged"], required=True)
     export.add_argument("--out", type=Path, required=True)
+    preview = commands.add_parser("preview")
+    preview.add_argument("--model", required=True)
+    preview.add_argument("--file", type=Path, required=True)
+    preview.add_argument("--max-length", type=int, required=True)
+    preview.add_argument("--line", type=int, action="append", default=[])
+    preview.add_argument("--first", type=int, default=0)
+    preview.add_argument("--sample", type=int)
     given = parser.parse_args(arguments)
     if given.command == "run":
         return run_folder(Run(given.folder.absolute()))
@@ -53,6 +61,8 @@ def main(arguments: list[str]) -> int:
             from anytune.local.generate import serve
 
             serve(given.base, given.tuned, given.quantize)
+        elif given.command == "preview":
+            look(given)
         else:
             from anytune.local.export import export as write
 
@@ -61,6 +71,23 @@ def main(arguments: list[str]) -> int:
         print(f"{error.message}; {error.fix}" if error.fix else error.message, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def look(given: argparse.Namespace) -> None:
+    """Answer what a preview asks, without torch: nothing is computed, and the start takes a third of the time."""
+    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
+    from anytune.local.preview import Question, answer
+
+    answer(
+        Question(
+            file=given.file,
+            model=given.model,
+            max_length=given.max_length,
+            lines=tuple(given.line),
+            first=given.first,
+            sample=given.sample,
+        )
+    )
 
 
 def stay_offline() -> None:

@@ -1,0 +1,265 @@
+"""Look at examples as the trainer will: each token, whether it is trained, and what cutting at max_length costs.
+
+Runs in a worker process, through the trainer's own encoder, but without torch: nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Collection
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from anytune.data import sniff
+from anytune.errors import AnytuneError, RefusedError, UsageError
+from anytune.local.encode import MARK, ChatEncoder, Encoded, Span, decoded, filled
+
+LINES = 20  # line numbers that are told of one kind of fault
+KINDS = 50  # kinds of faults that are told apart
+
+
+@dataclass(frozen=True)
+class Question:
+    """Be what is asked: `lines` are shown, or the `first` examples; the figures are of `sample` examples at most."""
+
+    file: Path
+    model: str
+    max_length: int
+    lines: tuple[int, ...] = ()
+    first: int = 0
+    sample: int | None = None
+
+
+class Fault(NamedTuple):
+    """Be the reason why an example would train nothing, or would stop the trainer."""
+
+    message: str
+    fix: str | None
+
+
+@dataclass
+class Faults:
+    """Collect the lines of faulty examples by the fault."""
+
+    found: dict[Fault, list[int]] = field(default_factory=dict)
+    examples: int = 0
+    untold: int = 0
+
+    def add(self, line: int, fault: Fault) -> None:
+        """Add the fault of one example."""
+        self.examples += 1
+        if fault in self.found or len(self.found) < KINDS:
+            self.found.setdefault(fault, []).append(line)
+        else:
+            self.untold += 1
+
+    def document(self) -> dict[str, Any]:
+        """Return the reasons with the lines they hold for."""
+        told = [
+            {**fault._asdict(), "examples": len(lines), "lines": lines[:LINES]} for fault, lines in self.found.items()
+        ]
+        return {"examples": self.examples, "kinds": told, "untold": self.untold}
+
+
+@dataclass
+class Figures:
+    """Collect the lengths of all examples, and what is lost of those over the limit."""
+
+    max_length: int
+    tokens: list[tuple[int, int]] = field(default_factory=list)  # (number, line)
+    trained: list[tuple[int, int]] = field(default_factory=list)
+    over: list[int] = field(default_factory=list)
+    cut_answers: int = 0
+    lost: int = 0
+    openings: int = 0
+
+    def add(self, example: Encoded, *, opens: bool) -> None:
+        """Add one example; `opens` says that it begins with the model's BOS."""
+        kept = example.cut(self.max_length)
+        self.tokens.append((len(example), example.line))
+        self.trained.append((example.supervised, example.line))
+        self.openings += opens
+        self.lost += example.supervised - kept.supervised
+        self.cut_answers += example.supervised > kept.supervised
+        if kept is not example:
+            self.over.append(example.line)
+
+    def document(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            "tokens": spread(self.tokens),
+            "trained": spread(self.trained),
+            "over": {"examples": len(self.over), "lines": self.over[:LINES], "answers_cut": self.cut_answers},
+            "trained_lost": self.lost,
+            "encoded": len(self.tokens),
+            "bos": self.openings,
+        }
+
+
+def spread(numbers: list[tuple[int, int]]) -> dict[str, int] | None:
+    """Return sum, smallest, median, 95th percentile and largest, with the line of the largest."""
+    if not numbers:
+        return None
+    ordered = sorted(numbers)
+    last = len(ordered) - 1
+    return {
+        "total": sum(number for number, _ in ordered),
+        "smallest": ordered[0][0],
+        "median": ordered[last // 2][0],
+        "p95": ordered[round(0.95 * last)][0],
+        "largest": ordered[last][0],
+        "largest_line": ordered[last][1],
+    }
+
+
+def preview(question: Question) -> dict[str, Any]:
+    """Return the shown examples, the figures and the faults as one document."""
+    encoder, path = open_encoder(question.model), question.file
+    try:
+        with path.open("rb") as file:
+            what = sniff.kind(file.read(sniff.HEAD))
+            if what != "lines":
+                raise RefusedError(f"{path.name} is {what}, not JSON lines", fix=f"anytune check {path.name}")
+            file.seek(0)
+            examples = sum(1 for _ in filled(file))
+            file.seek(0)
+            return look(question, encoder, file, examples)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def look(question: Question, encoder: ChatEncoder, file: BinaryIO, examples: int) -> dict[str, Any]:
+    """Encode what is counted or shown of an open file with so many examples."""
+    if not examples:
+        raise RefusedError(f"{question.file.name} is empty", fix="add examples, one JSON object a line")
+    shown, figures, faults = {}, Figures(question.max_length), Faults()
+    counted = chosen(examples, question.sample)
+    for place, (line, raw) in enumerate(filled(file)):
+        wanted = line in question.lines if question.lines else place < question.first
+        if not wanted and place not in counted:
+            continue
+        example, fault = encoded(encoder, raw, line=line, max_length=question.max_length)
+        if fault is not None:
+            faults.add(line, fault)
+        if example is not None and place in counted:
+            figures.add(example, opens=example.ids[0] == encoder.bos)
+        if wanted:
+            shown[line] = drawn(encoder, raw, example, line=line) | {"fault": fault and fault._asdict()}
+    if missing := sorted(set(question.lines) - shown.keys()):
+        raise UsageError(f"{question.file.name} has no example on line {missing[0]}")
+    return {
+        "template": template(encoder),
+        "examples": [shown[line] for line in question.lines or shown],
+        "file": {"examples": examples, "counted": len(counted), **figures.document()},
+        "faults": faults.document(),
+    }
+
+
+def chosen(examples: int, sample: int | None) -> Collection[int]:
+    """Return the places of the examples that are counted: all, or a random sample that is the same each time."""
+    if sample is None or examples <= sample:
+        return range(examples)
+    return frozenset(random.Random(0).sample(range(examples), sample))
+
+
+def encoded(
+    encoder: ChatEncoder, raw: bytes | None, *, line: int, max_length: int
+) -> tuple[Encoded | None, Fault | None]:
+    """Encode a line as the trainer does; name the fault for which it would be refused or left out."""
+    where = f"line {line}"
+    try:
+        example = encoder.example(decoded(raw, where), where=where, line=line)
+    except UsageError as error:
+        return None, Fault(error.message.removeprefix(f"{where}: "), error.fix)
+    if example.cut(max_length).supervised:
+        return example, None
+    why = f"the whole answer lies behind max_length {max_length}, so nothing in it is trained"
+    return example, Fault(why, "raise training.max_length, or shorten what stands before the answer")
+
+
+def drawn(encoder: ChatEncoder, raw: bytes | None, example: Encoded | None, *, line: int) -> dict[str, Any]:
+    """Return the tokens of an example with the text that each stands for; none if it cannot be rendered at all."""
+    where = f"line {line}"
+    try:
+        text = encoder.rendered(decoded(raw, where), where=where)
+        ids, offsets = encoder.pieces(text, where=where)
+    except UsageError:
+        return {"line": line, "ids": [], "texts": [], "trained": [], "bos": 0, "ends": 0, "ends_trained": 0}
+    trained = example.trained if example else [False] * len(ids)
+    ends = [mark for token, mark in zip(ids, trained, strict=True) if token in encoder.stop_ids]
+    return {
+        "line": line,
+        "ids": ids,
+        "texts": texts(encoder, text.text, ids, offsets),
+        "trained": [bool(mark) and at > 0 for at, mark in enumerate(trained)],  # the first token has no context
+        "bos": ids.count(encoder.bos) if encoder.bos is not None else 0,
+        "ends": len(ends),
+        "ends_trained": sum(ends),
+    }
+
+
+def texts(encoder: ChatEncoder, text: str, ids: list[int], offsets: list[Span]) -> list[str]:
+    """Return the stretch of text that each token adds, so that all together are the text.
+
+    Of a character made of several tokens the first has it, the others are empty; a BOS that the text lacks comes by
+    its name.
+    """
+    if not ids:
+        return []
+    added = ids[0] == encoder.bos and offsets[0] == (0, 0)
+    found, last = [encoder.tokenizer.convert_ids_to_tokens(ids[0])] if added else [], 0
+    for _, end in offsets[len(found) :]:
+        found.append(text[last : max(last, end)])
+        last = max(last, end)
+    return [*found[:-1], found[-1] + text[last:]]
+
+
+def template(encoder: ChatEncoder) -> dict[str, Any]:
+    """Say what opens and what ends a turn, and whether the chat template marks the answers itself."""
+    named = encoder.tokenizer.convert_ids_to_tokens
+    found = encoder.tokenizer.chat_template
+    known = list(found.values()) if isinstance(found, dict) else [found] if found else []
+    return {
+        "bos": None if encoder.bos is None else named(encoder.bos),
+        "ends": list(encoder.stops),
+        "marks": any(MARK.search(one) for one in known) if known else None,
+    }
+
+
+def open_encoder(model: str) -> ChatEncoder:
+    """Open tokenizer and template of a model as the trainer does, without its weights."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+        return ChatEncoder(tokenizer, stop_ids=stop_tokens(model, tokenizer))
+    except (OSError, ValueError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"the tokenizer of {model} cannot be opened: {line}") from error
+
+
+def stop_tokens(model: str, tokenizer: Any) -> frozenset[int]:
+    """Return all tokens that end an answer: those of the tokenizer, the configuration and the generation settings."""
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    try:
+        generation = GenerationConfig.from_pretrained(model)
+    except OSError:  # there is no such file: the model's own configuration holds
+        generation = GenerationConfig.from_model_config(config)
+    found: set[int] = set()
+    for ids in (tokenizer.eos_token_id, config.get_text_config().eos_token_id, generation.eos_token_id):
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def answer(question: Question) -> None:
+    """Print the document, or the error that stands in its place, as the only thing on stdout."""
+    try:
+        with redirect_stdout(sys.stderr):  # what libraries have to say
+            document = preview(question)
+    except AnytuneError as error:
+        document = {"error": {"message": error.message, "fix": error.fix, "exit_code": error.exit_code}}
+    print(json.dumps(document))
