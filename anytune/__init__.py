@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anytune.errors import AnytuneError
-    from anytune.library import Tuner, cancel, check, evaluate, export, plan, refresh, submit, wait
+    from anytune.library import (
+        Tuner,
+        cancel,
+        check,
+        convert,
+        dedupe,
+        evaluate,
+        export,
+        fix,
+        plan,
+        refresh,
+        split,
+        submit,
+        wait,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,10 +38,14 @@ __all__ = [
     "__version__",
     "cancel",
     "check",
+    "convert",
+    "dedupe",
     "evaluate",
     "export",
+    "fix",
     "plan",
     "refresh",
+    "split",
     "submit",
     "wait",
 ]

@@ -15,9 +15,14 @@ import typer
 from typer.core import TyperCommand
 
 from anytune import __version__
-from anytune.commands import around, before, life, results
+from anytune.commands import around, before, life, preview, results
+from anytune.commands.check import check
+from anytune.commands.convert import convert
+from anytune.commands.dedupe import dedupe
+from anytune.commands.fix import fix
 from anytune.commands.order import EndedBadly, Left
 from anytune.commands.run import run
+from anytune.commands.split import split
 from anytune.errors import AnytuneError, UsageError
 
 INTERRUPTED = 130
@@ -28,7 +33,12 @@ BRACES = re.compile(r"\{([A-Z.a-z]+)\}")
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's, which typer 0.29 brought home under another name
 COMMANDS = (
     ("init", before.init, "anytune init my-job --provider local"),
-    ("check", before.check, "anytune check train.jsonl --for openai"),
+    ("check", check, "anytune check train.jsonl --for openai"),
+    ("fix", fix, "anytune fix train.jsonl --for openai"),
+    ("convert", convert, "anytune convert old.json --to chat"),
+    ("split", split, "anytune split train.jsonl --validation 0.1"),
+    ("dedupe", dedupe, "anytune dedupe train.jsonl --kind near"),
+    ("preview", preview.preview, "anytune preview finetune.yaml --lines 1,5,9"),
     ("plan", before.plan, "anytune plan finetune.yaml --all"),
     ("run", run, "anytune run finetune.yaml --set training.epochs=1"),
     ("submit", life.submit, "anytune submit finetune.yaml --provider together -y"),

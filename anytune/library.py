@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from anytune.schema.data import DataReport
+from anytune.look import Look
+from anytune.schema.data import DataMethod, DataReport
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Job
 from anytune.schema.plan import Plan
-from anytune.schema.spec import Method
 from anytune.tuner import BUILT_IN, Tuner
 
-__all__ = ["Tuner", "cancel", "check", "evaluate", "export", "plan", "refresh", "submit", "wait"]
+if TYPE_CHECKING:
+    from anytune.data.convert import Conversion
+    from anytune.data.dedupe import Deduped, Kind
+    from anytune.data.fix import Fixed
+    from anytune.data.split import Split
+
+__all__ = [
+    "Tuner",
+    "cancel",
+    "check",
+    "convert",
+    "dedupe",
+    "evaluate",
+    "export",
+    "fix",
+    "plan",
+    "refresh",
+    "split",
+    "submit",
+    "wait",
+]
 
 
 def plan(job_file: Path | str, *, provider: str | None = None, changes: Sequence[str] = ()) -> Plan:
@@ -22,9 +42,77 @@ def plan(job_file: Path | str, *, provider: str | None = None, changes: Sequence
     return tuner.plan(tuner.read(job_file, changes=changes, provider=provider))
 
 
-def check(path: Path | str, *, provider: str | None = None, method: Method = "sft") -> DataReport:
-    """Check one data file for a provider (every built-in one if None)."""
-    return Tuner().check([Path(path)], for_providers=(provider,) if provider else BUILT_IN, method=method)
+def check(
+    path: Path | str,
+    *,
+    target: str | None = None,
+    method: DataMethod = "sft",
+    model: str | None = None,
+    max_length: int | None = None,
+    against: Path | str | None = None,
+    near: bool = False,
+    private: bool = False,
+) -> DataReport:
+    """Check one data file for a target provider (every built-in one if None), offline, without a key.
+
+    With a `target` or a `model`, tokens are counted with the model's own tokenizer where it is at hand, and examples
+    over its limit (or `max_length` tokens) are told. `against` is a held-out file of which nothing may stand in this
+    one; `near` compares by likeness, too (extra `dedup`); `private` looks for personal data, secrets and keys.
+    """
+    look = Look(
+        model=model,
+        max_length=max_length,
+        against=Path(against) if against is not None else None,
+        near=near,
+        private=private,
+    )
+    return Tuner().check([Path(path)], for_providers=(target,) if target else BUILT_IN, method=method, look=look)
+
+
+def fix(
+    path: Path | str,
+    *,
+    out: Path | str,
+    target: str | None = None,
+    method: DataMethod = "sft",
+    agreed: frozenset[str] = frozenset(),
+) -> Fixed:
+    """Mend a data file into a new one: what is safe, and of what changes meaning the codes that are `agreed`."""
+    from anytune.data.fix import fix as mend
+
+    providers = (target,) if target else BUILT_IN
+    return mend(Path(path), providers=providers, method=method, out=Path(out), agreed=agreed)
+
+
+def convert(
+    path: Path | str, *, to: str = "chat", source: str | None = None, out: Path | str | None = None
+) -> Conversion:
+    """Convert a file of another format to chats or pairs, or these to another format; every loss is named."""
+    from anytune.data.convert import convert as turn
+
+    return turn(Path(path), to=to, source=source, out=Path(out) if out is not None else None)
+
+
+def split(
+    path: Path | str,
+    *,
+    train: Path | str,
+    validation: Path | str,
+    share: float | int = 0.1,
+    group: str | None = None,
+) -> Split:
+    """Split a file so that no prompt (or no group) stands on both sides; a share, or a number of examples."""
+    from anytune.data.split import divide
+
+    into = {"train": Path(train), "validation": Path(validation)}
+    return divide(Path(path), into=into, validation=share, group=group)
+
+
+def dedupe(path: Path | str, *, out: Path | str, kind: Kind = "exact") -> Deduped:
+    """Write a file without its duplicates: exact, normalised, prompt or near (extra `dedup`)."""
+    from anytune.data.dedupe import dedupe as drop
+
+    return drop(Path(path), Path(out), kind=kind)
 
 
 def submit(plan: Plan, *, again: bool = False) -> Job:

@@ -10,6 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from anytune import policy as rules
+from anytune.data.privacy.block import blocked
 from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import (
     Capabilities,
@@ -52,6 +53,7 @@ def make(
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
         *rules.residency(spec, capabilities, policy),
+        *_private(spec, data, capabilities, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else doubtful),
     )
@@ -69,6 +71,21 @@ def make(
         fingerprint=fingerprint(spec, data),
         made_on=today,
     )
+
+
+def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, policy: Policy) -> Iterator[str]:
+    """Yield why the private data in the files may not leave this machine; what was not looked for counts as there."""
+    block = frozenset({*spec.data.privacy.block, *policy.privacy.block})
+    if capabilities.local or not block:
+        return
+    for report in data.files:
+        if report.file is None or report.file.role == "test":
+            continue
+        if report.privacy is None:
+            kinds = ", ".join(sorted(block))
+            yield f"{report.path} was not looked through for private data, and privacy blocks {kinds}"
+        else:
+            yield from blocked(report.privacy, block)
 
 
 def fingerprint(spec: TuneSpec, data: DataReport) -> str:

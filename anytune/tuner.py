@@ -12,17 +12,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anytune import catalog, config, evals, jobs, planner, policy, providers
+from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
 from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.look import Look
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
-from anytune.schema.data import DataReport, Role
+from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, Plan
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, SqliteStore
 
 BUILT_IN = tuple(providers.BUILT_IN)
@@ -98,15 +100,23 @@ class Tuner:
         paths: Sequence[Path],
         *,
         for_providers: tuple[str, ...] = BUILT_IN,
-        method: Method = "sft",
+        method: DataMethod = "sft",
         ignore: frozenset[str] = frozenset(),
         show: int = 20,
+        look: Look | None = None,
     ) -> DataReport:
-        """Check data files for these providers, offline, without a key; `show` bounds the issues of one code."""
+        """Check data files for these providers, offline, without a key; `show` bounds the issues of one code.
+
+        The codes that the settings pass over are passed over, too. `look` says how far to look beyond the rules.
+        """
         for name in for_providers:
-            if name not in BUILT_IN:
+            if name not in data_check.COLUMNS:
                 self.provider(name)
-        return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show)
+        ignored = ignore | frozenset(self.settings.check.ignore)
+        block = frozenset[str](self.settings.policy.privacy.block)
+        catalogs = self.catalogs() if look or len(for_providers) == 1 else []
+        wish = look_at.wish(look or Look(), for_providers, catalogs, block)
+        return data_check.check(paths, providers=for_providers, method=method, ignore=ignored, show=show, wish=wish)
 
     def plan_all(
         self,
@@ -164,12 +174,25 @@ class Tuner:
         named: dict[Role, Path] = {"train": spec.data.train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}
-        report = data_check.check(named, providers=(spec.provider,), method=spec.method)
+        terms = self._terms(spec)
+        report = data_check.check(named, **terms)
         if spec.data.split is None or not report.ok:
             return report
         folder = self.settings.home / "splits"
         named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return data_check.check(named, providers=(spec.provider,), method=spec.method)
+        return data_check.check(named, **terms)
+
+    def _terms(self, spec: TuneSpec) -> dict[str, Any]:
+        """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
+        length = spec.training.max_length
+        look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
+        block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
+        return {
+            "providers": (spec.provider,),
+            "method": spec.method,
+            "ignore": frozenset(self.settings.check.ignore),
+            "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
+        }
 
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""

@@ -1,12 +1,11 @@
-"""Before a job: init, check, plan."""
+"""Before a job: init, plan."""
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +13,6 @@ from anytune.commands import options
 
 if TYPE_CHECKING:
     from anytune.ui.nouns import Given
-
-Providers = Annotated[
-    list[str] | None, typer.Option("--for", metavar="PROVIDER", help="Only what this provider minds; repeatable.")
-]
 
 
 def init(
@@ -43,47 +38,6 @@ def init(
     for path in written:
         typer.echo(f"wrote {words.place(path)}")
     terminal.next_commands(then)
-
-
-def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Data files, one JSON object a line.")],
-    providers: Providers = None,
-    method: Annotated[Literal["sft", "dpo"], typer.Option(help="What the data is for.")] = "sft",
-    ignore: Annotated[
-        list[str] | None, typer.Option(metavar="CODE", help="Pass over a fault by its code; repeatable.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Show every fault whole, not one of a kind.")] = False,
-    form: Annotated[
-        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="How to print it.")
-    ] = "text",
-    as_json: options.Json = False,
-) -> None:
-    """Find every fault in data files before a byte leaves."""
-    from anytune.errors import UsageError
-    from anytune.tuner import BUILT_IN, Tuner
-    from anytune.ui import report, sarif, terminal
-
-    if as_json and form not in {"text", "json"}:
-        raise UsageError(f"--format {form} and --json do not go together", fix="choose one of them")
-    found = Tuner().check(
-        files,
-        for_providers=tuple(providers or BUILT_IN),
-        method=method,
-        ignore=frozenset(ignore or ()),
-        show=1_000_000 if every else 20,
-    )
-    named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
-    then = report.then(found, [part for option, values in named.items() for one in values for part in (option, one)])
-    if as_json or form == "json":
-        terminal.emit(report.document(found), then=then)
-    elif form == "github":
-        report.annotate(found)
-    elif form == "sarif":
-        typer.echo(json.dumps(sarif.document(found), indent=2))
-    else:
-        (report.show_all if every else report.show)(found, on=terminal.result())
-        terminal.next_commands(then)
-    raise typer.Exit(0 if found.ok else 3)
 
 
 def plan(

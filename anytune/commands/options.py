@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 JobFile = Annotated[Path, typer.Argument(metavar="JOB.yaml", help="The job file.", show_default=True)]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Providers = Annotated[
+    list[str] | None, typer.Option("--for", metavar="PROVIDER", help="Only what this provider minds; repeatable.")
+]
+DataMethod = Annotated[Literal["sft", "dpo", "rft"], typer.Option("--method", help="What the data is for.")]
 Provider = Annotated[str | None, typer.Option(metavar="NAME", help="Train there instead of where the file says.")]
 Model = Annotated[str | None, typer.Option(metavar="MODEL", help="Tune this base model instead.")]
 Changes = Annotated[

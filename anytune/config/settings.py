@@ -26,12 +26,19 @@ class ProfileSettings(Value):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
 
 
+class CheckSettings(Value):
+    """Say which rules of the data check to pass over, by their codes."""
+
+    ignore: tuple[str, ...] = ()
+
+
 class Settings(Value):
     """Hold the user's and the project's settings, the project's above the user's."""
 
     home: Path
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
+    check: CheckSettings = CheckSettings()
 
 
 def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:

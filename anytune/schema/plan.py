@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from anytune.schema.base import Value
-from anytune.schema.data import DataFile, DataReport
+from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.spec import Method, TuneSpec
 
 Outcome = Literal["kept", "translated", "refused"]
@@ -111,6 +111,7 @@ class Policy(Value):
     residency: str = "any"
     providers: tuple[str, ...] | None = None
     budget_usd: Decimal | None = None
+    privacy: PrivacyPolicy = PrivacyPolicy()
 
     def and_also(self, other: Policy) -> Policy:
         """Return what satisfies both; two different regions leave only this machine."""
@@ -121,6 +122,7 @@ class Policy(Value):
             residency=places.pop() if len(places) == 1 else "local",
             providers=tuple(sorted(set.intersection(*named))) if named else None,
             budget_usd=min(limits, default=None),
+            privacy=PrivacyPolicy(block=tuple(sorted({*self.privacy.block, *other.privacy.block}))),
         )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from anytune.schema.base import Value
+from anytune.schema.data import PrivacyPolicy
 
 Auto = Literal["auto"]
 Method = Literal["sft", "dpo"]
@@ -71,6 +72,7 @@ class DataSpec(Value):
     residency: Annotated[str, _is("where the data may be: any, a region, or local", pattern=r"^[a-z][a-z0-9-]*$")] = (
         "any"
     )
+    privacy: Annotated[PrivacyPolicy, _is("kinds of private data that may not leave this machine")] = PrivacyPolicy()
 
     @model_validator(mode="after")
     def _one_validation(self) -> DataSpec:

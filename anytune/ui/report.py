@@ -45,8 +45,13 @@ def tokens(file: FileReport) -> str:
     if file.tokens is None:
         return ""
     found = file.tokens
-    said = f"about {words.count(found.expected)} tokens"
-    return f"{said} ({words.count(found.low)} to {words.count(found.high)}; longest example {found.longest:,})"
+    longest = f"longest example {words.count(found.longest)}"
+    if found.method == "exact" or found.low == found.high:
+        said = f"{words.count(found.expected)} tokens ({longest})"
+    else:
+        span = f"{words.count(found.low)} to {words.count(found.high)}"
+        said = f"about {words.count(found.expected)} tokens ({span}; {longest})"
+    return f"{said}, {found.method}" if found.method == "rough" else said
 
 
 def _head(file: FileReport, on: Console) -> None:
@@ -61,7 +66,30 @@ def _head(file: FileReport, on: Console) -> None:
         head.append(f", {words.count(warnings, 'warning')}", style="yellow")
     on.print(head)
     if file.examples:
-        _hanging([", ".join(filter(None, (words.count(file.examples, "example"), tokens(file))))], on, style="dim")
+        told = ", ".join(filter(None, (words.count(file.examples, "example"), tokens(file))))
+        _hanging([told, *_described(file), *_private(file)], on, style="dim")
+
+
+def _described(file: FileReport) -> Iterator[str]:
+    """Say what the file holds: roles, lengths, scripts, classes."""
+    found = file.statistics
+    if found is None or not found.sampled:
+        return
+    roles = ", ".join(f"{number:,} {role}" for role, number in found.roles.items())
+    of = "" if found.sampled >= file.examples else f" of {words.count(found.sampled)} looked at"
+    yield f"messages{of}: {roles}; {found.turns:g} an example in the middle"
+    least, middle, most, longest = found.bytes
+    yield f"lines of {least:,} to {longest:,} bytes, half of them up to {middle:,}, 95 of 100 up to {most:,}"
+    if len(found.scripts) > 1:
+        yield "letters: " + ", ".join(f"{share:.1%} {script}" for script, share in found.scripts.items())
+    if found.answers:
+        yield "answers: " + ", ".join(f"{number:,} {words.clean(answer)}" for answer, number in found.answers.items())
+
+
+def _private(file: FileReport) -> Iterator[str]:
+    if file.privacy is not None:
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in file.privacy.counts.items())
+        yield f"private data: {kinds or 'none found'}"
 
 
 def _issue(issue: Issue, on: Console) -> None:
@@ -113,7 +141,7 @@ def _total(file: FileReport, issues: tuple[Issue, ...]) -> int:
 
 def document(report: DataReport) -> dict[str, Any]:
     """Return a report as the document of `--json`."""
-    fields = {"path", "examples", "errors", "warnings", "counts", "tokens"}
+    fields = {"path", "examples", "errors", "warnings", "counts", "tokens", "statistics", "privacy"}
     return {"ok": report.ok, "files": [file.model_dump(mode="json", include=fields) for file in report.files]}
 
 

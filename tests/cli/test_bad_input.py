@@ -75,8 +75,8 @@ def test_the_report_of_a_check_has_the_promised_shape(anytune: Type, folder: Pat
     document = said.document
     assert document["ok"] is False
     bad, good = document["files"]
-    assert set(bad) == {"path", "examples", "errors", "warnings", "counts", "tokens"}
-    assert set(bad["errors"][0]) == {"code", "level", "line", "column", "path", "message", "fix", "providers"}
+    assert set(bad) == {"path", "examples", "errors", "warnings", "counts", "tokens", "statistics", "privacy"}
+    assert set(bad["errors"][0]) == {"code", "level", "line", "column", "offset", "path", "message", "fix", "providers"}
     assert good["errors"] == []
 
 

@@ -1,0 +1,86 @@
+"""Check data files before a byte leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from anytune.commands import options
+
+_EVERY = 1_000_000
+_FEW = 20
+
+
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Data files, one JSON object a line.")],
+    providers: options.Providers = None,
+    method: options.DataMethod = "sft",
+    ignore: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Pass over a fault by its code; repeatable.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Count tokens as this model does, and hold to its limit.")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tell of examples longer than so many tokens.")
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Count the tokens of all examples, not of a sample.")] = False,
+    against: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Tell of what stands in this held-out file, too.")
+    ] = None,
+    near: Annotated[bool, typer.Option("--near", help="Tell of near duplicates and near leaks, too.")] = False,
+    private: Annotated[bool, typer.Option("--privacy", help="Look for personal data, secrets and keys, too.")] = False,
+    redact: Annotated[
+        Path | None, typer.Option(metavar="COPY", help="Write a copy of the one FILE with placeholders for these.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every fault whole, not one of a kind.")] = False,
+    form: Annotated[
+        Literal["text", "json", "github", "sarif"], typer.Option("--format", help="How to print it.")
+    ] = "text",
+    as_json: options.Json = False,
+) -> None:
+    """Find every fault in data files before a byte leaves."""
+    from anytune.errors import UsageError
+    from anytune.look import Look
+    from anytune.tuner import BUILT_IN, Tuner
+    from anytune.ui import report, sarif, terminal
+
+    if as_json and form not in {"text", "json"}:
+        raise UsageError(f"--format {form} and --json do not go together", fix="choose one of them")
+    if redact is not None:
+        _write_redacted(files, redact)
+    look = Look(model, max_length, exact, against, near, private=private or redact is not None)
+    found = Tuner().check(
+        files,
+        for_providers=tuple(providers or BUILT_IN),
+        method=method,
+        ignore=frozenset(ignore or ()),
+        show=_EVERY if every else _FEW,
+        look=look if look != Look() else None,
+    )
+    named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
+    then = report.then(found, [part for option, values in named.items() for one in values for part in (option, one)])
+    if as_json or form == "json":
+        terminal.emit(report.document(found), then=then)
+    elif form == "github":
+        report.annotate(found)
+    elif form == "sarif":
+        typer.echo(json.dumps(sarif.document(found), indent=2))
+    else:
+        (report.show_all if every else report.show)(found, on=terminal.result())
+        terminal.next_commands(then)
+    raise typer.Exit(0 if found.ok else 3)
+
+
+def _write_redacted(files: list[Path], copy: Path) -> None:
+    from anytune.data.privacy import redact
+    from anytune.errors import UsageError
+    from anytune.ui import terminal, words
+
+    if len(files) != 1:
+        raise UsageError("--redact writes a copy of one file", fix="name one file at a time")
+    done = redact(files[0], copy)
+    terminal.note(f"wrote {words.place(copy)}: {words.count(sum(done.counts.values()), 'placeholder')}")
