@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from anytune.schema.base import Value
 
+SampleWeight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -32,7 +33,7 @@ class ImageUrl(Value):
     """Name an image by an http(s) or data URL."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
 
 
 class ImagePart(Value):
@@ -105,7 +106,10 @@ class UserMessage(Value):
 
 
 class AssistantMessage(Value):
-    """Be what the assistant says or calls; `weight` 0 takes it out of training, None leaves it in."""
+    """Be what the assistant says or calls; `weight` 0 takes it out of training, None leaves it in.
+
+    `reasoning` or `reasoning_content` is what it thinks before, which Together and Fireworks train on.
+    """
 
     role: Literal["assistant"] = "assistant"
     content: str | AssistantParts | None = None
@@ -113,6 +117,8 @@ class AssistantMessage(Value):
     tool_calls: Annotated[tuple[ToolCall, ...], Field(min_length=1)] | None = None
     function_call: FunctionCall | None = None
     name: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
     weight: Annotated[StrictInt, Field(ge=0, le=1)] | None = None
 
     @model_validator(mode="after")
@@ -146,11 +152,43 @@ Messages = Annotated[tuple[Message, ...], Field(min_length=1)]
 
 
 class Example(Value):
-    """Be one supervised example: a conversation with the answers to learn."""
+    """Be one supervised example: a conversation with the answers to learn.
+
+    `weight` multiplies the loss of the whole example where a provider knows that (Together, Fireworks).
+    """
 
     messages: Messages
     tools: tuple[Tool, ...] | None = None
     parallel_tool_calls: StrictBool | None = None
+    functions: Annotated[tuple[FunctionSpec, ...], Field(min_length=1, max_length=128)] | None = None
+    weight: SampleWeight | None = None
+
+
+class Task(Value):
+    """Be one reinforcement example: a conversation that ends with the question, and whatever the grader needs.
+
+    Every further key is data for the grader, which reads it as `item.<key>`; they stand in `model_extra`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    messages: Messages
+    tools: tuple[Tool, ...] | None = None
+
+
+class PromptCompletion(Value):
+    """Be a raw text to go on from and how it goes on; only the completion is trained on."""
+
+    prompt: str
+    completion: str
+    weight: SampleWeight | None = None
+
+
+class PlainText(Value):
+    """Be a raw text, all of which is trained on."""
+
+    text: str
+    weight: SampleWeight | None = None
 
 
 class PreferenceInput(Value):
@@ -167,3 +205,4 @@ class Preference(Value):
     input: PreferenceInput
     preferred_output: tuple[AssistantMessage]
     non_preferred_output: tuple[AssistantMessage]
+    weight: SampleWeight | None = None
