@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from anytune import __version__
+from anytune.data.check.rules import RULES
 from anytune.schema.data import DataReport, FileReport, Issue
 from anytune.ui import words
 
@@ -12,12 +13,23 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def document(report: DataReport) -> dict[str, Any]:
-    """Return one run with every fault as a result."""
+    """Return one run with every shown fault as a result; columns count characters, offsets bytes."""
     found = [(file, issue) for file in report.files for issue in (*file.errors, *file.warnings)]
-    rules = [{"id": code} for code in sorted({issue.code for _, issue in found})]
+    rules = [_rule(code) for code in sorted({issue.code for _, issue in found})]
     driver = {"name": "anytune", "version": __version__, "rules": rules}
     results = [_result(file, issue) for file, issue in found]
-    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _rule(code: str) -> dict[str, Any]:
+    rule = RULES[code]
+    return {
+        "id": code,
+        "shortDescription": {"text": rule.message.format(value="…")},
+        "fullDescription": {"text": rule.why},
+        "help": {"text": rule.fix},
+    }
 
 
 def _result(file: FileReport, issue: Issue) -> dict[str, Any]:
@@ -25,6 +37,8 @@ def _result(file: FileReport, issue: Issue) -> dict[str, Any]:
     place: dict[str, Any] = {"artifactLocation": {"uri": words.place(file.path)}}
     if issue.line is not None:
         place["region"] = {"startLine": issue.line, "startColumn": issue.column or 1}
+        if issue.offset is not None:
+            place["region"]["byteOffset"] = issue.offset
     return {
         "ruleId": issue.code,
         "level": issue.level,

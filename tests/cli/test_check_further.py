@@ -1,0 +1,155 @@
+"""What `check` looks at beyond the rules (tokens, limits, leaks, likeness, private data), and what plans make of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Said, Type
+
+PORTS = ["Brest", "Lorient", "Vannes", "Royan", "Calais", "Dieppe", "Honfleur", "Roscoff", "Paimpol", "Granville"]
+WORDS = "the tide at the old harbour of this town is high early in the morning and low again after noon says the table"
+BASE = Path(__file__).parents[2] / "fixtures" / "tiny-base"
+
+
+def chat(asked: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]}
+
+
+CHATS = [chat(f"{WORDS} of {port}. Is it so?", f"See the table of {port}.") for port in PORTS]
+
+
+def write(path: Path, *records: dict[str, Any]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def counts(said: Said) -> dict[str, int]:
+    found: dict[str, int] = said.document["files"][0]["counts"]
+    return found
+
+
+def test_tokens_are_counted_by_the_target_and_are_exact_for_a_small_file(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS)
+    (file,) = anytune("check", "chats.jsonl", "--for", "openai", "--json").document["files"]
+    tokens = file["tokens"]
+    assert "o200k" in tokens["basis"]
+    assert tokens["low"] == tokens["expected"] == tokens["high"]
+    (exact,) = anytune("check", "chats.jsonl", "--for", "openai", "--exact", "--json").document["files"]
+    assert exact["tokens"]["expected"] == tokens["expected"]
+
+
+def test_an_exact_count_needs_to_know_how_to_count(anytune: Type, folder: Path) -> None:
+    said = anytune("check", "train.jsonl", "--exact")
+    assert said.code == 2
+    assert "--model" in said.err
+
+
+def test_the_share_of_an_answer_over_the_limit_is_told(anytune: Type, folder: Path) -> None:
+    long = chat("Which ports?", " ".join(PORTS * 40))
+    lost = chat(" ".join(PORTS * 40), "Brest.")
+    write(folder / "chats.jsonl", *CHATS, long, lost)
+    said = anytune("check", "chats.jsonl", "--for", "openai", "--max-length", "300", "--json")
+    assert said.code == 0
+    (file,) = said.document["files"]
+    assert file["counts"] == {"answer-cut-off": 1, "over-limit": 1}
+    assert [(issue["code"], issue["line"]) for issue in file["warnings"]] == [
+        ("over-limit", 11),
+        ("answer-cut-off", 12),
+    ]
+    assert "of the answer" in file["warnings"][0]["message"]
+    assert file["tokens"]["over_limit"] == 2
+
+
+def test_a_local_run_refuses_an_answer_that_is_cut_off_whole(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, chat(" ".join(PORTS * 90), "Brest."))
+    said = anytune("check", "chats.jsonl", "--for", "local", "--model", str(BASE), "--max-length", "200")
+    assert said.code == 3
+    assert "answer-cut-off" in said.out
+
+
+def test_what_stands_in_the_held_out_file_is_told(anytune: Type, folder: Path) -> None:
+    write(folder / "train.jsonl", *CHATS)
+    near = chat(f"{WORDS} of {PORTS[2]}. Is it so indeed?", f"See the table of {PORTS[2]}.")
+    write(folder / "test.jsonl", CHATS[0], chat(CHATS[1]["messages"][0]["content"].upper(), "No."), near)
+    said = anytune("check", "train.jsonl", "--against", "test.jsonl", "--json")
+    assert said.code == 3
+    assert counts(said) == {"leak": 1, "leak-prompt": 1}
+    (leak,) = said.document["files"][0]["errors"]
+    assert leak["line"] == 1
+    assert "line 1 of test.jsonl" in leak["message"]
+
+
+def test_near_leaks_and_near_duplicates_are_told_on_request(anytune: Type, folder: Path) -> None:
+    pytest.importorskip("rensa")
+    own = [chat(f"{port} {port} {WORDS} {place * 7}", f"{port}!") for place, port in enumerate(PORTS)]
+    write(folder / "train.jsonl", *own, chat(own[3]["messages"][0]["content"] + " really", "Royan!"))
+    said = anytune("check", "train.jsonl", "--near", "--json")
+    assert counts(said).get("near-duplicate", 0) >= 1
+    assert "near-duplicate" not in counts(anytune("check", "train.jsonl", "--json"))
+
+
+def test_private_data_are_counted_and_never_shown(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, chat("Write to jeanne.martin@example.org", "My card is 4111 1111 1111 1111."))
+    said = anytune("check", "chats.jsonl", "--privacy", "--json")
+    assert said.code == 0
+    assert said.document["files"][0]["privacy"]["counts"] == {"card": 1, "email": 1}
+    assert counts(said) == {"personal-data": 2}
+    assert "jeanne" not in said.out
+    assert "4111" not in said.out
+    places = {(issue["line"], issue["path"]) for issue in said.document["files"][0]["warnings"]}
+    assert places == {(11, "$.messages[0].content"), (11, "$.messages[1].content")}
+
+
+def test_a_redacted_copy_holds_placeholders_and_nothing_private(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, chat("Write to jeanne.martin@example.org", "Done."))
+    said = anytune("check", "chats.jsonl", "--redact", "copy.jsonl")
+    assert said.code == 0
+    assert "<EMAIL_1>" in (folder / "copy.jsonl").read_text()
+    assert counts(anytune("check", "copy.jsonl", "--privacy", "--json")) == {}
+    assert anytune("check", "chats.jsonl", "--redact", "copy.jsonl").code == 2
+
+
+def test_a_project_passes_over_a_rule(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, CHATS[0])
+    assert counts(anytune("check", "chats.jsonl", "--json")) == {"duplicate-record": 1}
+    (folder / "anytune.yaml").write_text("check: {ignore: [duplicate-record]}\n")
+    assert counts(anytune("check", "chats.jsonl", "--json")) == {}
+    (folder / "anytune.yaml").write_text("check: {ignore: [duplicate-recod]}\n")
+    said = anytune("check", "chats.jsonl")
+    assert said.code == 2
+    assert "duplicate-record" in said.err
+
+
+@pytest.mark.parametrize("where", ["anytune.yaml", "finetune.yaml"])
+def test_private_data_keep_a_hosted_plan_back(anytune: Type, folder: Path, where: str) -> None:
+    write(folder / "train.jsonl", *CHATS, chat("Write to jeanne.martin@example.org", "Done."))
+    job = "name: x\nprovider: openai\nmodel: gpt-4.1-mini-2025-04-14\ndata: {train: train.jsonl}\n"
+    if where == "anytune.yaml":
+        (folder / where).write_text("policy: {privacy: {block: [email]}}\n")
+    else:
+        job = job.replace("{train: train.jsonl}", "{train: train.jsonl, privacy: {block: [email]}}")
+    (folder / "finetune.yaml").write_text(job)
+    said = anytune("plan", "--json")
+    assert said.code == 3
+    (reason,) = said.document["refused"]
+    assert "email" in reason
+    assert "local" in reason
+
+
+def test_a_kind_of_private_data_that_there_is_not_is_a_mistake(anytune: Type, folder: Path) -> None:
+    (folder / "anytune.yaml").write_text("policy: {privacy: {block: [emails]}}\n")
+    assert anytune("plan").code == 2
+
+
+def test_sarif_names_each_rule_and_the_byte(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, chat("Tide?", 7))  # type: ignore[arg-type]
+    (run,) = anytune("check", "chats.jsonl", "--format", "sarif").document["runs"]
+    (rule,) = run["tool"]["driver"]["rules"]
+    assert rule["help"]["text"]
+    region = run["results"][0]["locations"][0]["physicalLocation"]["region"]
+    raw = (folder / "chats.jsonl").read_bytes()
+    assert raw[region["byteOffset"] :].startswith(b"7}")
+    assert raw.splitlines()[region["startLine"] - 1][region["startColumn"] - 1 :].startswith(b"7}")
