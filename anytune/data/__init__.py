@@ -1,1 +1,1 @@
-"""Check, and later convert and split, the user's files; nothing here needs a network or a key."""
+"""The user's files: checked, mended, converted, split, counted; nothing here needs a network or a key."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from anytune.data.quote import quote
-
-Path = tuple[str | int, ...]
+from anytune.data.path import Path as Path
+from anytune.data.path import json_path as json_path
 
 
 class Fault(NamedTuple):
@@ -34,15 +33,3 @@ class Sighting(NamedTuple):
     line: int | None = None
     offset: int | None = None
     column: int | None = None
-
-
-def json_path(path: Path) -> str:
-    """Write a path as `$.messages[1].weight`; a key that is no plain word stands in brackets."""
-    steps = (f"[{step}]" if isinstance(step, int) else _key(step) for step in path)
-    return "$" + "".join(steps)
-
-
-def _key(key: str) -> str:
-    if key.isidentifier() and key.isascii() and len(key) <= 60:
-        return f".{key}"
-    return f"[{quote(key)}]"

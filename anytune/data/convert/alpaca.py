@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError, lacks
 from anytune.data.convert.plain import plain_turns
 from anytune.data.convert.shape import Record, text_of, unpacked
+from anytune.data.path import Path
 
 INPUTS = ("input", "context")
 OUTPUTS = ("output", "response")

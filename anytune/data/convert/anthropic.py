@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert import exchange
 from anytune.data.convert.chat import with_tools
 from anytune.data.convert.loss import Notes, UnfitError, named
 from anytune.data.convert.shape import Record, content_of, joined, only_text, speaker_of
 from anytune.data.convert.talk import Talk
+from anytune.data.path import Path
 
 BLOCKS = frozenset({"tool_use", "tool_result", "thinking", "redacted_thinking", "server_tool_use", "document"})
 _READ = ("messages", "system", "tools", "role", "content", "type", "stop_reason")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError, lacks
 from anytune.data.convert.shape import CALL, Record, content_of, only_text, role_of, text_of, unpacked
 from anytune.data.convert.talk import Talk
 from anytune.data.convert.tool import tools_of
+from anytune.data.path import Path
 
 HOLDERS = ("messages", "conversations", "conversation", "interactions", "dialogue", "dialog", "chat", "turns")
 TOOLS = ("tools", "available_tools", "functions")

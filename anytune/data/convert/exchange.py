@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.shape import Record, unpacked
+from anytune.data.path import Path
 
 REQUESTS = ("request", "request_body", "requestBody", "req", "params", "kwargs", "body", "input", "inputs")
 ANSWERS = ("response", "completion", "output")

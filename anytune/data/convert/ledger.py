@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from anytune.data.check.fault import json_path
 from anytune.data.convert.loss import LEFT_OUT, WHY, Note
 from anytune.data.convert.recognise import Seen
 from anytune.data.convert.result import Conversion, Kind, Loss, Recognised
+from anytune.data.path import json_path
 from anytune.data.quote import quote
 
 

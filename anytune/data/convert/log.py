@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert import anthropic, chat, exchange, responses
 from anytune.data.convert.exchange import Body
 from anytune.data.convert.loss import Notes, UnfitError, lacks
 from anytune.data.convert.partner import Half
 from anytune.data.convert.shape import Record, only_text, text_of
 from anytune.data.convert.talk import Talk
+from anytune.data.path import Path
 
 _SAID = ("content", "tool_calls", "function_call", "refusal")
 CUT_OFF = ("length", "content_filter")

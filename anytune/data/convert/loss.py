@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from anytune.data.check.fault import Path
+from anytune.data.path import Path
 from anytune.data.quote import Plain, quote
 
 LEFT_OUT = {

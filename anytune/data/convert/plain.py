@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError, named
 from anytune.data.convert.shape import Record
+from anytune.data.path import Path
 
 REASONING = ("reasoning", "reasoning_content")
 OUTPUTS = ("preferred_output", "non_preferred_output")

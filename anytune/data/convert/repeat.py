@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from anytune.data.check import scan
-from anytune.data.check.fault import Path
+from anytune.data.path import Path
 
 
 def repeated(value: Any, text: bytes) -> list[Path]:

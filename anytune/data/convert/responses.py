@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert import chat, exchange
 from anytune.data.convert.loss import Notes, UnfitError, lacks, named
 from anytune.data.convert.shape import Record, content_of, only_text, speaker_of
 from anytune.data.convert.talk import Talk
+from anytune.data.path import Path
 
 HOLDERS = ("input", "items")
 _READ = ("input", "items", "instructions", "output", "object", *chat.TOOLS, *chat.BESIDE)

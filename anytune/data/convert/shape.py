@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError, named
+from anytune.data.path import Path
 
 Record = dict[str, Any]
 CALL = "call"  # not a role of a chat: a turn that only calls functions

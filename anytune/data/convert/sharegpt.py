@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.plain import OUTPUTS, beside, minor
 from anytune.data.convert.shape import Record, packed, unpacked
+from anytune.data.path import Path
 
 _WORDS = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.shape import Record, packed
+from anytune.data.path import Path
 
 
 class Talk:

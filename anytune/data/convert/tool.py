@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, named
 from anytune.data.convert.shape import Record, unpacked
+from anytune.data.path import Path
 
 _FUNCTION = ("name", "description", "parameters", "strict")
 _SCHEMAS = ("parameters", "input_schema", "inputSchema", "parametersJsonSchema")

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from anytune.data.check.fault import Path
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.shape import Record
+from anytune.data.path import Path
 
 MOST_DIFFERENCES = 20
 _IDS = ("id", "tool_call_id")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from anytune.data.check.fault import json_path
+from anytune.data.path import json_path
 from anytune.data.privacy.escape import plain
 from anytune.data.sniff import BOM
 
