@@ -10,9 +10,18 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAIN = str(ROOT / "examples" / "english-to-sql" / "train.jsonl")
+TEST = str(ROOT / "examples" / "english-to-sql" / "test.jsonl")
 WITHOUT_EXTRAS = (
     (["--help"], 0),
-    (["check", str(ROOT / "examples" / "english-to-sql" / "train.jsonl")], 0),
+    (["check", TRAIN], 0),
+    (["check", TRAIN, "--for", "openai", "--privacy", "--against", TEST], 0),
+    (["check", TRAIN, "--near"], 2),  # needs the extra dedup, and says so
+    (["fix", TRAIN, "--out", "mended.jsonl"], 0),
+    (["convert", str(ROOT / "fixtures" / "convert" / "alpaca.jsonl"), "--out", "chats.jsonl"], 0),
+    (["split", TRAIN, "--out-dir", "."], 0),
+    (["dedupe", TRAIN, "--out", "unique.jsonl"], 0),
+    (["preview", TRAIN, "--model", str(ROOT / "fixtures" / "tiny-base")], 2),  # needs the extra local, and says so
     (["plan", str(ROOT / "examples" / "english-to-sql" / "finetune.yaml"), "--provider", "openai"], 0),
     (["plan", str(ROOT / "examples" / "english-to-sql" / "finetune.yaml"), "--all"], 0),
     (["providers"], 0),
