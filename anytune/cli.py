@@ -5,87 +5,96 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import sys
 import traceback
 from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from anytune import __version__
-from anytune.commands import around, before, life, preview, results
-from anytune.commands.check import check
-from anytune.commands.convert import convert
-from anytune.commands.dedupe import dedupe
-from anytune.commands.fix import fix
-from anytune.commands.order import EndedBadly, Left
-from anytune.commands.run import run
-from anytune.commands.split import split
+from anytune.commands.shelf import PLAIN, Entry, Verbs
 from anytune.errors import AnytuneError, UsageError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 OUTPUT_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
-TYPE_OF_ARGUMENT = re.compile(r"^(  [^\s-]\S*) <[^>]+>", re.MULTILINE)
-BRACES = re.compile(r"\{([A-Z.a-z]+)\}")
 USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[1]  # click's, which typer 0.29 brought home under another name
 COMMANDS = (
-    ("init", before.init, "anytune init my-job --provider local"),
-    ("check", check, "anytune check train.jsonl --for openai"),
-    ("fix", fix, "anytune fix train.jsonl --for openai"),
-    ("convert", convert, "anytune convert old.json --to chat"),
-    ("split", split, "anytune split train.jsonl --validation 0.1"),
-    ("dedupe", dedupe, "anytune dedupe train.jsonl --kind near"),
-    ("preview", preview.preview, "anytune preview finetune.yaml --lines 1,5,9"),
-    ("plan", before.plan, "anytune plan finetune.yaml --all"),
-    ("run", run, "anytune run finetune.yaml --set training.epochs=1"),
-    ("submit", life.submit, "anytune submit finetune.yaml --provider together -y"),
-    ("list", life.list_jobs, "anytune list"),
-    ("show", life.show, "anytune show last"),
-    ("watch", life.watch, "anytune watch last --timeout 600"),
-    ("events", life.events, "anytune events last"),
-    ("cancel", life.cancel, "anytune cancel last"),
-    ("resume", life.resume, "anytune resume last"),
-    ("eval", results.evaluate, "anytune eval last --test held-out.jsonl"),
-    ("chat", results.chat, "anytune chat last --once 'How many books are there?'"),
-    ("export", results.export, "anytune export last --to merged --out tuned-model"),
-    ("providers", around.providers, "anytune providers"),
-    ("models", around.models, "anytune models --provider openai"),
-    ("doctor", around.doctor, "anytune doctor"),
+    ("init", "before:init", "Write a job file and a small sample data set."),
+    ("check", "check:check", "Find every fault in data files before a byte leaves."),
+    ("fix", "fix:fix", "Mend what is wrong with a data file, into a new file."),
+    ("convert", "convert:convert", "Turn other formats into chats or pairs, and back."),
+    ("split", "split:split", "Split a file so that no prompt stands on two sides."),
+    ("dedupe", "dedupe:dedupe", "Write a file without its duplicates, exact to near."),
+    ("preview", "preview:preview", "Show examples as the trainer sees them, by token."),
+    ("plan", "before:plan", "Say what a job would do and cost: free, offline, without a key."),
+    ("run", "run:run", "Plan, ask, submit, watch and compare; twice is one job."),
+    ("submit", "life:submit", "Start a job and leave it to itself; twice is one job."),
+    ("list", "life:list_jobs", "List all jobs, newest first; hosted ones as last seen."),
+    ("show", "life:show", "Show how a job stands."),
+    ("watch", "life:watch", "Follow a job until it ends; Ctrl-C leaves it running."),
+    ("events", "life:events", "List what happened in a job, oldest first."),
+    ("cancel", "life:cancel", "Stop a job; harmless on one that has ended."),
+    ("resume", "life:resume", "Go on with an interrupted job from its last checkpoint."),
+    ("eval", "results:evaluate", "Compare base and tuned model on held-out questions."),
+    ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
+    ("export", "results:export", "Write a tuned model into a folder."),
+    ("providers", "around:providers", "List the providers: what each needs, and where data goes."),
+    ("models", "around:models", "List the models that can be tuned, with price and dates."),
+    ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
 CONFIG = (
-    ("schema", around.config_schema, "anytune config schema > finetune.schema.json"),
-    ("show", around.config_show, "anytune config show"),
+    ("schema", "around:config_schema", "Print the JSON Schema of the job file, for editors."),
+    ("show", "around:config_show", "Show the settings that hold here; keys are never among them."),
 )
+EXAMPLES = {
+    "init": "anytune init my-job --provider local",
+    "check": "anytune check train.jsonl --for openai",
+    "fix": "anytune fix train.jsonl --for openai",
+    "convert": "anytune convert old.json --to chat",
+    "split": "anytune split train.jsonl --validation 0.1",
+    "dedupe": "anytune dedupe train.jsonl --kind near",
+    "preview": "anytune preview finetune.yaml --lines 1,5,9",
+    "plan": "anytune plan finetune.yaml --all",
+    "run": "anytune run finetune.yaml --set training.epochs=1",
+    "submit": "anytune submit finetune.yaml --provider together -y",
+    "list": "anytune list",
+    "show": "anytune show last",
+    "watch": "anytune watch last --timeout 600",
+    "events": "anytune events last",
+    "cancel": "anytune cancel last",
+    "resume": "anytune resume last",
+    "eval": "anytune eval last --test held-out.jsonl",
+    "chat": "anytune chat last --once 'How many books are there?'",
+    "export": "anytune export last --to merged --out tuned-model",
+    "providers": "anytune providers",
+    "models": "anytune models --provider openai",
+    "doctor": "anytune doctor",
+    "config schema": "anytune config schema > finetune.schema.json",
+    "config show": "anytune config show",
+}
 
 
-class Verb(TyperCommand):
-    """Help without the types and braces that typer puts around an argument."""
+class Main(Verbs):
+    """The verbs of the command line."""
 
-    def get_help(self, ctx: Any) -> str:
-        """Return the help text of a verb."""
-        return BRACES.sub(r"\1", TYPE_OF_ARGUMENT.sub(r"\1", super().get_help(ctx)))
+    entries = tuple(Entry(*row, EXAMPLES[row[0]]) for row in COMMANDS)
+
+
+class Config(Verbs):
+    """The verbs of `anytune config`."""
+
+    entries = tuple(Entry(*row, EXAMPLES[f"config {row[0]}"]) for row in CONFIG)
 
 
 def _app() -> typer.Typer:
-    context: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-    plain: dict[str, Any] = {
-        "rich_markup_mode": None,
-        "pretty_exceptions_enable": False,
-        "context_settings": context,
-    }
-    made = typer.Typer(name="anytune", epilog="Example: anytune init, then anytune run finetune.yaml", **plain)
-    made.callback()(_globals)
-    for name, verb, example in COMMANDS:
-        made.command(name, cls=Verb, context_settings=context, epilog=f"Example: {example}")(verb)
-    config = typer.Typer(
-        add_completion=False, epilog="Example: anytune config schema", invoke_without_command=True, **plain
+    made = typer.Typer(
+        name="anytune", cls=Main, epilog="Example: anytune init, then anytune run finetune.yaml", **PLAIN
     )
+    made.callback()(_globals)
+    config = typer.Typer(cls=Config, epilog="Example: anytune config schema", invoke_without_command=True, **PLAIN)
     config.callback()(_config)
-    for name, verb, example in CONFIG:
-        config.command(name, cls=Verb, context_settings=context, epilog=f"Example: {example}")(verb)
     made.add_typer(config, name="config", help="Show what a job file may say, and the settings that hold.")
     return made
 
@@ -156,6 +165,8 @@ def _called(arguments: list[str], *, as_json: bool) -> int:
     except USAGE_ERROR as error:
         return _misused(error, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
+        from anytune.commands.order import Left
+
         return _told(Left("stopped"), as_json=as_json)
     except BrokenPipeError:
         raise
@@ -178,7 +189,7 @@ def _told(error: AnytuneError, *, as_json: bool) -> int:
     left = error.exit_code == INTERRUPTED
     if as_json:
         said = {"message": error.message, "fix": error.fix, "reasons": error.reasons, "exit_code": error.exit_code}
-        also = error.document if isinstance(error, EndedBadly) else {}
+        also = getattr(error, "document", {})  # of `EndedBadly`: the job
         document = {"schema": 1, "ok": False, **also, "error": said}
         print(json.dumps(document, ensure_ascii=False, indent=2, default=str))
     if left and sys.stderr.isatty():

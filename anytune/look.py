@@ -1,16 +1,20 @@
-"""How far to look at data: what a user wishes, turned into what the check needs."""
+"""Check data as far as a user wishes, with the settings that hold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from anytune.data.check import Wish
+from anytune.data import check as data_check
+from anytune.data.check import BUILT_IN, Wish
 from anytune.errors import UsageError
+from anytune.schema.data import DataMethod, DataReport
 
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
+    from anytune.config import Settings
     from anytune.data.tokens import Counter
 
 
@@ -28,6 +32,37 @@ class Look(NamedTuple):
     against: Path | None = None
     near: bool = False
     private: bool = False
+
+
+def check(
+    paths: Sequence[Path],
+    *,
+    settings: Settings | None = None,
+    for_providers: tuple[str, ...] = BUILT_IN,
+    method: DataMethod = "sft",
+    ignore: frozenset[str] = frozenset(),
+    show: int = 20,
+    look: Look | None = None,
+) -> DataReport:
+    """Check data files for these providers; what the settings pass over or block holds, too (None: there are none)."""
+    block: frozenset[str] = frozenset()
+    if settings is not None:
+        ignore |= frozenset(settings.check.ignore)
+        block |= frozenset(settings.policy.privacy.block)
+    known = catalogs() if look or len(for_providers) == 1 else []
+    further = wish(look or Look(), for_providers, known, block)
+    return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show, wish=further)
+
+
+def catalogs() -> list[Catalog]:
+    """Return what is known of models and prices, for each provider that has a catalogue."""
+    from anytune import catalog, providers
+
+    found = []
+    for name in providers.names():
+        with suppress(UsageError):
+            found.append(catalog.load(name))
+    return found
 
 
 def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], block: frozenset[str]) -> Wish:

@@ -112,11 +112,15 @@ class Tuner:
         for name in for_providers:
             if name not in data_check.COLUMNS:
                 self.provider(name)
-        ignored = ignore | frozenset(self.settings.check.ignore)
-        block = frozenset[str](self.settings.policy.privacy.block)
-        catalogs = self.catalogs() if look or len(for_providers) == 1 else []
-        wish = look_at.wish(look or Look(), for_providers, catalogs, block)
-        return data_check.check(paths, providers=for_providers, method=method, ignore=ignored, show=show, wish=wish)
+        return look_at.check(
+            paths,
+            settings=self.settings,
+            for_providers=for_providers,
+            method=method,
+            ignore=ignore,
+            show=show,
+            look=look,
+        )
 
     def plan_all(
         self,
@@ -341,11 +345,7 @@ class Tuner:
 
     def catalogs(self) -> list[catalog.Catalog]:
         """Return what is known of models and prices, for each provider that has a catalogue."""
-        found = []
-        for name in providers.names():
-            with suppress(UsageError):
-                found.append(catalog.load(name))
-        return found
+        return look_at.catalogs()
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"

@@ -3,7 +3,9 @@
     python bench/startup.py [--rounds 9] [--trl PATH/TO/trl] [--json]
 
 Goals: `anytune --help` at most 0.15 s of CPU beyond bare Python and at most 1.5 times `trl --help`; `plan --all` at
-most 0.6 s of wall-clock time. Medians are quoted; machines are noisy, so trust ratios of one run.
+most 0.6 s of wall-clock time; `check` of 100 chats at most 0.25 s in all. Medians and the least are quoted; machines
+are noisy, so trust ratios of one run. An installed wheel has compiled files, which an editable checkout may lack
+(PYTHONDONTWRITEBYTECODE).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+CHATS = 100
 JOB = ROOT / "examples" / "english-to-sql" / "finetune.yaml"
 
 
@@ -39,6 +42,7 @@ def main() -> None:
     if given.trl:
         variants["trl --help"] = [given.trl, "--help"]
     with tempfile.TemporaryDirectory() as home:
+        variants["anytune check small.jsonl"] = [anytune, "check", str(small(Path(home)))]
         figures = measure(variants, rounds=given.rounds, home=home)
     bare = figures["python -c pass"]["cpu"]
     for row in figures.values():
@@ -46,8 +50,19 @@ def main() -> None:
     print(json.dumps(figures, indent=1) if given.json else table(figures))
 
 
+def small(folder: Path) -> Path:
+    """Write a file of 100 chats."""
+    path = folder / "small.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(CHATS):
+            turns = {"user": f"How many boats lie in berth {number}?", "assistant": f"{number * 7} boats lie there."}
+            messages = [{"role": role, "content": content} for role, content in turns.items()]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    return path
+
+
 def measure(variants: dict[str, list[str]], *, rounds: int, home: str) -> dict[str, dict[str, float]]:
-    """Return median CPU and wall seconds of each variant; the first round warms up and does not count."""
+    """Return CPU (median and least) and wall seconds of each variant; the first round warms up and does not count."""
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, command in variants.items():
@@ -55,7 +70,11 @@ def measure(variants: dict[str, list[str]], *, rounds: int, home: str) -> dict[s
             if number:
                 seen[name].append(once)
     return {
-        name: {"cpu": statistics.median(c for c, _ in runs), "wall": statistics.median(w for _, w in runs)}
+        name: {
+            "cpu": statistics.median(c for c, _ in runs),
+            "least": min(c for c, _ in runs),
+            "wall": statistics.median(w for _, w in runs),
+        }
         for name, runs in seen.items()
     }
 
@@ -74,9 +93,9 @@ def spend(command: list[str], *, home: str) -> tuple[float, float]:
 
 def table(figures: dict[str, dict[str, float]]) -> str:
     """Lay the figures out as Markdown."""
-    lines = ["| process | CPU s | beyond bare Python | wall s |", "|---|---|---|---|"]
+    lines = ["| process | CPU s | least | beyond bare Python | wall s |", "|---|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {row['cpu']:.3f} | {row['beyond_bare']:.3f} | {row['wall']:.3f} |"
+        f"| `{name}` | {row['cpu']:.3f} | {row['least']:.3f} | {row['beyond_bare']:.3f} | {row['wall']:.3f} |"
         for name, row in figures.items()
     ]
     return "\n".join(lines)

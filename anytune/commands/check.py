@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from anytune.commands import options
+
+if TYPE_CHECKING:
+    from anytune.config import Settings
 
 _EVERY = 1_000_000
 _FEW = 20
@@ -43,23 +48,24 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Find every fault in data files before a byte leaves."""
+    from anytune import look as look_at
+    from anytune.data.check import BUILT_IN
     from anytune.errors import UsageError
-    from anytune.look import Look
-    from anytune.tuner import BUILT_IN, Tuner
-    from anytune.ui import report, sarif, terminal
+    from anytune.ui import report, terminal
 
     if as_json and form not in {"text", "json"}:
         raise UsageError(f"--format {form} and --json do not go together", fix="choose one of them")
     if redact is not None:
         _write_redacted(files, redact)
-    look = Look(model, max_length, exact, against, near, private=private or redact is not None)
-    found = Tuner().check(
+    look = look_at.Look(model, max_length, exact, against, near, private=private or redact is not None)
+    found = look_at.check(
         files,
-        for_providers=tuple(providers or BUILT_IN),
+        settings=_settings(),
+        for_providers=_known(tuple(providers or sorted(BUILT_IN))),
         method=method,
         ignore=frozenset(ignore or ()),
         show=_EVERY if every else _FEW,
-        look=look if look != Look() else None,
+        look=look if look != look_at.Look() else None,
     )
     named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
     then = report.then(found, [part for option, values in named.items() for one in values for part in (option, one)])
@@ -68,11 +74,35 @@ def check(
     elif form == "github":
         report.annotate(found)
     elif form == "sarif":
+        from anytune.ui import sarif
+
         typer.echo(json.dumps(sarif.document(found), indent=2))
     else:
-        (report.show_all if every else report.show)(found, on=terminal.result())
+        (report.show_all if every else report.show)(found, on=terminal.screen(sys.stdout))
         terminal.next_commands(then)
     raise typer.Exit(0 if found.ok else 3)
+
+
+def _settings() -> Settings | None:
+    """Read the settings where there are any: what reads them costs as much as the check of a small file."""
+    from anytune import config
+
+    folder = Path.cwd()
+    if not config.places(folder=folder, environment=os.environ).written:
+        return None
+    return config.load_settings(folder=folder, environment=os.environ)
+
+
+def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the providers; raise `UsageError` for one that neither the rules nor a plug-in know."""
+    from anytune.data.check import COLUMNS
+
+    for name in providers:
+        if name not in COLUMNS:
+            from anytune.tuner import Tuner
+
+            Tuner().provider(name)
+    return providers
 
 
 def _write_redacted(files: list[Path], copy: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,8 +199,3 @@ def merge(below: Any, above: Any) -> Any:
     if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **{key: merge(below.get(key), value) for key, value in above.items()}}
     return above
-
-
-def expanded(path: Path | str) -> Path:
-    """Put the home folder for a leading ~; the name of a user who is not there stays as it is."""
-    return Path(os.path.expanduser(path))

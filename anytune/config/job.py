@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from anytune.config.document import Document, expanded, loaded, merge, problem, validated
+from anytune.config.document import Document, loaded, merge, problem, validated
+from anytune.config.place import expanded
 from anytune.errors import UsageError
 from anytune.schema.spec import TuneSpec
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from anytune.config.document import Document, expanded, merge, validated
+from anytune.config.document import Document, merge, validated
+from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
 from anytune.schema.plan import Policy
 
-PROJECT_FILE = "anytune.yaml"
 PERSONAL = {"key_variable", "region"}  # what only the user may say of a provider
 
 
@@ -51,16 +51,13 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
-    settings = expanded(environment.get("XDG_CONFIG_HOME") or "~/.config") / "anytune" / "config.yaml"
-    above = (parent / PROJECT_FILE for parent in (folder, *folder.parents))
-    users, project = settings, next((p for p in above if p.is_file()), None)
+    found = places(folder=folder, environment=environment)
     merged: dict[str, Any] = {"home": str(home)}
     policy = Policy()
-    for path in (users, project):
-        if path is not None and path.is_file():
-            document = Document(path, may_be_empty=True)
-            told = _told(document, home, foreign=path is project, own=users)
-            merged, policy = merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
+    for path in found.written:
+        document = Document(path, may_be_empty=True)
+        told = _told(document, home, foreign=path is found.project, own=found.users)
+        merged, policy = merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
     return Settings.model_validate({**merged, "policy": policy})
 
 

@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from anytune.schema.data import DataReport, FileReport, Issue
 from anytune.ui import terminal, words
+from anytune.ui.terminal import Line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STYLES = {"error": "red", "warning": "yellow"}
 PLACES = 6  # further lines that are named of one kind of fault
 
 
-def show(report: DataReport, *, on: Console) -> None:
+def show(report: DataReport, *, on: Console | None) -> None:
     """Show every file; of each kind of fault the first whole, and the lines of the others."""
-    for number, file in enumerate(report.files):
-        if number:
-            on.print()
-        _head(file, on)
-        for same in _by_code(file):
-            _issue(same[0], on)
-            if others := _others(same[1:], file.counts.get(same[0].code, len(same)) - 1):
-                _hanging([f"also on {others}"], on)
+    terminal.write(_lines(report, _by_kind), on=on)
 
 
-def show_all(report: DataReport, *, on: Console) -> None:
+def show_all(report: DataReport, *, on: Console | None) -> None:
     """Show every file and every fault whole."""
+    terminal.write(_lines(report, _one_by_one), on=on)
+
+
+def _lines(report: DataReport, faults: Callable[[FileReport], Iterator[Line]]) -> Iterator[Line]:
     for number, file in enumerate(report.files):
         if number:
-            on.print()
-        _head(file, on)
-        for issue in (*file.errors, *file.warnings):
-            _issue(issue, on)
+            yield Line(())
+        yield from _head(file)
+        yield from faults(file)
+
+
+def _by_kind(file: FileReport) -> Iterator[Line]:
+    for same in _by_code(file):
+        yield from _issue(same[0])
+        if others := _others(same[1:], file.counts.get(same[0].code, len(same)) - 1):
+            yield _hanging(f"also on {others}")
+
+
+def _one_by_one(file: FileReport) -> Iterator[Line]:
+    for issue in (*file.errors, *file.warnings):
+        yield from _issue(issue)
 
 
 def tokens(file: FileReport) -> str:
@@ -54,20 +62,14 @@ def tokens(file: FileReport) -> str:
     return f"{said}, {found.method}" if found.method == "rough" else said
 
 
-def _head(file: FileReport, on: Console) -> None:
+def _head(file: FileReport) -> Iterator[Line]:
     errors, warnings = _total(file, file.errors), _total(file, file.warnings)
-    head = Text(words.place(file.path), style="bold")
-    head.append("  ")
-    if errors:
-        head.append(words.count(errors, "error"), style="red")
-    else:
-        head.append("ok", style="green")
-    if warnings:
-        head.append(f", {words.count(warnings, 'warning')}", style="yellow")
-    on.print(head)
+    found = (words.count(errors, "error"), "bold red") if errors else ("ok", "bold green")
+    also = [(f", {words.count(warnings, 'warning')}", "bold yellow")] if warnings else []
+    yield Line(((f"{words.place(file.path)}  ", "bold"), found, *also))
     if file.examples:
         told = ", ".join(filter(None, (words.count(file.examples, "example"), tokens(file))))
-        _hanging([told, *_described(file), *_private(file)], on, style="dim")
+        yield from (_hanging(text, style="dim") for text in (told, *_described(file), *_private(file)))
 
 
 def _described(file: FileReport) -> Iterator[str]:
@@ -77,9 +79,9 @@ def _described(file: FileReport) -> Iterator[str]:
         return
     roles = ", ".join(f"{number:,} {role}" for role, number in found.roles.items())
     of = "" if found.sampled >= file.examples else f" of {words.count(found.sampled)} looked at"
-    yield f"messages{of}: {roles}; {found.turns:g} an example in the middle"
+    yield f"messages{of}: {roles}; median {found.turns:g} an example"
     least, middle, most, longest = found.bytes
-    yield f"lines of {least:,} to {longest:,} bytes, half of them up to {middle:,}, 95 of 100 up to {most:,}"
+    yield f"lines of {least:,} to {longest:,} bytes: median {middle:,}, 95 % up to {most:,}"
     if len(found.scripts) > 1:
         yield "letters: " + ", ".join(f"{share:.1%} {script}" for script, share in found.scripts.items())
     if found.answers:
@@ -92,28 +94,21 @@ def _private(file: FileReport) -> Iterator[str]:
         yield f"private data: {kinds or 'none found'}"
 
 
-def _issue(issue: Issue, on: Console) -> None:
-    head = Text("  ")
-    head.append(issue.level, style=STYLES[issue.level])
-    head.append(f" {issue.code}", style="bold")
-    if place := _place(issue):
-        head.append(f"  line {place}")
-    if issue.path:
-        head.append(f"  {words.clean(issue.path)}", style="cyan")
-    on.print(head, soft_wrap=not on.is_terminal)
-    lines = [issue.message, *([f"fix: {issue.fix}"] if issue.fix else [])]
+def _issue(issue: Issue) -> Iterator[Line]:
+    place = f"  line {place}" if (place := _place(issue)) else ""
+    path = f"  {words.clean(issue.path)}" if issue.path else ""
+    yield Line(
+        (("  ", ""), (issue.level, STYLES[issue.level]), (f" {issue.code}", "bold"), (place, ""), (path, "cyan"))
+    )
+    yield _hanging(issue.message)
+    if issue.fix:
+        yield _hanging(f"fix: {issue.fix}")
     if issue.providers:
-        lines.append(f"for: {', '.join(issue.providers)}")
-    _hanging(lines, on)
+        yield _hanging(f"for: {', '.join(issue.providers)}")
 
 
-def _hanging(lines: Iterable[str], on: Console, *, style: str = "") -> None:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for line in lines:
-        table.add_row("   ", Text(words.clean(line), style=style))
-    terminal.put(on, table)
+def _hanging(text: str, *, style: str = "") -> Line:
+    return Line(((words.clean(text), style),), indent=4)
 
 
 def _by_code(file: FileReport) -> Iterator[list[Issue]]:
@@ -167,4 +162,8 @@ def then(report: DataReport, also: Sequence[str] = ()) -> list[terminal.Command]
             return [("anytune plan", "what a job on this data would do and cost")]
         return [("anytune init", "write a first job file")]
     names = [words.place(file.path) for file in report.files]
-    return [(shlex.join(["anytune", "check", *names, *also]), "again, once it is mended")]
+    again = (shlex.join(["anytune", "check", *names, *also]), "again, once it is mended")
+    mended = [part for pair in zip(also[::2], also[1::2], strict=True) if pair[0] != "--ignore" for part in pair]
+    broken = [words.place(file.path) for file in report.files if file.errors and file.examples]
+    fixes = [(shlex.join(["anytune", "fix", name, *mended]), "mend what can be mended") for name in broken[:1]]
+    return [*fixes, again]

@@ -6,16 +6,24 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:  # rich is loaded where somebody looks
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 PIPE_WIDTH = 120  # columns for a reader that has no screen
 SCHEMA = 1
 
 Command = tuple[str, str]
+
+
+class Line(NamedTuple):
+    """Be one line, in parts of a text and its style, `indent` columns deep; None keeps it whole on a screen, too."""
+
+    parts: tuple[tuple[str, str], ...]
+    indent: int | None = 0
 
 
 def result() -> Console:
@@ -26,6 +34,13 @@ def result() -> Console:
 def progress() -> Console:
     """Return the console of progress."""
     return _console(sys.stderr, stderr=True)
+
+
+def screen(stream: TextIO) -> Console | None:
+    """Return the console of a stream that somebody looks at or has a width for, None for one into a pipe or a file."""
+    if _looks(stream) or os.environ.get("COLUMNS") or os.environ.get("FORCE_COLOR"):
+        return _console(stream, stderr=stream is sys.stderr)
+    return None
 
 
 def is_live() -> bool:
@@ -55,15 +70,39 @@ def next_commands(commands: Sequence[Command]) -> None:
     """End by naming what can be done now; a command stays on one line, so that it can be copied."""
     if not commands:
         return
-    console = progress()
+    console = screen(sys.stderr)
     width = max(len(command) for command, _ in commands)
-    console.print()
+    lines = [Line(())]
     for number, (command, why) in enumerate(commands):
-        line = Text("next: " if number == 0 else "      ", style="dim")
-        line.append(command, style="bold")
-        if why and 6 + width + 3 + len(why) <= console.width:
-            line.append(f"{' ' * (width - len(command))}   {why}", style="dim")
-        console.print(line, soft_wrap=True)
+        parts = [("next: " if number == 0 else "      ", "dim"), (command, "bold dim")]
+        if why and (console is None or 6 + width + 3 + len(why) <= console.width):
+            parts.append((f"{' ' * (width - len(command))}   {why}", "dim"))
+        lines.append(Line(tuple(parts), indent=None))
+    write(lines, on=console, to=sys.stderr)
+
+
+def write(lines: Iterable[Line], *, on: Console | None, to: TextIO | None = None) -> None:
+    """Print lines on a screen, coloured and folded; or else as they are, whole, to a stream (stdout if None)."""
+    for line in lines:
+        if on is None:
+            print(" " * (line.indent or 0) + "".join(text for text, _ in line.parts), file=to)
+        else:
+            _draw(line, on)
+
+
+def _draw(line: Line, on: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    text = Text.assemble(*line.parts)
+    if line.indent:
+        table = Table.grid()
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row(" " * line.indent, text)
+        put(on, table)
+    else:
+        on.print(text, soft_wrap=line.indent is None or not on.is_terminal)
 
 
 def left_out(names: Sequence[str]) -> None:
@@ -79,11 +118,16 @@ def note(text: str, *, style: str = "dim") -> None:
 
 def say(console: Console, text: str, *, style: str = "") -> None:
     """Print prose: folded at words on a screen, whole lines in a pipe."""
+    from rich.text import Text
+
     console.print(Text(text, style=style), soft_wrap=not console.is_terminal)
 
 
 def listed(console: Console, lines: Iterable[str], *, mark: str = "-", style: str = "") -> None:
     """Print a list whose long lines hang under their first word."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True, style=style)
     table.add_column(overflow="fold")
@@ -94,6 +138,8 @@ def listed(console: Console, lines: Iterable[str], *, mark: str = "-", style: st
 
 def pairs(rows: Iterable[tuple[str, str | Text]]) -> Table:
     """Make a table of names and what they stand for."""
+    from rich.table import Table
+
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -104,6 +150,8 @@ def pairs(rows: Iterable[tuple[str, str | Text]]) -> Table:
 
 def columns(*names: str, right: Sequence[str] = (), whole: Sequence[str] = (), gap: int = 2) -> Table:
     """Make a table without lines; `right` columns hold figures, `whole` ones are never broken."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
     for name in names:
         table.add_column(
@@ -117,6 +165,8 @@ def columns(*names: str, right: Sequence[str] = (), whole: Sequence[str] = (), g
 
 def put(console: Console, table: Table) -> None:
     """Print a table without the blanks that fill its last column."""
+    from rich.text import Text
+
     for line in console.render_lines(table, pad=False):
         text = Text.assemble(*((part.text, part.style or "") for part in line))
         text.rstrip()
@@ -124,6 +174,12 @@ def put(console: Console, table: Table) -> None:
 
 
 def _console(stream: TextIO, *, stderr: bool) -> Console:
-    somebody_looks = any(s.isatty() for s in (stream, sys.stderr, sys.stdin))
-    wide = None if somebody_looks or os.environ.get("COLUMNS") else PIPE_WIDTH
+    from rich.console import Console
+
+    wide = None if _looks(stream) or os.environ.get("COLUMNS") else PIPE_WIDTH
     return Console(stderr=stderr, width=wide, markup=False, highlight=False, emoji=False)
+
+
+def _looks(stream: TextIO) -> bool:
+    """Tell whether somebody sits before a stream, if only behind a pager."""
+    return any(s.isatty() for s in (stream, sys.stderr, sys.stdin))

@@ -91,7 +91,7 @@ def test_check_speaks_sarif(anytune: Type, folder: Path) -> None:
     (run,) = anytune("check", "bad.jsonl", "--format", "sarif").document["runs"]
     found = {result["ruleId"]: result for result in run["results"]}
     region = found["role-unknown"]["locations"][0]["physicalLocation"]["region"]
-    assert region == {"startLine": 1, "startColumn": 24}
+    assert region == {"startLine": 1, "startColumn": 24, "byteOffset": 23}
 
 
 def test_a_check_for_an_unknown_provider_gets_a_suggestion(anytune: Type) -> None:

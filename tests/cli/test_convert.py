@@ -7,24 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 
-from anytune import cli
-from anytune.commands.convert import convert
 from tests.cli.conftest import Said, Type
 from tests.data.samples import ROOT, write
 
 FOLDER = ROOT / "fixtures" / "convert"
-
-
-@pytest.fixture(autouse=True)
-def _wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the command among the others, if it is not there."""
-    if "convert" not in {command.name for command in cli.app.registered_commands}:
-        app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command("convert", cls=cli.Verb)(convert)
-        app.command("check")(lambda: None)
-        monkeypatch.setattr(cli, "app", app)
 
 
 @pytest.fixture

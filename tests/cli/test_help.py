@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.cli.conftest import Type
 
 VERBS = [[name] for name, *_ in cli.COMMANDS] + [["config", name] for name, *_ in cli.CONFIG]
 HEAVY = {"torch", "transformers", "openai", "together", "httpx", "rich", "pydantic", "yaml", "sqlite3", "anytune.tuner"}
+NO_NEED_TO_CHECK = (HEAVY - {"pydantic"}) | {"anytune.config.settings", "anytune.providers", "asyncio", "statistics"}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -42,12 +44,36 @@ def test_the_version_is_printed(anytune: Type) -> None:
 
 def loaded(*arguments: str) -> set[str]:
     look = f"import sys; from anytune import cli; cli.call({list(arguments)!r}); print('\\n@', *sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", look], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
     return set(done.stdout.rpartition("@")[2].split())
 
 
 def test_help_loads_nothing_heavy() -> None:
     assert not loaded("--help") & HEAVY
+
+
+def test_help_loads_no_verb_and_a_verb_no_other() -> None:
+    verbs = {f"anytune.commands.{function.partition(':')[0]}" for _, function, _ in (*cli.COMMANDS, *cli.CONFIG)}
+    assert not loaded("--help") & verbs
+    assert loaded("check", "--help") & verbs == {"anytune.commands.check"}
+
+
+def test_the_list_says_of_a_verb_what_its_own_help_says(anytune: Type) -> None:
+    for name, _, summary in cli.COMMANDS:
+        assert anytune(name, "--help").out.split("\n\n")[1].strip() == summary
+    for name, _, summary in cli.CONFIG:
+        assert anytune("config", name, "--help").out.split("\n\n")[1].strip() == summary
+
+
+def test_a_check_without_settings_loads_nothing_that_it_does_not_need(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")  # a width is asked for by who looks
+    seen = loaded("check", "train.jsonl")
+    assert "anytune.data.check" in seen
+    assert not seen & NO_NEED_TO_CHECK
 
 
 def test_planning_everywhere_loads_no_sdk(folder: object) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from statistics import median
 from typing import Any
 
 import msgspec
 
 from anytune.data.check.rows import Rows
+from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.survey import Survey
 from anytune.schema.data import Statistics
 
@@ -56,11 +56,17 @@ def statistics(survey: Survey) -> Statistics:
     return Statistics(
         sampled=len(turns),
         roles=dict(roles.most_common()),
-        turns=median(turns) if turns else 0,
+        turns=_median(turns),
         bytes=_quantiles(survey.rows),
         scripts=_scripts(letters),
         answers=dict(answers.most_common()) if _are_classes(answers) else {},
     )
+
+
+def _median(numbers: list[int]) -> float:
+    """Return the middle one, or the mean of the two in the middle; 0 of none."""
+    ordered = sorted(numbers)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if ordered else 0
 
 
 def _messages(line: bytes) -> list[dict[str, Any]]:
@@ -68,8 +74,12 @@ def _messages(line: bytes) -> list[dict[str, Any]]:
         record = _decode(line)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return []
-    held = record.get("messages") if isinstance(record, dict) else None
-    return [message for message in held if isinstance(message, dict)] if isinstance(held, list) else []
+    if not isinstance(record, dict):
+        return []
+    asked = record.get("input")
+    held = [record.get("messages"), asked.get("messages") if isinstance(asked, dict) else None]
+    held += [record.get(key) for key in OUTPUTS]
+    return [message for each in held if isinstance(each, list) for message in each if isinstance(message, dict)]
 
 
 def _are_classes(answers: Counter[str]) -> bool:
