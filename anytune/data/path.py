@@ -9,7 +9,7 @@ _LONGEST_PLAIN = 60
 
 
 def json_path(path: Path) -> str:
-    """Write a path as `$.messages[1].weight`; a key that is no plain word stands in brackets."""
+    """Write a path as `$.messages[1].weight`; a key that is no plain word stands in brackets, shortened and masked."""
     steps = (f"[{step}]" if isinstance(step, int) else _key(step) for step in path)
     return "$" + "".join(steps)
 
@@ -17,4 +17,5 @@ def json_path(path: Path) -> str:
 def _key(key: str) -> str:
     if key.isidentifier() and key.isascii() and len(key) <= _LONGEST_PLAIN:
         return f".{key}"
-    return f"[{quote(key)}]"
+    shown = quote(key)[1:-1].replace("\\", "\\\\").replace('"', '\\"')
+    return f'["{shown}"]'

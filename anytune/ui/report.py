@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STYLES = {"error": "red", "warning": "yellow"}
-PLACES = 6  # further lines that are named of one kind of fault
+PLACES = 19  # further lines that are named of one kind of fault
 
 
 def show(report: DataReport, *, on: Console | None) -> None:
@@ -157,6 +157,10 @@ def _escaped(value: object, *, also: str = "") -> str:
 
 def then(report: DataReport, also: Sequence[str] = ()) -> list[terminal.Command]:
     """Name the next command; `also` are the options that hold for another check."""
+    private = [words.place(file.path) for file in report.files if file.privacy is not None and file.privacy.counts]
+    if report.ok and private:
+        copy = Path(private[0]).with_suffix(".redacted.jsonl")
+        return [(shlex.join(["anytune", "check", private[0], "--redact", str(copy)]), "a copy with placeholders")]
     if report.ok:
         if Path("finetune.yaml").is_file():
             return [("anytune plan", "what a job on this data would do and cost")]

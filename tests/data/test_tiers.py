@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
+from anytune.data.check.frame import Frames
 from anytune.data.check.garble import is_suspect
 from anytune.data.check.line import examine
 from anytune.data.check.parts import cuts
+from anytune.data.check.record import form_of
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.survey import Survey
@@ -141,19 +143,66 @@ def test_a_chat_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -
 
 
 @MANY
-@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=4))
-def test_a_block_that_passes_quickly_has_no_fault_on_a_closer_look(lines: list[bytes]) -> None:
-    found = clean.chats(b"\n".join(lines), lines, {(), ("tools",)})
+@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=4), st.data())
+def test_a_line_in_a_known_frame_has_the_faults_that_a_closer_look_finds(
+    lines: list[bytes], data: st.DataObject
+) -> None:
+    frames = Frames()
+    for line in lines:
+        record, faults = seen_closely(line, "sft")
+        if record is not None and form_of(record) == "chat":
+            frames.learn(line, record, seen_in(record), tuple(fault.code for fault in faults))
+    others = [data.draw(with_other_texts(line)) for line in lines]
+    found = frames.find(b"\n".join(others), others, all_told)
     if found is not None:
         seen: list[Seen] = []
-        for place in found.places:
-            record, faults = seen_closely(lines[place], "sft")
-            assert faults == []
+        for place, frame in zip(found.places, found.frames, strict=True):
+            record, faults = seen_closely(others[place], "sft")
+            assert tuple(fault.code for fault in faults) == frame.codes
             assert record is not None
             seen.append(seen_in(record))
         assert found.keys == [each.key for each in seen]
         assert found.messages == sum(each.messages for each in seen)
         assert found.content == sum(each.content for each in seen)
+
+
+def all_told(codes: tuple[str, ...]) -> bool:
+    del codes
+    return True
+
+
+@MANY
+@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=3), st.data(), st.integers(1, 3))
+def test_the_report_is_the_same_whether_frames_are_known_or_not(
+    lines: list[bytes], data: st.DataObject, show: int
+) -> None:
+    lines = [data.draw(with_other_texts(data.draw(st.sampled_from(lines)))) for _ in range(9)]
+    found: list[object] = []
+    for blocks in ([b"\n".join(lines)], lines, [b"\n".join(lines[:5]), b"\n".join(lines[5:])]):
+        survey = Survey(Terms(minded(COLUMNS), "sft", show), FOLDER, form="chat")
+        number, offset = 1, 0
+        for text in [text + b"\n" for text in blocks]:
+            survey.take(Block(number, offset, text, len(text)))
+            number, offset = survey.lines + 1, offset + len(text)
+        sizes = (survey.lines, survey.examples, survey.messages, survey.content)
+        found.append((survey.tally.counts, survey.tally.issues(), survey.key_sets, sizes, survey.rows.keys))
+    assert found[1:] == found[:1] * 2
+
+
+@st.composite
+def with_other_texts(draw: st.DrawFn, line: bytes) -> bytes:
+    """Put other texts, or none, into some messages of a line, wherever they stand in it."""
+    try:
+        messages = json.loads(line)["messages"]
+        texts = [message["content"] for message in messages]
+    except (ValueError, LookupError, TypeError):
+        return line
+    for text in texts:
+        for escaped in (True, False):
+            old = json.dumps(text, ensure_ascii=escaped).encode(errors="surrogatepass")
+            new = json.dumps(draw(TEXT | st.sampled_from([text, "", " ", None]))).encode()
+            line = line.replace(old, new, draw(st.integers(0, 1)))
+    return line
 
 
 @MANY

@@ -7,16 +7,15 @@ only authority (tests/data/test_tiers.py holds the two together).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from functools import cache
-from itertools import chain
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from anytune.data.check import scan
 from anytune.data.check.garble import is_suspect
-from anytune.data.check.seen import Seen, ends_of, key_of, keys_of
+from anytune.data.check.seen import Seen, key_of
 from anytune.data.check.tool import is_object
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -93,73 +92,8 @@ class _Preference(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 _decode_chat = msgspec.json.Decoder(_Chat).decode
-_decode_chats = msgspec.json.Decoder(_Chat).decode_lines
 _decode_preference = msgspec.json.Decoder(_Preference).decode
 _decode_tools = msgspec.json.Decoder(list[_ToolSpec]).decode
-
-
-class Clean(NamedTuple):
-    """Be the plainest chats of a block: their places, the key of each one's prompt, their sizes taken together."""
-
-    places: list[int]
-    keys: list[int]
-    messages: int
-    content: int
-
-
-def chats(text: bytes, lines: list[bytes], known: Container[tuple[str, ...]]) -> Clean | None:
-    """Find the clean chats in a block of lines, whose bytes are `text`; None: it has to be read line by line.
-
-    The block has as many colons as its keys and texts account for; one more, and there is a key that nobody saw. Of
-    the chats with tools, only those are taken whose optional keys are `known`.
-    """
-    if _is_odd(text):
-        return None
-    try:
-        records = _decode_chats(text)
-    except NOT_CLEAN:
-        return None
-    if len(records) != len(lines):
-        return None
-    unset = msgspec.UNSET
-    places = [place for place, record in enumerate(records) if record.tools is unset]
-    talks = [records[place].messages for place in places]
-    if not _are_plain(talks):
-        places = [place for place in places if _are_plain([records[place].messages])]
-        talks = [records[place].messages for place in places]
-    messages: list[Any] = [*chain.from_iterable(talks)]
-    texts = [message.content for message in messages]
-    weights = [message.weight for message in messages if message.__class__ is _Assistant]
-    try:  # apart, since one wide character makes a joined text wide
-        wide = "".join([said for said in texts if not said.isascii()])
-        narrow = "".join([said for said in texts if said.isascii()])
-    except AttributeError:  # null, or no content at all
-        return None
-    colons = narrow.count(":") + wide.count(":")
-    colons += len(talks) + 2 * len(messages) + len(weights) - weights.count(unset)
-    others = sorted(set(range(len(lines))).difference(places)) if len(places) < len(lines) else []
-    if text.count(b":") != colons + sum([lines[place].count(b":") for place in others]):
-        return None
-    if any(map(str.isspace, texts)) or is_suspect(wide):
-        return None
-    content = len(narrow) + len(wide.encode())
-    ends = [ends_of(talk[len(talk) % 2].content, talk[-2].content) for talk in talks]  # type: ignore[arg-type]
-    keys = keys_of(ends)
-    more = [(place, _with_tools(lines[place], records[place])) for place in others]
-    found = [(place, seen) for place, seen in more if seen is not None and seen.keys in known]
-    return Clean(
-        [*places, *(place for place, _ in found)],
-        [*keys, *(seen.key for _, seen in found)],
-        len(messages) + sum(seen.messages for _, seen in found),
-        content + sum(seen.content for _, seen in found),
-    )
-
-
-def _are_plain(talks: list[list[Any]]) -> bool:
-    """Tell whether user and assistant take turns in each chat, and the last word is trained."""
-    kinds = [*map(type, chain.from_iterable(talks))]
-    expected = [*chain.from_iterable(map(_turns, map(len, talks)))]
-    return kinds == expected and 0 not in [talk[-1].weight for talk in talks]
 
 
 def chat(line: bytes) -> Seen | None:
@@ -291,7 +225,10 @@ def _tools(raw: bytes) -> Tools | None:
 
 
 def _look_at_tools(raw: bytes) -> Tools | None:
-    """Look at tools that were not met before; written anew they have fewer colons if a key stands in them twice."""
+    """Look at tools that were not met before; written anew they have fewer colons if a key stands in them twice.
+
+    Odd escapes are looked for in the whole line.
+    """
     if raw.count(b"{") + raw.count(b"[") >= scan.DEEPEST or scan.has_long_number(raw):
         return None
     try:
@@ -301,7 +238,7 @@ def _look_at_tools(raw: bytes) -> Tools | None:
     names = frozenset([tool.function.name for tool in tools])
     written = msgspec.json.encode(tools)
     colons = raw.count(b":")
-    if len(names) < len(tools) or written.count(b":") != colons or is_suspect(written.decode()) or _is_odd(raw):
+    if len(names) < len(tools) or written.count(b":") != colons or is_suspect(written.decode()):
         return None
     return Tools(names, colons, len(written))
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import heapq
 import math
+from array import array
 from collections import Counter
 from collections.abc import Iterator
-from itertools import compress
+from itertools import accumulate, compress, islice
+from operator import eq
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -85,25 +87,21 @@ def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[S
 
 def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
     """Return the keys of a group that more than one line has."""
-    seen: set[int] = set()
-    several: set[int] = set()
+    own: array[int] = array("q")
     for keys, _ in rows.pieces():
-        own = keys if groups == 1 else [key for key in keys if key % groups == group]
-        fresh = set(own)
-        if len(fresh) < len(own):
-            several.update(key for key, number in Counter(own).items() if number > 1)
-        several |= fresh & seen
-        seen |= fresh
-    return several - {0}
+        own.extend(keys if groups == 1 else [key for key in keys if key % groups == group])
+    ordered = sorted(own)
+    return {*compress(ordered, map(eq, ordered, islice(ordered, 1, None)))} - {0}
 
 
 def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
-        for key, length in zip(keys, lengths, strict=True):
-            if key in wanted:
-                yield key, Row(line, offset, length)
-            line, offset = line + 1, offset + length + 1
+        ends = accumulate(lengths, initial=offset)
+        found = enumerate(zip(keys, ends, lengths, strict=False))
+        for place, (key, before, length) in compress(found, map(wanted.__contains__, keys)):
+            yield key, Row(line + place, before + place, length)
+        line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
 
 
 class _Seen(NamedTuple):

@@ -8,9 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import BinaryIO
-
-import msgspec
+from typing import BinaryIO, get_args
 
 from anytune.data import sniff
 from anytune.data.check import further, parts
@@ -29,6 +27,7 @@ from anytune.data.quote import Plain
 from anytune.errors import UsageError
 from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Role
 
+METHODS = get_args(DataMethod)
 BUILT_IN = ("openai", "together", "local")
 MOST_BYTES = {"openai": 512 << 20, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
 LARGE_BYTES = 150_000_000
@@ -59,6 +58,8 @@ def check(
     A missing or broken file is an issue of the report, not an exception; an unknown code in `ignore` is a
     UsageError.
     """
+    if method not in METHODS:
+        raise UsageError(f"there is no method {method!r}", fix=f"choose one of {', '.join(METHODS)}")
     for code in sorted(ignore - RULES.keys()):
         near = next(iter(get_close_matches(code, RULES, n=1)), None)
         raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else None)
@@ -158,7 +159,7 @@ def _survey(
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
     number = parts.processes_for(size) if processes is None else processes
-    form = _first_form(stream)
+    form = _first_form(stream, terms.method)
     if number == 1:
         stream.seek(0)
         lines = Lines(stream)
@@ -187,17 +188,17 @@ def _survey(
     return survey, str(results[-1])
 
 
-def _first_form(stream: BinaryIO) -> str | None:
-    """Return the format of the first record that has one."""
+def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:
+    """Return the format of the first record that has one, looking no further than the first few megabytes."""
     stream.seek(0)
-    for _, line in Lines(stream):
-        try:
-            record = msgspec.json.decode(line.removeprefix(sniff.BOM)) if line else None
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            continue
-        form = form_of(record) if isinstance(record, dict) else None
-        if form is not None or stream.tell() > _LOOKED_AT:
-            return form
+    for number, line in Lines(stream, hashed=False):
+        if line is not None and line.strip():
+            record = examine(line.removeprefix(sniff.BOM) if number == 1 else line, method, [])
+            form = form_of(record) if record is not None else None
+            if form is not None:
+                return form
+        if stream.tell() > _LOOKED_AT:
+            return None
     return None
 
 

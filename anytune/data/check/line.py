@@ -52,11 +52,14 @@ def _read_broken(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
     except UnicodeDecodeError as error:
         faults.append(Fault("not-utf-8", (), Plain(f"0x{line[error.start]:02x}"), offset=error.start))
         return None, False
+    if _is_cut_off(line):
+        faults.append(Fault("invalid-json"))  # what breaks it is worked out if it is shown
+        return None, False
     try:
         value, end = _read_python.raw_decode(text, len(text) - len(text.lstrip(" \t\r")))
     except ValueError:
         if line.count(b"[") + line.count(b"{") <= scan.DEEPEST:
-            faults.append(Fault("invalid-json"))  # what breaks it is worked out if it is shown
+            faults.append(Fault("invalid-json"))
             return None, False
     except RecursionError:
         pass
@@ -70,6 +73,13 @@ def _read_broken(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
     found, _ = scan.faults(line)
     faults += found or [Fault("invalid-json", (), Plain("it cannot be parsed"), offset=0)]
     return None, False
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Tell whether an object begins but does not end, which no parser walks past."""
+    ends = line.strip()
+    unended = ends[:1] == b"{" and ends[-1:] not in (b"}", b",") and ends.isascii()
+    return unended and line.count(b"[") + line.count(b"{") <= scan.DEEPEST
 
 
 def _written(value: Any) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -14,6 +15,7 @@ from anytune.data.lines import CHUNK
 
 PART = 16 << 20
 LARGE = 64 << 20
+_MOST_PARTS = 6  # what is kept of each waits in memory until all are done
 _TOKEN = 4
 
 Result = TypeVar("Result")
@@ -21,9 +23,9 @@ Result = TypeVar("Result")
 
 def cuts(stream: BinaryIO, size: int) -> list[tuple[int, int]]:
     """Return the byte ranges of a file's parts, each ending with a line feed."""
-    borders = [0]
-    while borders[-1] + PART < size:
-        borders.append(_next_line(stream, borders[-1] + PART, size))
+    borders, part = [0], max(PART, size // _MOST_PARTS)
+    while borders[-1] + part < size:
+        borders.append(_next_line(stream, borders[-1] + part, size))
     if borders[-1] < size or size == 0:
         borders.append(size)
     return list(pairwise(borders))
@@ -56,12 +58,11 @@ def each(work: Callable[[int], Result], number: int, *, processes: int) -> list[
     done = _take_all(work, queue_out)
     os.close(queue_out)
     for pid, answer in children:
-        with os.fdopen(answer, "rb") as stream:
-            told = stream.read()
+        with os.fdopen(answer, "rb") as stream, contextlib.suppress(EOFError, pickle.UnpicklingError):
+            done |= pickle.load(stream)
         _, status = os.waitpid(pid, 0)
-        if status or not told:
+        if status or len(done) < number:
             raise OSError(f"a process that read the file ended with status {status}")
-        done |= pickle.loads(told)
     return [done[index] for index in range(number)]
 
 

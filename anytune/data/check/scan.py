@@ -89,8 +89,6 @@ class _Walk:
             if not self.stack:
                 self._end()
                 return
-            if self.wanted and len(self.places) == len(self.wanted):
-                return
             self._step(self.stack[-1])
 
     def _step(self, frame: _Frame) -> None:
@@ -128,7 +126,7 @@ class _Walk:
     def _value(self, key: int | None) -> None:
         first = self._peek()
         if self.wanted and (path := tuple(self.path)) in self.wanted:
-            self.places.setdefault(path, Place(key, self.at))
+            self.places[path] = Place(key, self.at)  # of equal keys, parsers keep the last
         if first in (b"{", b"["):
             if len(self.stack) == DEEPEST:
                 self._note("nested-too-deep", None, self.at)

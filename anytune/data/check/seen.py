@@ -14,9 +14,12 @@ _OPTIONAL_KEYS = ("tools", "parallel_tool_calls", "functions", "weight")
 _LOWER = bytes.maketrans(bytes(range(65, 91)), bytes(range(97, 123)))
 _BETWEEN = "\0"
 _NO_PROMPT = 1
-_HEAD, _TAIL = 64, 48  # characters looked at
-_FIRST, _LAST = 32, 24  # bytes that count, once white space is gone
-_SPACE = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"
+_LONG = 1024  # characters of which all are looked at
+_KEPT = 128  # bytes of either end that count, once white space is gone
+_SYSTEM = ("system", "developer")
+_ASCII, _BEYOND = bytes(range(128)), bytes(range(128, 256))
+# White space, and the letters that are the lower case of some beyond ASCII.
+_PASSED_OVER = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1fkKiI"
 
 
 class Seen(NamedTuple):
@@ -31,31 +34,66 @@ class Seen(NamedTuple):
 def key_of(asked: Sequence[str]) -> int:
     """Return a hash of a prompt, given as the texts before the answer.
 
-    It is equal for prompts that differ only in case and (unless they begin or end with long stretches of it) in white
-    space, and hangs on both ends of the prompt alone: those with equal keys are compared by what they say. It is keyed
-    anew in each process and its children, so it must not be kept.
+    It is equal for prompts that differ only in case and white space, and hangs on the first and the last text alone,
+    and of long ones on both ends: those with equal keys are compared by what they say. It is keyed anew in each process
+    and its children, so it must not be kept.
     """
-    return keys_of([ends_of(asked[0], asked[-1])])[0] if asked else _NO_PROMPT
+    if not asked:
+        return _NO_PROMPT
+    key = hash(_loosened_alone(asked[-1]))
+    return key if len(asked) == 1 else hash((hash(_loosened_alone(asked[0])), key))
 
 
-def ends_of(first: str, last: str) -> str:
-    """Return the two ends of a prompt, given its first and last text, as they go into `keys_of`."""
-    return first[:_HEAD] + _BETWEEN + last[-_TAIL:]
+def keys_of(texts: Sequence[str], firsts: list[int], lasts: list[int]) -> list[int]:
+    """Return the keys of many prompts at once: the places of the first and the last text of each are given."""
+    keys = [*map(hash, _loosened([texts[place] for place in lasts]))]
+    if firsts != lasts:
+        several = [place for place, (first, last) in enumerate(zip(firsts, lasts, strict=True)) if first != last]
+        opened = map(hash, _loosened([texts[firsts[place]] for place in several]))
+        for place, key in zip(several, opened, strict=True):
+            keys[place] = hash((key, keys[place]))
+    return keys
 
 
-def keys_of(ends: list[str]) -> list[int]:
-    """Return the keys of many prompts at once."""
-    whole = _BETWEEN.join([each if each.isascii() else "".join(each.lower().split()) for each in ends])
-    halves = whole.encode(errors="surrogatepass").translate(_LOWER, _SPACE).split(_BETWEEN.encode())
-    if len(halves) != 2 * len(ends):  # the mark itself stands in a prompt
-        return [keys_of([_without_mark(each)])[0] for each in ends]
-    return [hash(head[:_FIRST] + tail[-_LAST:]) for head, tail in zip(halves[::2], halves[1::2], strict=True)]
+def _loosened(texts: list[str]) -> list[bytes]:
+    """Return texts in lower case and without white space, of long ones both ends only."""
+    plain = [text if len(text) <= _LONG and text.isascii() else _loose(text) for text in texts]
+    loose = _BETWEEN.join(plain).encode("latin-1").translate(_LOWER, _PASSED_OVER).split(_BETWEEN.encode())
+    if len(loose) != len(texts):  # the mark itself stands in a text
+        return [_loosened_alone(text) for text in texts]
+    return loose if max(map(len, loose), default=0) <= 2 * _KEPT else [*map(_ends, loose)]
 
 
-def _without_mark(ends: str) -> str:
-    """Return two ends in which the mark stands between them alone; which of several it is does not matter."""
-    head, _, tail = ends.partition(_BETWEEN)
-    return head + _BETWEEN + tail.replace(_BETWEEN, "")
+def _loosened_alone(text: str) -> bytes:
+    plain = text if len(text) <= _LONG and text.isascii() else _loose(text)
+    return _ends(plain.encode("latin-1").translate(_LOWER, _PASSED_OVER))
+
+
+def _ends(loose: bytes) -> bytes:
+    return loose if len(loose) <= 2 * _KEPT else loose[:_KEPT] + loose[-_KEPT:]
+
+
+def _loose(text: str) -> str:
+    """Return a text, a character for each byte of its UTF-8, so that it takes no more room than others.
+
+    What is beyond ASCII comes last, in lower case and without white space: it takes long, and is little of most texts.
+    (How a sigma is lowered hangs on what comes after it, which is gone.)
+    """
+    ends = text if len(text) <= _LONG else text[: _LONG // 2] + text[-_LONG // 2 :]
+    whole = ends.encode(errors="surrogatepass")
+    beyond = whole.translate(None, _ASCII).decode(errors="surrogatepass").lower().replace("ς", "σ")
+    return whole.translate(None, _BEYOND).decode() + "".join(beyond.split()).encode(errors="surrogatepass").decode(
+        "latin-1"
+    )
+
+
+def asked_in(messages: list[dict[str, Any]]) -> list[int]:
+    """Return the places of the messages that ask: before the last answer, or all if none comes before one."""
+    told = [place for place, message in enumerate(messages) if message.get("content").__class__ is str]
+    roles = [message.get("role") for message in messages]
+    said = [place for place in told if roles[place] not in _SYSTEM]
+    answers = [place for place, role in enumerate(roles) if role == "assistant"]
+    return [place for place in said if not answers or place < answers[-1]] or said
 
 
 def seen_in(record: dict[str, Any]) -> Seen:
@@ -87,13 +125,13 @@ def seen_in(record: dict[str, Any]) -> Seen:
         content += sum(map(_bytes, texts))
         if role == "assistant" and held is messages:
             before = len(said)
-        if role != "system" and role != "developer":
+        if role not in _SYSTEM:
             said += texts
     content += sum(_bytes(text) for message in answers for text in _texts(message))
     keys = tuple([key for key in _OPTIONAL_KEYS if key in record]) if len(record) > 1 else ()
     if "tools" in keys:
         content += size_of_tools(record["tools"])
-    return Seen(number + len(answers), content, key_of(said[:before]), keys)
+    return Seen(number + len(answers), content, key_of(said[:before] or said), keys)
 
 
 def _seen_in_plain(messages: list[dict[str, Any]]) -> Seen | None:
@@ -104,8 +142,9 @@ def _seen_in_plain(messages: list[dict[str, Any]]) -> Seen | None:
         return None
     roles = [message["role"] for message in messages]
     last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles)
-    asked = [m["content"] for m in messages[:last] if m["role"] != "system" and m["role"] != "developer"]
-    return Seen(len(messages), _bytes(whole), key_of(asked))
+    said = [m["content"] for m in messages if m["role"] not in _SYSTEM]
+    before = sum([role not in _SYSTEM for role in roles[:last]])
+    return Seen(len(messages), _bytes(whole), key_of(said[:before] or said))
 
 
 def size_of_tools(tools: Any) -> int:

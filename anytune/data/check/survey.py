@@ -9,6 +9,7 @@ from zlib import crc32
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault, Sighting
+from anytune.data.check.frame import Found, Frames, counted
 from anytune.data.check.line import examine
 from anytune.data.check.record import FORMS, form_of
 from anytune.data.check.rows import Rows
@@ -20,7 +21,7 @@ from anytune.data.quote import Plain
 SAMPLE = 2048
 _SAMPLED_AT_MOST = 1 << 18  # bytes of a line
 _LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 17
 _PATIENCE = 16
 _PAUSE = 64
 TOO_LONG = 8_000_000  # bytes, about two million tokens
@@ -37,7 +38,7 @@ class Sample:
         """Take those of the lines that are among the chosen: whose lot shares no bit with the mask."""
         mask = self.mask
         lots = [crc32(line[-_LATE:-_EARLY], len(line)) for line in lines]
-        found = [(lot, line) for lot, line in zip(lots, lines, strict=True) if not lot & mask]
+        found = [(lot, lines[place]) for place, lot in enumerate(lots) if not lot & mask]
         self.lines += [(lot, line) for lot, line in found if 1 < len(line) <= _SAMPLED_AT_MOST]
         while len(self.lines) > SAMPLE:
             self._thin(self.mask << 1 | 1)
@@ -63,6 +64,7 @@ class Survey:
         self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
         self._form = form
         self._misses = self._pause = 0
+        self._frames = Frames()
         self.tally = Tally(terms)
         self.rows = Rows(folder)
         self.sample = Sample()
@@ -89,28 +91,31 @@ class Survey:
         lines = text.removesuffix(b"\n").split(b"\n")
         keys = [0] * len(lines)
         others: Iterable[int] = range(len(lines))
-        if (
-            not self._pause
-            and self._clean_form == "chat" == self._form
-            and () in self.key_sets
-            and b"\r" not in text
-            and len(text) <= TOO_LONG
-        ):
-            found = clean.chats(text, lines, self.key_sets)
-            if found is not None:
-                self.examples += len(found.places)
-                self.messages += found.messages
-                self.content += found.content
-                others = sorted(set(others).difference(found.places))
-                for place, key in zip(found.places, found.keys, strict=True):
-                    keys[place] = key
+        if len(text) <= TOO_LONG and (found := self._frames.find(text, lines, self._told)) is not None:
+            others = self._framed(found, keys)
         if others:
-            offsets = [*accumulate((len(line) + 1 for line in lines), initial=offset)]
+            before = [*accumulate(map(len, lines), initial=offset)]  # without line feeds
             for place in others:
-                keys[place] = self._line(lines[place], number + place, offsets[place])
+                keys[place] = self._line(lines[place], number + place, before[place] + place)
         self.rows.add(keys, map(len, lines))
         self.sample.take(lines)
         return len(lines)
+
+    def _framed(self, found: Found, keys: list[int]) -> list[int]:
+        """Take in the lines whose frames are known, with their keys; return the places of the others."""
+        for place, key in zip(found.places, found.keys, strict=True):
+            keys[place] = key
+        self.examples += len(found.places)
+        self.messages += found.messages
+        self.content += found.content
+        for codes, number in counted(found.frames).items():
+            for code in codes:
+                self.tally.counts[code] += number
+        return sorted({*range(len(keys))}.difference(found.places)) if len(found.places) < len(keys) else []
+
+    def _told(self, codes: tuple[str, ...]) -> bool:
+        """Tell whether faults need only be counted, since enough of each are shown."""
+        return all(self.tally.counts[code] >= self.tally.terms.show for code in codes)
 
     def _line(self, line: bytes, number: int, offset: int) -> int:
         """Take in one line; return the key of its prompt, 0 if it holds no record."""
@@ -119,6 +124,8 @@ class Survey:
             seen = self._closely(line, number, offset, seen)
         else:
             self.examples += 1
+            if "tools" not in seen.keys and self._clean_form == "chat":
+                self._frames.learn(line, None, seen, ())
         if seen is None:
             return 0
         self.messages += seen.messages
@@ -162,6 +169,7 @@ class Survey:
         else:
             self.examples += 1
             form: str | None = self._clean_form
+            record = None
             if seen is None:
                 record = examine(line, self.method, faults)
                 form = form_of(record) if record is not None else None
@@ -170,6 +178,8 @@ class Survey:
                 self._across(form, seen, Sighting(Fault("key-sets-differ"), number, offset, 1), faults)
             if b"\r" in bare:
                 faults.append(Fault("lone-carriage-return", offset=line.index(b"\r")))
+            if seen is not None and form == "chat" == self._form:
+                self._frames.learn(line, record, seen, self.tally.minded(faults))
         if faults:
             self.with_images += any(fault.code == "image-part" for fault in faults)
             self.tally.add(faults, line=line, number=number, start=offset)

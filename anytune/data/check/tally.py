@@ -42,10 +42,17 @@ class Tally:
         if self.counted(fault):
             self.sightings.append(Sighting(fault))
 
+    def minded(self, faults: list[Fault]) -> tuple[str, ...]:
+        """Return the codes of those faults that somebody minds."""
+        return tuple([fault.code for fault in faults if self._is_minded(fault)])
+
+    def _is_minded(self, fault: Fault) -> bool:
+        minded = self.terms.minded.get(fault.code)
+        return minded is not None and (fault.among is None or minded.narrowed(fault.among) is not None)
+
     def counted(self, fault: Fault) -> bool:
         """Count a fault and tell whether it is to be shown."""
-        minded = self.terms.minded.get(fault.code)
-        if minded is None or not (fault.among is None or minded.narrowed(fault.among)):
+        if not self._is_minded(fault):
             return False
         self.counts[fault.code] += 1
         return self.counts[fault.code] <= self.terms.show

@@ -98,8 +98,8 @@ MESSAGE_RULES = (
     Rule(
         "reasoning-content",
         "W--WW-",
-        "{value} is read by Together only",
-        why="Together trains on an assistant's reasoning; other providers do not know the key.",
+        "{value} is read by Together, Fireworks and local templates only",
+        why="They train on an assistant's reasoning; other providers do not know the key.",
         fix="remove the key for other providers",
     ),
     Rule(
