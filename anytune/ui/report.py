@@ -53,8 +53,9 @@ def tokens(file: FileReport) -> str:
     if file.tokens is None:
         return ""
     found = file.tokens
-    longest = f"longest example {words.count(found.longest)}"
-    if found.method == "exact" or found.low == found.high:
+    sure = found.method == "exact" or found.low == found.high
+    longest = f"longest example {'' if sure else 'about '}{words.count(found.longest)}"
+    if sure:
         said = f"{words.count(found.expected)} tokens ({longest})"
     else:
         span = f"{words.count(found.low)} to {words.count(found.high)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,63 @@ def test_an_exact_count_needs_to_know_how_to_count(anytune: Type, folder: Path) 
     said = anytune("check", "train.jsonl", "--exact")
     assert said.code == 2
     assert "--model" in said.err
+
+
+def test_an_exact_count_is_refused_where_there_is_no_tokenizer(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
+    write(folder / "chats.jsonl", *CHATS)
+    said = anytune("check", "chats.jsonl", "--for", "openai", "--exact")
+    assert said.code == 2
+    assert "anytune[tokens]" in said.err
+
+
+def test_the_longest_example_is_counted_though_no_sample_holds_it(anytune: Type, folder: Path) -> None:
+    dense = chat("Which?", "7 } " * 400)
+    many = [chat(f"{WORDS} {n}?", f"{n} is {PORTS[n % 10]}.") for n in range(1_500)]
+    for place in (0, 700, 1_500):
+        write(folder / "chats.jsonl", *many[:place], dense, *many[place:])
+        found = [
+            anytune("check", "chats.jsonl", "--for", "openai", "--json", *how).document["files"][0]["tokens"]
+            for how in ([], ["--exact"], ["--max-length", "500"])
+        ]
+        assert found[0]["method"] == "sampled"
+        assert len({tokens["longest"] for tokens in found}) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id": "2", "conversations": [{"from": "human", "value": "Tide?"}, {"from": "gpt", "value": "High."}]}\n',
+        b'{"messages": [{"role": "user", "content": "Mar\xe9e?"}]}\n',
+    ],
+)
+@pytest.mark.parametrize("how", [(), ("--for", "openai"), ("--for", "openai", "--exact")])
+def test_no_tokens_are_told_of_records_that_are_no_chats(
+    anytune: Type, folder: Path, line: bytes, how: tuple[str, ...]
+) -> None:
+    (folder / "chats.jsonl").write_bytes(line * 40)
+    said = anytune("check", "chats.jsonl", *how, "--json")
+    assert said.document["files"][0]["tokens"] is None
+    assert " tokens" not in anytune("check", "chats.jsonl", *how).out
+
+
+def test_texts_and_prompts_with_completions_have_tokens(anytune: Type, folder: Path) -> None:
+    write(folder / "texts.jsonl", *({"text": f"{WORDS} of {port}"} for port in PORTS))
+    (file,) = anytune("check", "texts.jsonl", "--json").document["files"]
+    assert file["tokens"]["expected"] > 100
+
+
+@pytest.mark.local
+def test_a_count_for_this_machine_is_what_its_preview_shows(anytune: Type, folder: Path) -> None:
+    pytest.importorskip("transformers")
+    system = {"role": "system", "content": "You run a ferry."}
+    write(folder / "chats.jsonl", *CHATS, {"messages": [system, *CHATS[0]["messages"]]})
+    (file,) = anytune("check", "chats.jsonl", "--model", str(BASE), "--for", "local", "--json").document["files"]
+    shown = anytune("preview", "chats.jsonl", "--model", str(BASE), "--json").document["file"]
+    assert file["tokens"]["expected"] == shown["tokens"]["total"]
+    assert file["tokens"]["longest"] == shown["tokens"]["largest"]
 
 
 def test_the_share_of_an_answer_over_the_limit_is_told(anytune: Type, folder: Path) -> None:

@@ -221,3 +221,68 @@ def test_the_rough_count_is_off_by_no_more_than_it_says(counter: Counter, text: 
     allowed = 0.25 if text.isascii() else 0.5
     assert rough.count(text) == pytest.approx(counter.count(text), rel=allowed)
     assert "rough" in rough.basis
+
+
+def copy_of_tiny(folder: Path, template: str | None) -> Path:
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((TINY / name).read_bytes())
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template)
+    return folder
+
+
+@pytest.mark.local
+def test_what_a_models_own_template_adds_is_what_the_trainer_reads() -> None:
+    pytest.importorskip("transformers")
+    from transformers import AutoTokenizer
+
+    from anytune.local.encode import ChatEncoder
+
+    counter = counter_for("local", str(TINY))
+    tokenizer = AutoTokenizer.from_pretrained(str(TINY))
+    encoder = ChatEncoder(tokenizer, stop_ids=frozenset({tokenizer.eos_token_id}))
+    system = {"role": "system", "content": "You run a ferry."}
+    for record in (
+        chat(user("How many boats?"), assistant("Seven.")),
+        chat(system, user("How many boats?"), assistant("Seven.")),
+        chat(user("Any?"), assistant("Yes."), user("How many, and where?"), assistant("Seven, here.")),
+        {"text": "Seven boats."},
+    ):
+        encoded, counted = encoder.example(record, where="here", line=1), measure(record, counter)
+        assert counted.tokens == len(encoded)
+        assert counted.trained == encoded.supervised or "text" in record
+
+
+def test_the_template_of_a_model_is_measured() -> None:
+    pytest.importorskip("tokenizers")
+    pytest.importorskip("jinja2")
+    counter = counter_for("local", str(TINY))
+    assert (counter.per_message, counter.per_record, counter.exact) == (2, 1, True)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        None,
+        "{{ raise_exception('no chats') }}",
+        "{% for message in messages %}",
+        "{{ ''.__class__.__mro__ }}{{ messages.append(1) }}",
+        "{% if messages[0].role != 'system' %}{{ 'Be kind.' + eos_token }}{% endif %}"
+        "{% for m in messages %}{{ bos_token + m.content + eos_token }}{% endfor %}",
+    ],
+)
+def test_a_template_that_cannot_be_measured_makes_the_count_an_estimate(tmp_path: Path, template: str | None) -> None:
+    pytest.importorskip("tokenizers")
+    counter = counter_for("local", str(copy_of_tiny(tmp_path / "model", template)))
+    assert not counter.exact
+    assert counter.error > 0
+    assert "estimated" in counter.basis
+
+
+def test_without_jinja2_what_the_template_adds_is_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tokenizers")
+    folder = copy_of_tiny(tmp_path / "model", (TINY / "chat_template.jinja").read_text())
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    counter = counter_for("local", str(folder))
+    assert (counter.per_message, counter.per_record, counter.exact) == (5, 1, False)

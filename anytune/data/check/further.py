@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 from functools import partial
+from heapq import nlargest
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TOKEN = 4.1
 _TOKENS_PER_MESSAGE = 4
+_FEW = 100  # sampled records that tell whether those of a file can be read
+_LONGEST = 20  # records with the most bytes, of which one has the most tokens unless they are much alike
+_MOST_BYTES = 1 << 20  # counted in a tenth of a second
 _LEAKS = {"exact": "leak", "prompt": "leak-prompt", "near": "leak-near"}
 
 
@@ -46,11 +50,16 @@ class Wish(NamedTuple):
 NOTHING = Wish()
 
 
-def tokens(path: Path, survey: Survey, longest: Seen, start: int, whole: Tally, wish: Wish) -> Tokens:
-    """Count or estimate the tokens of a file, whose longest record is given; tell of those over the limit."""
+def tokens(path: Path, survey: Survey, longest: Seen, start: int, whole: Tally, wish: Wish) -> Tokens | None:
+    """Count or estimate the tokens of a file, whose longest record is given; tell of those over the limit.
+
+    None where most records have no shape that is known: what they say is not known, either.
+    """
+    if not _readable(survey):
+        return None
     if wish.counter is None:
         return _roughly(survey, longest)
-    from anytune.data.tokens import ENOUGH, Size, count_file, estimate, over_limit
+    from anytune.data.tokens import ENOUGH, Size, count_file, estimate
 
     if wish.exact:
         counted = count_file(path, wish.counter, limit=wish.limit, shown=whole.terms.show)
@@ -58,21 +67,20 @@ def tokens(path: Path, survey: Survey, longest: Seen, start: int, whole: Tally, 
             _tell_of_cuts(counted.over, survey.rows, start, whole)
         return counted.noun()
     sample = [line for _, line in sorted(survey.sample.lines)[:ENOUGH]]
+    most, over = _of_longest(path, survey.rows, start, whole, wish, wish.counter)
     told = estimate(
         sample,
         records=survey.examples,
         content_bytes=survey.content,
         messages=survey.messages,
         counter=wish.counter,
-        largest=Size(longest.messages, longest.content, 0),
+        largest=None if most else Size(longest.messages, longest.content, 0),
     )
-    if wish.limit is None:
+    told = told.model_copy(update={"longest": max(told.longest, most)})
+    if over is None:
         return told
-    over = over_limit(
-        path, _candidates(survey.rows, wish.limit, start), wish.counter, wish.limit, shown=whole.terms.show
-    )
     _tell_of_cuts(over, survey.rows, start, whole)
-    return told.model_copy(update={"limit": wish.limit, "over_limit": over.over + over.likely})
+    return told.model_copy(update={"limit": over.limit, "over_limit": over.over + over.likely})
 
 
 def leaks(path: Path, whole: Tally, wish: Wish) -> None:
@@ -120,6 +128,35 @@ def private(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) ->
             fault = Fault("personal-data", (), Plain(f"{sample.kind}: {sample.masked}"), where=sample.path)
             whole.sightings.append(Sighting(fault, sample.line, offsets.get(sample.line), 1))
     return report
+
+
+def _readable(survey: Survey) -> bool:
+    """Tell whether most records are chats, pairs or texts; where not all can be, a few of the sample are looked at."""
+    if survey.messages >= survey.examples:
+        return True
+    from anytune.data.tokens.content import content, decode
+
+    few = [line for _, line in sorted(survey.sample.lines)[:_FEW]]
+    return 2 * sum(bool(content(decode(line)).turns) for line in few) > len(few)
+
+
+def _of_longest(
+    path: Path, rows: Rows, start: int, whole: Tally, wish: Wish, counter: TokenCounter
+) -> tuple[int, OverLimit | None]:
+    """Return the tokens of the longest record, 0 if it is too long to be counted, and what is over the limit.
+
+    It is the one with the most tokens among those with the most bytes, which are all counted.
+    """
+    from anytune.data.tokens import over_limit
+
+    if wish.limit is not None:
+        over = over_limit(path, _candidates(rows, wish.limit, start), counter, wish.limit, shown=whole.terms.show)
+        if over.longest > wish.limit:
+            return over.longest, over
+    longest, held = nlargest(_LONGEST, _candidates(rows, 0, start), key=lambda each: each.content_bytes), 0
+    within = [each for each in longest if (held := held + each.content_bytes) <= _MOST_BYTES]
+    counted = over_limit(path, within, counter, 0).longest
+    return counted, over if wish.limit is not None else None
 
 
 def _roughly(survey: Survey, longest: Seen) -> Tokens:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from anytune.data.tokens.rough import Rough
+from anytune.data.tokens.template import Frame, frame
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 # What is counted in one go, in characters: white space of about a million makes tiktoken panic (0.14), and
 # repetitions of that length take more than their share of time.
 _SLICE = 1 << 15
+_FRAMED = 0.1  # how far off a count may be whose frame is estimated: chats of some 100 tokens, a few a message
 _O200K = re.compile(r"(?:ft:)?(?:gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|chatgpt-4o|o[1-9])")
 _OLDER = re.compile(r"(?:ft:)?(?:gpt-3|gpt-4|davinci|babbage|curie|ada)")
 
@@ -26,7 +28,8 @@ class Counter(Protocol):
     """Count the tokens of a text, which may hold anything, special tokens' names and lone surrogates included.
 
     `basis` says in words how; `exact` whether it is the model's own tokenizer, `error` (0 if so) how far a count may
-    be off as a share of it. `per_message` and `per_record` are the tokens that the chat format adds.
+    be off as a share of it. `per_message` and `per_record` are the tokens that the chat format adds, `per_text` what
+    ends a record of plain text.
     """
 
     @property
@@ -53,6 +56,10 @@ class Counter(Protocol):
     def per_record(self) -> int:
         """Return how many tokens the chat format adds to a record."""
 
+    @property
+    def per_text(self) -> int:
+        """Return how many tokens end a record that is no chat."""
+
     def count(self, text: str) -> int:
         """Return the number of tokens of a text."""
 
@@ -75,6 +82,7 @@ class O200k:
     error: float = 0.0
     per_message: int = 4
     per_record: int = 0
+    per_text: int = 0
 
     def count(self, text: str) -> int:
         """Return the number of tokens; the names of special tokens count as the text they are written in."""
@@ -93,8 +101,8 @@ class O200k:
 class Folder:
     """Count with the `tokenizer.json` of a model's folder.
 
-    Most chat templates add five tokens to a message (start, role, line feed, end, line feed) and one to a record (the
-    first of all); `anytune preview` renders the template itself.
+    What the chat format adds is measured with the folder's chat template. Where that cannot be, it is five tokens a
+    message, as of most templates (start, role, line feed, end, line feed), and one a record (the first of all).
     """
 
     path: Path
@@ -104,6 +112,7 @@ class Folder:
     error: float = 0.0
     per_message: int = 5
     per_record: int = 1
+    per_text: int = 1
 
     def count(self, text: str) -> int:
         """Return the number of tokens, without those that begin and end a text."""
@@ -128,14 +137,14 @@ def counter_for(provider: str, model: str | None, *, folder: Path | None = None)
     bare = (model or "").rpartition("/")[2]
     if _O200K.match(bare) or (provider in ("openai", "azure") and not _OLDER.match(bare)):
         return _with_tiktoken()
-    return Rough() if provider != "openai" else Rough(per_message=4, per_record=0)
+    return Rough() if provider != "openai" else Rough(per_message=4, per_record=0, per_text=0)
 
 
 def _with_tiktoken() -> Counter:
     try:
         import tiktoken  # noqa: F401
     except ImportError:
-        return Rough(why="pip install 'anytune[tokens]' counts exactly", per_message=4, per_record=0)
+        return Rough(why="pip install 'anytune[tokens]' counts exactly", per_message=4, per_record=0, per_text=0)
     return O200k()
 
 
@@ -147,7 +156,17 @@ def _of_folder(folder: Path) -> Counter:
         return Rough(why="pip install 'anytune[local]' counts with the model's tokenizer")
     except Exception:  # the library raises bare exceptions, whatever is wrong with the file
         return Rough(why=f"{path.name} of {folder.name} cannot be read")
-    return Folder(path, folder.name, f"counted with the tokenizer of {folder.name}")
+    basis = f"counted with the tokenizer of {folder.name}"
+    framed = _frame(path)
+    if framed is not None and framed.exact:
+        return Folder(path, folder.name, basis, per_message=framed.per_message, per_record=framed.per_record)
+    rough = Folder(path, folder.name, f"{basis}, what its chat template adds is estimated", exact=False, error=_FRAMED)
+    return rough if framed is None else replace(rough, per_message=framed.per_message, per_record=framed.per_record)
+
+
+@cache
+def _frame(path: Path) -> Frame | None:
+    return frame(path.parent, _tokenizer(path))
 
 
 @cache

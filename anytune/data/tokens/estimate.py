@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from anytune.data.tokens.content import Content, Size, content, decode, length_of, size_of
 from anytune.data.tokens.counter import Counter
-from anytune.data.tokens.measure import Count, Counted, measure_content, remembering
+from anytune.data.tokens.measure import Count, Counted, measure_content, own_of, remembering
 from anytune.schema.data import Tokens
 
 ENOUGH = 1_000  # records: for chats of about 1 KB the interval is then about half a percent either way
@@ -51,7 +51,7 @@ def estimate(
     whole = len(sample) >= records and glimpse is None
     sampled = sum(one.size.content_bytes for one in seen)
     ratio = sum(one.tokens for one in seen) / sampled if sampled else 0.0
-    added = counter.per_message * messages + counter.per_record * records
+    added = counter.per_message * messages + own_of(counter, messages) * records
     expected = ratio * content_bytes + added
     deviation = 0.0 if whole else _deviation(seen, ratio, records) * content_bytes
     spread = hypot(deviation, counter.error * (1 + _beyond_ascii(parts)) * expected)
@@ -96,7 +96,7 @@ def _glimpse(text: str, longest: int) -> str:
 
 def _look(part: Content, counter: Counter, count: Count) -> _Seen:
     size, counted = size_of(part), measure_content(part, counter, count)
-    added = counter.per_message * size.messages + (counter.per_record if part.turns else 0)
+    added = counter.per_message * size.messages + (own_of(counter, size.messages) if part.turns else 0)
     return _Seen(size, counted, counted.tokens - added)
 
 
@@ -125,7 +125,7 @@ def _trained(seen: list[_Seen], content_bytes: int, trained_bytes: int | None) -
 def _by_ratio(size: Size | None, ratio: float, counter: Counter) -> float:
     if size is None:
         return 0
-    return ratio * size.content_bytes + counter.per_message * size.messages + counter.per_record
+    return ratio * size.content_bytes + counter.per_message * size.messages + own_of(counter, size.messages)
 
 
 def _beyond_ascii(parts: list[Content]) -> float:

@@ -35,6 +35,7 @@ class Exact:
     over: OverLimit | None
     basis: str
     exact: bool
+    error: float = 0.0
 
     @property
     def masked(self) -> int:
@@ -44,9 +45,9 @@ class Exact:
     def noun(self) -> Tokens:
         """Return the count as it stands in a report."""
         return Tokens(
-            low=self.tokens,
+            low=round(self.tokens * (1 - self.error)),
             expected=self.tokens,
-            high=self.tokens,
+            high=round(self.tokens * (1 + self.error)),
             longest=self.longest,
             basis=f"{self.basis} on all {self.records:,} records" if self.exact else self.basis,
             method="exact" if self.exact else "rough",
@@ -85,6 +86,7 @@ def count_file(
         over=over,
         basis=counter.basis,
         exact=counter.exact,
+        error=counter.error,
     )
 
 

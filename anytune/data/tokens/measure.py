@@ -43,7 +43,8 @@ def measure_content(parts: Content, counter: Counter, count: Count) -> Counted:
     """Count what a record was taken apart into, with `count` for texts; see `remembering`."""
     if not parts.asked and not parts.outputs:
         return Counted(0, 0, 0, 0, 0)
-    asked = _walk(parts.asked, Counted(counter.per_record, 0, counter.per_record, 0, 0), counter, count)
+    own = own_of(counter, any(turn.framed for turn in parts.turns))
+    asked = _walk(parts.asked, Counted(own, 0, own, 0, 0), counter, count)
     if not parts.outputs:
         return asked if asked.answer_end else asked._replace(answer_start=asked.length, answer_end=asked.length)
     ends = [_walk(output, asked, counter, count) for output in parts.outputs]
@@ -51,6 +52,11 @@ def measure_content(parts: Content, counter: Counter, count: Count) -> Counted:
     return longest._replace(
         tokens=asked.tokens + sum(end.tokens - asked.tokens for end in ends), trained=sum(end.trained for end in ends)
     )
+
+
+def own_of(counter: Counter, framed: int) -> int:
+    """Return the tokens that a record has beside those of its messages, of which so many are `framed` by a format."""
+    return counter.per_record if framed else counter.per_text
 
 
 def remembering(count: Count) -> Count:
@@ -64,7 +70,7 @@ def _walk(turns: tuple[Turn, ...], before: Counted, counter: Counter, count: Cou
     tokens, trained, at, start, end = before
     for turn in turns:
         held = sum(map(count, turn.texts))
-        head, tail = (counter.per_message - 1, 1) if turn.framed else (0, 0)
+        head, tail = (counter.per_message - 1, 1) if turn.framed and counter.per_message else (0, 0)
         if turn.trained:
             start, end = at + head, at + head + held + tail
             trained += end - start

@@ -37,6 +37,7 @@ class Rough:
     why: str = ""
     per_message: int = 5
     per_record: int = 1
+    per_text: int = 1
     name: str = "rough"
     exact: bool = False
     error: float = 0.25
