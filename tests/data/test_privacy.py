@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import random
 from pathlib import Path
+from string import ascii_letters, digits
 
 import pytest
 
@@ -161,3 +163,64 @@ def test_a_mistyped_kind_names_the_right_one() -> None:
     with pytest.raises(UsageError):
         chosen("card")
     assert NAME not in chosen(None)
+
+
+@pytest.mark.parametrize("around", ["我的卡号是{}", "{}です", "é{}é", "_{}_", "__{}__", "我的是_{}_。", "号{}吗"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("email", "jane.doe@harbour.example"),
+        ("phone", "+49 30 901820"),
+        ("phone", "(415) 555-0132"),
+        ("card", "4111111111111111"),
+        ("card", "4111 1111 1111 1111"),
+        ("iban", "GB29 NWBK 6016 1331 9268 19"),
+        ("national-id", "123-45-6789"),
+        ("national-id", "12345678Z"),
+        ("national-id", "RSSMRA85T10A562S"),
+        ("ip", "203.0.113.7"),
+        ("ip", "2001:db8:85a3::8a2e:370:7334"),
+        ("key", HF),
+        ("jwt", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJpbnZlbnRlZCJ9.c2lnbmF0dXJl"),
+    ],
+)
+def test_letters_of_other_scripts_and_underscores_hide_no_value(kind: str, value: str, around: str) -> None:
+    (found,) = values(around.format(value), kind)
+    assert found == value or (kind == "email" and found in around.format(value) and value in found)
+
+
+def test_an_address_is_found_before_any_length_of_chinese() -> None:
+    assert values("邮箱是jane@harbour.example" + "请记住" * 20) == ["jane@harbour.example"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "版本1.2.3.4",
+        "img_4111111111111111_2.png",
+        "x4111111111111111",
+        "hôtel 4155550132",
+        "glpat-your-token-goes-here",
+    ],
+)
+def test_editions_and_parts_of_names_stay_what_they_are(text: str) -> None:
+    assert find(text) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "length"),
+    [
+        ("glpat-", 20),
+        ("sk_live_", 24),
+        ("hf_", 34),
+        ("npm_", 36),
+        ("AIza", 35),
+        ("ghp_", 36),
+        ("xoxb-", 24),
+        ("gsk_", 52),
+    ],
+)
+def test_a_makers_prefix_is_enough_whatever_the_rest_is(prefix: str, length: int) -> None:
+    chance = random.Random(3)
+    keys = [prefix + "".join(chance.choices(ascii_letters + digits, k=length)) for _ in range(400)]
+    assert [values(key) for key in keys] == [[key] for key in keys]

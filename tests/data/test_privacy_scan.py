@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -19,8 +20,8 @@ from rich.console import Console
 from anytune.data.privacy import KINDS, find, redact, scan
 from anytune.data.privacy.escape import Origins, layers, plain
 from anytune.data.privacy.names import presidio
-from anytune.data.privacy.scan import Looker
-from anytune.errors import MissingExtraError, UsageError
+from anytune.data.privacy.scan import LONGEST, Looker
+from anytune.errors import AnytuneError, MissingExtraError, UsageError
 from anytune.ui import privacy
 from tests.data.samples import ROOT, assistant, chat, user
 
@@ -327,3 +328,60 @@ def test_the_report_is_shown_without_a_value() -> None:
     assert "$.messages[0].content" in shown
     assert "4111" not in shown
     assert "harbour" not in shown
+
+
+@both
+def test_engines_agree_beside_other_scripts_and_underscores(engine: str, tmp_path: Path) -> None:
+    texts = ["我的卡号是4111111111111111吗", "_4111111111111111_", "é203.0.113.7é", "电话phone 5550132"]
+    path = write(tmp_path / "train.jsonl", *texts, ascii_only=False)
+    assert scan(path, engine=engine).counts == {"card": 2, "ip": 1, "phone": 1}
+    assert scan(write(path, *texts), engine=engine).counts == {"card": 2, "ip": 1, "phone": 1}
+
+
+def test_values_in_a_long_text_are_found_once_wherever_its_parts_meet(tmp_path: Path) -> None:
+    for before in range((1 << 17) - 24, (1 << 17) + 2, 3):
+        text = "." * before + " jane@harbour.example " + "." * (1 << 17)
+        assert [(f.kind, text[f.start : f.end]) for f in find(text)] == [("email", "jane@harbour.example")]
+    key = f"-----BEGIN PRIVATE KEY-----\n{'aB3d' * 4000}\n-----END PRIVATE KEY-----"
+    text = "." * ((1 << 17) - 9) + key + "." * (1 << 16)
+    assert [text[f.start : f.end] for f in find(text)] == [key]
+
+
+@pytest.mark.parametrize("unit", ["1", "a.b@"])
+def test_a_line_beyond_measure_is_told_as_unread_and_costs_little(unit: str, tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(unit * (LONGEST // len(unit) + 1) + '\n{"text": "jane@harbour.example"}\n')
+    before = time.process_time()
+    report = scan(path)
+    assert time.process_time() - before < 1
+    assert (report.unread, report.records, report.counts) == (1, 2, {"email": 1})
+    with pytest.raises(UsageError, match=r"line 1 .* too long"):
+        redact(path, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_memory_does_not_grow_with_a_run_of_digits(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"text": "1" * 2_000_000}))
+    code = (
+        "import resource, sys; from anytune.data.privacy import scan; scan(sys.argv[1]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * (1 if sys.platform == "darwin" else 1024) < 150 << 20
+
+
+def test_a_copy_that_cannot_be_written_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "train.jsonl", "jane@harbour.example")
+    with pytest.raises(AnytuneError, match=r"train\.jsonl/out\.jsonl cannot be written"):
+        redact(path, path / "out.jsonl")
+
+    def refused(**_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(AnytuneError, match=r"out\.jsonl cannot be written: Permission denied") as caught:
+        redact(path, tmp_path / "out.jsonl")
+    assert "can be written" in (caught.value.fix or "")

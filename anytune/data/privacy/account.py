@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from anytune.data.privacy import digit
-from anytune.data.privacy.number import GAPS, SPACES, compact, is_named
+from anytune.data.privacy.number import APART_AFTER, APART_BEFORE, GAPS, LETTERS, SPACES, compact, is_named
 from anytune.data.privacy.report import Finding
 
-_BEFORE = r"(?<!\w)(?<![0-9][.,\-])"
-_AFTER = r"(?!\w)(?![.,\-][0-9])"
+_BEFORE = rf"{APART_BEFORE}(?<![0-9][.,\-])"
+_AFTER = rf"{APART_AFTER}(?![.,\-][0-9])"
 _GAP = f"([{GAPS}]?)"
 _CARDS = tuple(
     re.compile(f"{_BEFORE}{body}{_AFTER}")
@@ -32,15 +32,15 @@ _BRANDS = re.compile(
     r"|(?:5018|5020|5038|5893|6304|6759|676[1-3])[0-9]{8,15}"
 )
 _CARD_WORDS = re.compile(
-    r"(?<![<\w])(?:cards?|visa|mastercard|amex|american express|maestro|credit|debit|pan|carte|tarjeta|karte|cart[aã]o)"
-    r"(?!\w)|karte",
+    rf"(?<![<{LETTERS}])(?:cards?|visa|mastercard|amex|american express|maestro|credit|debit|pan"
+    rf"|carte|tarjeta|karte|cart[aã]o)(?![{LETTERS}])|karte",
     re.IGNORECASE,
 )
 _LOTTERY = 13  # an old Visa's length is that of an article's number
 _TABLE = re.compile(f"[{SPACES}][0-9]{{4}}(?![0-9])")
 _TABLE_BEFORE = re.compile(rf"(?<![0-9])[0-9]{{4}}[{SPACES}]\Z")
 
-_IBAN = re.compile(r"(?<![^\W_])[A-Za-z]{2}[0-9]{2}(?=[^\w]?[A-Za-z0-9])")
+_IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[^\w]?[A-Za-z0-9])")
 _PLACE = re.compile(f"[{GAPS}]?[A-Za-z0-9]")
 _SIX_DIGITS = re.compile(r"[0-9]{6}")
 # ISO 13616 registry: the length by country.
@@ -94,4 +94,4 @@ def _end_of(text: str, start: int, length: int) -> int | None:
             return None
         at = place.end()
     following = text[at : at + 1]
-    return None if following.isalnum() else at
+    return None if following.isascii() and following.isalnum() else at

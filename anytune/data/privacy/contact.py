@@ -5,29 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from anytune.data.privacy.number import GAPS, HYPHENS, SPACES, compact, is_named
+from anytune.data.privacy.number import APART_AFTER, APART_BEFORE, GAPS, HYPHENS, LETTERS, SPACES, compact, is_named
 from anytune.data.privacy.report import Finding
 
 _LONGEST_LOCAL = 64  # RFC 5321
 _LONGEST_LOGIN = 70
-_LOCAL = re.compile(r"[\w.%+\-]*[\w%+\-]\Z")
-_DOMAIN = re.compile(r"(?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+(?:xn--[A-Za-z0-9\-]{2,59}|[^\W\d_]{2,24})(?![\w\-])")
+# Read backwards from the @: a search for what ends there would begin at each character before.
+_LOCALS = tuple(re.compile(rf"[{of}%+\-][{of}.%+\-]*") for of in (LETTERS, r"\w"))
+_DOMAIN = re.compile(
+    r"(?<=[\w%+\-])@((?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+"
+    r"(?:(?:xn--[A-Za-z0-9\-]{2,59}|[A-Za-z]{2,24})(?![A-Za-z0-9\u00c0-\u024f\-]|_+[A-Za-z0-9])"
+    r"|[A-Za-z]{0,23}(?![\x00-\x7f])[^\W\d_][^\W\d_]{0,22}))"
+)
 _FILES = re.compile(r"(?:png|jpe?g|gif|svg|webp|avif|ico|bmp|css|m?js|tsx?|jsx|json|map|html|woff|ttf|mp4|pdf)$", re.I)
 _LOGIN = re.compile(r"://[^\s/@]{0,64}:\Z")  # what follows is a password, which `secret.logins` judges
 _REMOTE = "git"  # git@host:owner/name is how a repository is named
 
 _WORDS = re.compile(
-    r"(?<![<\w])(?:(?:tele)?phones?|tel|mobile|cell(?:phone)?|fax|whats ?app|sms|hotline|dial"
+    rf"(?<![<{LETTERS}])(?:(?:tele)?phones?|tel|mobile|cell(?:phone)?|fax|whats ?app|sms|hotline|dial"
     r"|text me|(?:call|ring|reach|contact) (?:me|us|him|her|them|at|on)"
-    r"|(?:phone|my|his|her|their|our) number|telefon\w*|handy\w*|mobil\w*|rufnummer|t[ée]l[ée]phone|portable"
-    r"|tel[ée]fono|m[óo]vil|celular|cellulare|telefone|telem[óo]vel|telefoon\w*)(?!\w)",
+    r"|(?:phone|my|his|her|their|our) number|telefon[a-z]*|handy[a-z]*|mobil[a-zé]*|rufnummer|t[ée]l[ée]phone|portable"
+    rf"|tel[ée]fono|m[óo]vil|celular|cellulare|telefone|telem[óo]vel|telefoon[a-z]*)(?![{LETTERS}])",
     re.IGNORECASE,
 )
-_BEFORE = r"(?<![\w+$€£#])(?<![0-9][.,/\-])(?<![A-Za-z]-)"
-_AFTER = r"(?!\w)(?![.,/\-:][0-9])"
+_BEFORE = rf"{APART_BEFORE}(?<![+$€£#])(?<![0-9][.,/\-])(?<![A-Za-z]-)"
+_AFTER = rf"{APART_AFTER}(?![.,/\-:][0-9])"
 _GAP = f"[{GAPS}.]"
 _ABROAD = re.compile(
-    rf"(?<![\w+\-])(?<![0-9][{GAPS}])(?:\+|00)[1-9](?:[{GAPS}./()]{{0,2}}[0-9]){{6,14}}(?!\w)(?![.,][0-9])"
+    rf"{APART_BEFORE}(?<![+\-])(?<![0-9][{GAPS}])(?:\+|00)[1-9](?:[{GAPS}./()]{{0,2}}[0-9]){{6,14}}"
+    rf"{APART_AFTER}(?![.,][0-9])"
 )
 _AMERICAN = re.compile(
     rf"{_BEFORE}(?:1{_GAP})?(?:\([2-9][0-9]{{2}}\)[{SPACES}]?|[2-9][0-9]{{2}}{_GAP})"
@@ -58,15 +64,19 @@ _COUNTRIES = re.compile(
 
 def emails(text: str) -> Iterator[Finding]:
     """Yield the e-mail addresses: what stands around each @."""
-    at = text.find("@")
-    while at >= 0:
-        local = _LOCAL.search(text[max(0, at - _LONGEST_LOCAL) : at])
-        domain = _DOMAIN.match(text, at + 1) if local else None
-        if local and domain and _is_address(local[0], domain[0], text[domain.end() : domain.end() + 1]):
-            start = at - len(local[0].lstrip("."))
-            if not _LOGIN.search(text, max(0, start - _LONGEST_LOGIN), start):
-                yield Finding("email", start, domain.end())
-        at = text.find("@", at + 1)
+    for found in _DOMAIN.finditer(text):
+        at, following = found.start(), text[found.end() : found.end() + 1]
+        start = _start_of(text, at, "._" if following == "_" else ".")
+        is_login = _LOGIN.search(text, max(0, start - _LONGEST_LOGIN), start)
+        if not is_login and _is_address(text[start:at], found[1], following):
+            yield Finding("email", start, found.end())
+
+
+def _start_of(text: str, at: int, around: str) -> int:
+    """Return where the part before the @ begins: in Latin letters if it ends in them, without the signs around it."""
+    before = text[max(0, at - _LONGEST_LOCAL) : at][::-1]
+    local = next(found[0] for of in _LOCALS if (found := of.match(before)))
+    return at - len(local.rstrip(around) or local)
 
 
 def _is_address(local: str, domain: str, following: str) -> bool:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 
 from anytune.data.privacy import digit
-from anytune.data.privacy.number import GAPS, HYPHENS, SPACES, compact, is_named
+from anytune.data.privacy.number import APART_AFTER, APART_BEFORE, GAPS, HYPHENS, LETTERS, SPACES, compact, is_named
 from anytune.data.privacy.report import Finding
 
 KIND = "national-id"
 _GAP = f"[{GAPS}]?"
-_BEFORE = r"(?<!\w)(?<![0-9][.,/\-])"
-_AFTER = r"(?!\w)(?![.,/\-][0-9])"
-_WORDS = r"(?<![<\w])(?:{})(?!\w)"
+_BEFORE = rf"{APART_BEFORE}(?<![0-9][.,/\-])"
+_AFTER = rf"{APART_AFTER}(?![.,/\-][0-9])"
+_WORDS = f"(?<![<{LETTERS}])(?:{{}})(?![{LETTERS}])"
 
 _CHECKED = (
     (

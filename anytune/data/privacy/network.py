@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
+from anytune.data.privacy.number import APART_AFTER, APART_BEFORE, LETTERS
 from anytune.data.privacy.report import Finding
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_V4 = re.compile(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w)(?!\.[0-9])")
+_V4 = re.compile(rf"{APART_BEFORE}(?<!\.)(?:{_OCTET}\.){{3}}{_OCTET}{APART_AFTER}(?!\.[0-9])")
 _V6 = re.compile(
-    r"(?<![\w:.])(?:::[fF]{4}:(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[23fF][0-9a-fA-F]{3}:[0-9a-fA-F:]{1,34})(?![\w:])"
+    rf"{APART_BEFORE}(?<![:.])(?:::[fF]{{4}}:(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}"
+    rf"|[23fF][0-9a-fA-F]{{3}}:[0-9a-fA-F:]{{1,34}})(?!:){APART_AFTER}"
 )
 _EDITION = re.compile(
-    r"(?:(?<!\w)(?:version|ver|v|release|build|firmware|revision|rev|section|sec|chapter|clause|article|paragraph|figure"
-    r"|fig|table|step|oid|sdk|kernel|driver)s?\.?|§|[<>=~^!]=|\w/)[\s:=(\"']{0,3}\Z",
+    rf"(?:(?<![{LETTERS}])(?:version|ver|v|release|build|firmware|revision|rev|section|sec|chapter|clause|article|paragraph|figure"
+    r"|fig|table|step|oid|sdk|kernel|driver)s?\.?|版本?|バージョン|버전|第|§|[<>=~^!]=|\w/)[\s:=(\"']{0,3}\Z",
     re.IGNORECASE,
 )
 _NEAR = 24

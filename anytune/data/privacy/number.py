@@ -9,6 +9,11 @@ SPACES = " \u00a0\u2007\u2009\u202f"
 HYPHENS = "\\-\u2010\u2011\u2012\u2013"
 GAPS = f"{SPACES}{HYPHENS}"
 FEWEST_DIGITS = 6
+# What a value must stand apart from: ASCII letters and digits, joined by an underscore or not. Scripts that write no
+# spaces set letters beside it, and Markdown sets underscores around it.
+APART_BEFORE = "(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)"
+APART_AFTER = "(?![A-Za-z0-9])(?!_[A-Za-z0-9])"
+LETTERS = "A-Za-z0-9_\u00c0-\u024f"  # of words in Latin letters: no `tel` stands in `hôtel`
 _MARGIN = 32  # characters around a run of digits: the head of an IBAN, the letters of a NINO
 _NEAR = 40  # characters before a number in which a word may name it
 _RUN = re.compile(rf"[0-9](?:[{GAPS}.()/+]{{0,3}}[0-9]){{{FEWEST_DIGITS - 1},}}")

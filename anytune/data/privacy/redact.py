@@ -12,7 +12,7 @@ from anytune.data.privacy.kind import chosen
 from anytune.data.privacy.line import Piece, decoded, encoded, is_json
 from anytune.data.privacy.number import compact
 from anytune.data.privacy.report import PLACEHOLDER, Finding
-from anytune.data.privacy.scan import Looker, Tally, opened
+from anytune.data.privacy.scan import LONGEST, Looker, Tally, opened
 from anytune.data.privacy.text import Finder
 from anytune.errors import UsageError
 from anytune.schema.data import PrivacyReport
@@ -35,12 +35,11 @@ def redact(
     at: then nothing is written.
     """
     path, out = Path(path), Path(out)
-    if out.exists() and (not force or not out.is_file() or (path.exists() and out.samefile(path))):
-        raise UsageError(f"{out} exists", fix="name another file for the copy")
+    _refuse_taken(out, path, force=force)
     looker = Looker(chosen(kinds), names=names)
     tally = Tally(path, looker)
     with opened(path) as stream, aside(out) as copy:
-        lines, taken = Lines(stream), 0
+        lines, taken = Lines(stream, longest=LONGEST), 0
         for number, line in lines:
             if line is None:
                 raise UsageError(f"line {number} of {path} is too long to be looked at", fix="mend or remove the line")
@@ -49,6 +48,17 @@ def redact(
             taken += len(line) + 1
         copy.write(b"\n" if taken and taken == lines.size else b"")
         return tally.report(lines.size)
+
+
+def _refuse_taken(out: Path, path: Path, *, force: bool) -> None:
+    """Raise UsageError if the copy exists, or stands where that cannot be told."""
+    try:
+        taken = out.exists() and (not force or not out.is_file() or (path.exists() and out.samefile(path)))
+    except OSError as error:
+        fix = "name a file for the copy in a folder that you may write to"
+        raise UsageError(f"{out} cannot be written: {error.strerror or error}", fix=fix) from None
+    if taken:
+        raise UsageError(f"{out} exists", fix="name another file for the copy")
 
 
 def _redacted(number: int, line: bytes, looker: Looker, tally: Tally) -> bytes:

@@ -19,6 +19,7 @@ from anytune.errors import UsageError
 from anytune.schema.data import PrivacyReport, PrivacySample
 
 SAMPLES = 5
+LONGEST = 6 << 20  # bytes: a longer line is left unread, for time and memory grow with it
 _FIXES = {
     "parquet": "convert it to JSON lines first",
     "utf-16": "save it as UTF-8 first",
@@ -37,7 +38,7 @@ def scan(
     looker = Looker(chosen(kinds), engine=engine, names=names)
     tally = Tally(path, looker)
     with opened(path) as stream:
-        lines = Lines(stream)
+        lines = Lines(stream, longest=LONGEST)
         for number, line in lines:
             if tally.counts_in(line) and (found := looker.look(line)):
                 tally.add(number, line, found)
@@ -48,20 +49,19 @@ def scan(
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file of lines; raise UsageError if there is none, or if its values are packed where no scan sees them."""
     try:
-        with path.open("rb") as stream:
-            what = sniff.kind(stream.read(sniff.HEAD))
-            if what in sniff.ARCHIVES.values() or what in _FIXES:
-                raise UsageError(
-                    f"{path} is {what}: what it holds cannot be seen", fix=_FIXES.get(what, "unpack it first")
-                )
-            stream.seek(0)
-            yield stream
+        stream = path.open("rb")
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a directory", fix="name the files in it") from None
     except PermissionError:
-        raise UsageError(f"{path} may not be read") from None
+        raise UsageError(f"{path} may not be read", fix="let your user read it") from None
+    with stream:
+        what = sniff.kind(stream.read(sniff.HEAD))
+        if what in sniff.ARCHIVES.values() or what in _FIXES:
+            raise UsageError(f"{path} is {what}: what it holds cannot be seen", fix=_FIXES.get(what, "unpack it first"))
+        stream.seek(0)
+        yield stream
 
 
 class Looker:

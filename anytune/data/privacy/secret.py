@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from anytune.data.privacy.number import APART_BEFORE
 from anytune.data.privacy.report import Finding
 
 SHORTEST_KEY = 20  # characters: no key of the table is shorter
@@ -18,37 +19,46 @@ _PEM = re.compile(
     r"(?:(?:(?!-----)[\s\S]){0,20000}-----END [A-Z0-9 ]{0,40}-----"
     r"|(?:(?:\s*[A-Za-z0-9+/=]{32,})+(?:\s+[A-Za-z0-9+/=]{4,31}(?!\S))?)?)"
 )
-_JWT = re.compile(r"(?<![\w\-])(eyJ[\w\-]{8,})\.[\w\-]{4,}\.[\w\-]{4,}", re.ASCII)
-_SENDGRID = re.compile(r"(?<!\w)SG\.[\w\-]{16,32}\.[\w\-]{20,80}", re.ASCII)
+_JWT = re.compile(rf"{APART_BEFORE}(?<!-)(eyJ[\w\-]{{8,}})\.[\w\-]{{4,}}\.[\w\-]{{4,}}", re.ASCII)
+_SENDGRID = re.compile(rf"{APART_BEFORE}SG\.[\w\-]{{16,32}}\.[\w\-]{{20,80}}", re.ASCII)
 
-# Each maker's prefix and what follows it, as far as the makers or their keys tell.
-_SHAPES = (
+# Each maker's prefix and what follows it, as far as the makers or their keys tell: those that nothing else looks like,
+# and those that a name of several words may look like.
+_SURE = (
     r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
     r"AIza[\w\-]{35}",
     r"GOCSPX-[\w\-]{20,}",
     r"gh[opsur]_[A-Za-z0-9]{30,255}",
-    r"github_pat_\w{22,255}",
+    r"github_pat_[A-Za-z0-9]{22}\w{0,233}",
     r"gl(?:pat|dt|rt|ptt)-[\w\-]{20,}",
     r"xox[abeoprs]-[\w\-]{16,}",
-    r"xapp-[\w\-]{20,}",
+    r"xapp-[0-9]-[\w\-]{18,}",
     r"hf_[A-Za-z0-9]{30,}",
-    r"tgp_(?:v[0-9]_)?[\w\-]{20,}",
+    r"tgp_v[0-9]_[\w\-]{20,}",
     r"[sr]k_live_[A-Za-z0-9]{16,}",
     r"npm_[A-Za-z0-9]{36}",
-    r"pypi-[\w\-]{30,}",
+    r"pypi-AgE[\w\-]{27,}",
     r"SK[0-9a-f]{32}(?![A-Za-z0-9])",
     r"gsk_[A-Za-z0-9]{40,}",
     r"r8_[A-Za-z0-9]{30,}",
     r"xai-[A-Za-z0-9]{40,}",
     r"pplx-[A-Za-z0-9]{40,}",
-    r"fw_[A-Za-z0-9]{20,}",
     r"dop_v1_[0-9a-f]{64}",
     r"dapi[0-9a-f]{32}",
     r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
+)
+_DOUBTFUL = (
+    r"github_pat_\w{22,255}",
+    r"xapp-[\w\-]{20,}",
+    r"tgp_[\w\-]{20,}",
+    r"pypi-[\w\-]{30,}",
+    r"fw_[A-Za-z0-9]{20,}",
     r"sk-[\w\-]{20,}",
 )
-_KEY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_SHAPES)})", re.ASCII)
-_BY_SHAPE = ("AKIA", "ASIA")
+_KEY = re.compile(rf"(?<![A-Za-z0-9])(?:(?P<sure>{'|'.join(_SURE)})|{'|'.join(_DOUBTFUL)})", re.ASCII)
+_MOST_UNDERSCORES = 3
+# What documentation writes in a key's place.
+_FILLER = re.compile(r"(.)\1{7}|(?i:your[_\-]|[_\-]here|placeholder)")
 _PARTS = re.compile(r"[_\-]")
 _FEWEST_DIGITS = 2
 _LONGEST_WORD = 10
@@ -68,7 +78,7 @@ _ASSIGNED = re.compile(
     r"(?P<value>[^\s\"'`,;<>{}()\[\]\\]{8,200})(?P<after>[\"'`(\[{<]?)",
     re.IGNORECASE,
 )
-_BEARER = re.compile(r"(?<!\w)[Bb]earer\s{1,3}(?P<value>[\w.~+/\-]{20,400}=*)", re.ASCII)
+_BEARER = re.compile(rf"{APART_BEFORE}[Bb]earer\s{{1,3}}(?P<value>[\w.~+/\-]{{20,400}}=*)", re.ASCII)
 _NOT_SECRET = re.compile(
     r"[$%/~*#.\-].*|https?:.*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[0-9.,:/\-TZ]+"
     r"|[a-z]+(?:[_\-][a-z0-9]+)+|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+"
@@ -90,13 +100,13 @@ def tokens(text: str) -> Iterator[Finding]:
     if "eyJ" in text:
         for found in _JWT.finditer(text):
             if _is_header(found[1]):
-                yield Finding("jwt", *found.span())
+                yield Finding("jwt", *_inside(text, *found.span()))
     if "SG." in text:
-        yield from (Finding("key", *found.span()) for found in _SENDGRID.finditer(text))
+        yield from (Finding("key", *_inside(text, *found.span())) for found in _SENDGRID.finditer(text))
     for run in _LONG_RUN.finditer(text):
         for found in _KEY.finditer(text, run.start(), run.end()):
-            if _is_random(found[0]):
-                yield Finding("key", *found.span())
+            if not _FILLER.search(found[0]) if found["sure"] else _is_random(found[0]):
+                yield Finding("key", *_inside(text, *found.span()))
 
 
 def logins(text: str) -> Iterator[Finding]:
@@ -119,6 +129,12 @@ def assignments(text: str) -> Iterator[Finding]:
             yield Finding("key", found.start("value"), found.start("value") + len(found["value"].rstrip(".")))
 
 
+def _inside(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the span without the underscores that Markdown sets behind a value, as many as before it."""
+    opening, value = text[max(0, start - _MOST_UNDERSCORES) : start], text[start:end]
+    return start, end - min(len(part) - len(part.rstrip("_")) for part in (opening, value))
+
+
 def _is_header(part: str) -> bool:
     try:
         header = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
@@ -128,9 +144,7 @@ def _is_header(part: str) -> bool:
 
 
 def _is_random(key: str) -> bool:
-    """Tell a key from a slug such as `sk-learn-in-10-minutes`; Amazon's are told by their shape alone."""
-    if key.startswith(_BY_SHAPE):
-        return True
+    """Tell a key from a slug such as `sk-learn-in-10-minutes`."""
     few = sum(c.isdigit() for c in key) < _FEWEST_DIGITS or max(map(len, _PARTS.split(key))) < _LONGEST_WORD
     return not few and _bits(key[4:]) >= _LEAST_BITS
 

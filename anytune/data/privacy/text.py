@@ -18,6 +18,8 @@ AT, NUMBER, CODICE, V4, V6, RUN, WORD, PEM = (1 << bit for bit in range(8))
 ALL = (1 << 8) - 1
 _START = attrgetter("start")
 _SHORTEST = 6  # characters: a@b.co
+_WINDOW = 1 << 17  # characters looked at in one go
+_BEFORE, _AFTER = 1 << 9, 1 << 15  # of its neighbours: what is near a value, and a whole private key
 
 
 class Finder(Protocol):
@@ -69,9 +71,7 @@ def among(text: str, kinds: frozenset[str], families: int, *, also: Finder | Non
     if len(text) < _SHORTEST and also is None:
         return []
     texts = layers(text) if "\\" in text else [text]
-    kept: list[Finding] = []
-    for find in _finders(kinds, families):
-        _keep(find(texts[-1]), kept)
+    kept = _in_windows(texts[-1], _finders(kinds, families))
     if also is not None:
         _keep(_real(also(texts[-1]), texts[-1]), kept)
     if not kept:
@@ -81,6 +81,20 @@ def among(text: str, kinds: frozenset[str], families: int, *, also: Finder | Non
         offsets = Origins(outer)
         found = [Finding(f.kind, offsets[f.start], offsets[f.end]) for f in found]
     return found
+
+
+def _in_windows(text: str, finders: Iterable[Callable[[str], Iterator[Finding]]]) -> list[Finding]:
+    """Return what the finders find, part by part: a pattern's memory grows with the text that it runs over."""
+    kept: list[Finding] = []
+    for start in range(0, len(text), _WINDOW):
+        first = max(0, start - _BEFORE)
+        part, here = text[first : start + _WINDOW + _AFTER], list[Finding]()
+        for find in finders:
+            _keep(find(part), here)
+        for finding in here:
+            if max(start, kept[-1].end if kept else 0) <= finding.start + first < start + _WINDOW:
+                kept.append(Finding(finding.kind, finding.start + first, finding.end + first))
+    return kept
 
 
 def families(kinds: frozenset[str]) -> int:
