@@ -161,6 +161,11 @@ def test_private_data_are_counted_and_never_shown(anytune: Type, folder: Path) -
     assert places == {(11, "$.messages[0].content"), (11, "$.messages[1].content")}
 
 
+def test_a_line_that_was_not_looked_through_is_told(anytune: Type, folder: Path) -> None:
+    write(folder / "chats.jsonl", *CHATS, chat("Tide?", "word " * 1_400_000))
+    assert counts(anytune("check", "chats.jsonl", "--privacy", "--json"))["not-scanned"] == 1
+
+
 def test_a_redacted_copy_holds_placeholders_and_nothing_private(anytune: Type, folder: Path) -> None:
     write(folder / "chats.jsonl", *CHATS, chat("Write to jeanne.martin@example.org", "Done."))
     said = anytune("check", "chats.jsonl", "--redact", "copy.jsonl")

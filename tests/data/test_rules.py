@@ -28,6 +28,7 @@ FOUND_ELSEWHERE = {
     "over-limit",
     "answer-cut-off",
     "personal-data",
+    "not-scanned",
 }
 
 

@@ -121,6 +121,8 @@ def private(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) ->
     from anytune.data.privacy import scan
 
     report = scan(path, kinds=wish.private)
+    if report.unread:
+        whole.whole(Fault("not-scanned", value=Plain(f"{report.unread:,}")))
     if "personal-data" in whole.terms.minded and report.counts:
         whole.counts["personal-data"] += sum(report.counts.values())
         offsets = _offsets_of({sample.line for sample in report.samples}, survey.rows, start)
