@@ -13,7 +13,11 @@ from anytune.commands import options
 def split(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="One JSON object a line.")],
     validation: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="A share such as 0.1, or a number of examples.")
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="A share such as 0.1, or a number of examples; 0.1 if neither this nor --test is given.",
+        ),
     ] = None,
     test: Annotated[
         str | None, typer.Option(metavar="SIZE", help="The same for a third file that only eval reads.")

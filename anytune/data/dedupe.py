@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 from anytune.data.aside import aside
 from anytune.data.near import THRESHOLD, near_pairs, reread
-from anytune.data.prompt import loose_key, prompt_key, records, said, value_key
+from anytune.data.prompt import loose_key, prompt_key, records, refuse_unreadable, said, value_key
 from anytune.data.sniff import BOM
 from anytune.data.split import refuse_taken
 from anytune.errors import UsageError
@@ -67,6 +67,7 @@ def dedupe(
     """
     if kind not in get_args(Kind) or keep not in get_args(Keep):
         raise UsageError(f"no way to dedupe: {kind}, {keep}", fix=f"kinds: {', '.join(get_args(Kind))}")
+    refuse_unreadable(path)
     refuse_taken(out, inputs=(path,), force=force)
     gone = _near(path, keep, threshold) if kind == "near" else _equal(path, KEYS[kind], keep)
     try:

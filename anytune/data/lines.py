@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-CHUNK = 1 << 16
+CHUNK = 1 << 17
 LONGEST = 128 << 20
 
 

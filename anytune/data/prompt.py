@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
     Raises UsageError for a file that cannot be read, is no JSON lines, or has a line of more than LONGEST bytes.
     """
+    refuse_unreadable(path)
     try:
         with path.open("rb") as stream:
             _refuse_others(path, stream.read(HEAD))
@@ -56,6 +58,16 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 offset += len(line)
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror}") from error
+
+
+def refuse_unreadable(path: Path) -> None:
+    """Raise UsageError for an input that is not there or no regular file; a pipe would be waited for."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", fix="mend the path") from error
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path} is not a regular file", fix="save what it holds as a file, and name that")
 
 
 def prompt_key(line: bytes) -> bytes:
@@ -74,7 +86,7 @@ def asked(line: bytes) -> list[str]:
     try:
         messages = _chat(line).messages
     except _UNREADABLE:
-        return [_told(message) for message in _asked(_value(line)) if message.get("role") not in UNCOUNTED]
+        return _each(_told, _asked(_value(line)))
     roles = [message.role for message in messages]
     return [f"{m.role}: {m.content}" for m in messages[: _length(roles)] if m.role not in UNCOUNTED]
 
@@ -84,7 +96,7 @@ def said(line: bytes) -> str:
     try:
         messages = _chat(line).messages
     except _UNREADABLE:
-        words = [_words(message) for message in _all(_value(line)) if message.get("role") not in UNCOUNTED]
+        words = _each(_words, _all(_value(line)))
     else:
         words = [message.content for message in messages if message.role not in UNCOUNTED]
     return " ".join(words) or line.decode(errors="replace")
@@ -126,6 +138,18 @@ def _value(line: bytes) -> Any:
         return _decode(line)
     except _UNREADABLE:
         return None
+
+
+def _each(tell: Callable[[dict[str, Any]], str], messages: list[dict[str, Any]]) -> list[str]:
+    """Tell the messages that count; none of them if they are nested too deeply to be told."""
+    try:
+        return [tell(message) for message in messages if not _is_uncounted(message.get("role"))]
+    except RecursionError:
+        return []
+
+
+def _is_uncounted(role: Any) -> bool:
+    return isinstance(role, str) and role in UNCOUNTED
 
 
 def _asked(record: Any) -> list[dict[str, Any]]:

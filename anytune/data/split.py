@@ -16,7 +16,7 @@ import msgspec
 
 from anytune.data.aside import aside
 from anytune.data.lines import Lines
-from anytune.data.prompt import prompt_key, records
+from anytune.data.prompt import prompt_key, records, refuse_unreadable
 from anytune.errors import UsageError
 from anytune.schema.base import Value
 
@@ -70,6 +70,7 @@ def divide(
     """
     sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
     _refuse_sizes(sizes, into)
+    refuse_unreadable(path)
     refuse_taken(*into.values(), inputs=(path,), force=force)
     by = _Group(path, group) if group else None
     hashes = array("Q", (_hash(line, by, number) for number, _, line in records(path)))
@@ -98,6 +99,7 @@ def split(path: Path, *, share: float, out_train: Path, out_validation: Path) ->
 
 def kept(path: Path, *, share: float, folder: Path) -> tuple[Path, Path]:
     """Return the two sides of a file, split once into `folder` under names that hold the hash of its content."""
+    refuse_unreadable(path)
     try:
         with path.open("rb") as stream:
             lines = Lines(stream)

@@ -39,6 +39,8 @@ def document(done: Conversion) -> dict[str, Any]:
 
 def then(done: Conversion) -> list[terminal.Command]:
     """Name the next command."""
+    if "not-utf-8" in done.counts and not done.container.endswith("gzip"):
+        return [(shlex.join(["anytune", "fix", words.place(done.path)]), "make it UTF-8, then convert what it writes")]
     if done.out is None:
         return [("anytune convert --help", "the formats that --from can name")]
     out = words.place(done.out)

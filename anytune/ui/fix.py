@@ -37,7 +37,7 @@ def agreed(try_with: Try) -> frozenset[str]:
 
 
 def show(done: Fixed, *, on: Console) -> None:
-    """Show what was done by code with counts, what was left, and what the check still finds."""
+    """Show what was done by code with counts, what was left, and what the check finds."""
     head = Text(words.place(done.path), style="bold")
     head.append(f" → {words.place(done.out)}" if done.out else "  (nothing is written)")
     on.print(head, soft_wrap=True)
@@ -72,7 +72,7 @@ def then(done: Fixed, also: Sequence[str] = (), *, out: Path | None = None) -> l
         return [(shlex.join(again), "write the new file"), *agree]
     if done.left:
         return [
-            (shlex.join([*again, "-y", "--force"]), "agree to what was left"),
+            (shlex.join([*again, "-y", *(["--force"] if done.out else [])]), "agree to what was left"),
             (shlex.join([*again, "--dry-run"]), "see it again"),
         ]
     return report.then(done.report, also)

@@ -79,13 +79,34 @@ def test_what_is_safe_goes_into_a_new_file_and_the_old_one_stays(typed: Typed) -
 
 
 def test_without_a_terminal_what_changes_meaning_is_left_and_told(typed: Typed) -> None:
-    write(EMPTY, TWO)
+    write(HUMAN, EMPTY, TWO)
     code, out, err = typed("train.jsonl")
     assert code == 3
     assert "left as it is, since it would change the meaning" in out
-    assert "messages-empty  1  remove the record, line 11" in out
+    assert "messages-empty  1  remove the record, line 12" in out
     assert "next: anytune fix train.jsonl -y --force" in err
-    assert len(Path("train.prepared.jsonl").read_bytes().splitlines()) == 12
+    assert len(Path("train.prepared.jsonl").read_bytes().splitlines()) == 13
+
+
+def test_where_nothing_was_mended_nothing_is_written_and_yes_needs_no_force(typed: Typed) -> None:
+    write(EMPTY)
+    code, out, err = typed("train.jsonl")
+    assert code == 3
+    assert "(nothing is written)" in out
+    assert "nothing was mended" in out
+    assert "next: anytune fix train.jsonl -y " in err
+    assert "--force" not in err
+    assert typed("train.jsonl", "-y")[0] == 0
+    assert len(Path("train.prepared.jsonl").read_bytes().splitlines()) == 10
+
+
+def test_a_file_that_needs_nothing_is_said_to_and_not_copied(typed: Typed) -> None:
+    write()
+    code, out, err = typed("train.jsonl")
+    assert code == 0
+    assert "nothing to mend" in out
+    assert "next: anytune init" in err
+    assert [path.name for path in Path().iterdir()] == ["train.jsonl"]
 
 
 def test_yes_agrees_to_everything(typed: Typed) -> None:

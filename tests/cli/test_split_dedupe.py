@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from anytune.commands.dedupe import dedupe
 from anytune.commands.split import split
-from anytune.errors import UsageError
+from anytune.errors import AnytuneError, UsageError
 from tests.data.samples import assistant, chat, user, write
 
 RECORDS = [chat(user(f"Question {i % 40}"), assistant(f"Answer {i % 90}"), customer=i % 30) for i in range(100)]
@@ -25,7 +25,7 @@ app.command("dedupe")(dedupe)
 def typed(*arguments: str, code: int = 0) -> Any:
     """Type a command and return its result; a mistake of the user's is raised."""
     result = CliRunner().invoke(app, list(arguments))
-    if isinstance(result.exception, UsageError):
+    if isinstance(result.exception, AnytuneError):
         raise result.exception
     assert result.exit_code == code, result.output
     return result
@@ -115,11 +115,10 @@ def test_a_dedupe_by_likeness_gives_the_likeness(data: Path) -> None:
     assert "99.0% alike" in typed("dedupe", "data.jsonl", "--kind", "near", "--force").stdout
 
 
-def test_a_place_that_cannot_be_written_is_a_mistake(data: Path) -> None:
-    with pytest.raises(UsageError, match=r"exists|directory"):
-        typed("split", "data.jsonl", "--out-dir", "data.jsonl")
-    with pytest.raises(UsageError, match=r"exists|directory"):
-        typed("dedupe", "data.jsonl", "--out", "data.jsonl/new.jsonl")
+def test_a_place_that_cannot_be_written_is_named(data: Path) -> None:
+    for line in (("split", "data.jsonl", "--out-dir", "data.jsonl"), ("dedupe", "data.jsonl", "--out", "data.jsonl/b")):
+        with pytest.raises(AnytuneError, match=r"exists|directory"):
+            typed(*line)
 
 
 def test_a_missing_file_is_a_mistake_and_leaves_nothing(folder: Path) -> None:

@@ -3,16 +3,21 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anytune.commands.convert import From, To
 from anytune.data.convert import SOURCES, TARGETS, Conversion, convert
 from anytune.data.convert.loss import DETAILS, LEFT_OUT
 from anytune.data.convert.pull import BrokenError, Pull
 from anytune.errors import RefusedError, UsageError
+from anytune.ui.convert import then
 from tests.data.samples import ROOT, assistant, chat, report, script, user, write
 
 FOLDER = ROOT / "fixtures" / "convert"
@@ -105,7 +110,7 @@ def test_every_broken_line_is_named_with_its_line_and_the_others_are_written(tmp
     assert [(loss.code, loss.line, loss.record) for loss in done.losses] == [
         ("not-json", 2, 2),
         ("not-an-object", 4, 3),
-        ("not-json", 5, 4),
+        ("not-utf-8", 5, 4),
         ("format-unknown", 6, 5),
     ]
     assert all(loss.left_out for loss in done.losses)
@@ -153,7 +158,7 @@ def test_a_file_without_a_record_to_write_leaves_no_file(tmp_path: Path) -> None
         ("a.json", b'{"data": [\n{"text": "\xff"}]}', "not UTF-8"),
         ("a.json", b"[" * 100_000, "nested too deeply"),
         ("a.json", b'[{"a": ' + b"1" * 5000 + b"}]", "number is too long"),
-        ("a.csv", b"prompt,completion\n\xff,b\n", "not UTF-8"),
+        ("a.csv", b"prompt,completion\n\x81,b\n", "not UTF-8"),
         ("a.gz", gzip.compress(b'{"text": "a"}\n' * 9999)[:-20], "breaks off"),
     ],
 )
@@ -270,3 +275,86 @@ def test_blanks_of_plain_text_stay(tmp_path: Path) -> None:
         {"text": "  def f():"},
         {"text": "\treturn 1 "},
     ]
+
+
+@pytest.mark.parametrize("to", TARGETS)
+@pytest.mark.parametrize("beside", [{"input": "x"}, {"text": "x"}, {"input": {"messages": 3}}, {"preferred_output": 1}])
+def test_a_key_for_a_grader_does_not_make_a_chat_something_else(tmp_path: Path, to: str, beside: Any) -> None:
+    path = write(tmp_path / "a.jsonl", {"messages": [user("q")], **beside})
+    done, made = converted(path, to=to)
+    if to in ("chat", "trl"):
+        assert made == [{"messages": [user("q")], **beside}]
+    elif to == "sharegpt":
+        assert done.counts == {"key-dropped": 1}
+    else:
+        assert done.left_out == 1
+
+
+def test_lines_that_are_not_utf8_are_named_as_such_with_what_mends_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"prompt": "Café?", "completion": "Ja"}\n'.encode("cp1252") * 40)
+    done = convert(path)
+    assert done.counts == {"not-utf-8": 40}
+    assert [command.split()[:2] for command, _ in then(done)] == [["anytune", "fix"]]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_table_that_is_not_utf8_is_read_as_cp1252_and_the_account_says_so(tmp_path: Path, packed: bool) -> None:
+    content = "prompt,completion\nCafé?,5 €\n".encode("cp1252")
+    name, content = ("a.csv.gz", gzip.compress(content)) if packed else ("a.csv", content)
+    done, made = from_text(tmp_path, name, content)
+    assert done.container.endswith("read as cp1252, since it is not UTF-8")
+    assert made == [chat(user("Café?"), assistant("5 €"))]
+
+
+@pytest.mark.parametrize("place", ["pipe", "folder", "missing"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError) as caught:
+        convert(tmp_path / place)
+    assert caught.value.fix == (
+        "mend the path" if place == "missing" else "save what it holds as a file, and name that"
+    )
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "q", "user", "assistant", "[1]", "{}"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["role", "content", "messages", "from", "value", "type", "text"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "tool", "system"]) | VALUES, "content": st.just("q") | VALUES},
+        optional=dict.fromkeys(("name", "weight", "tool_calls", "function_call", "reasoning"), VALUES),
+    ),
+    min_size=1,
+    max_size=3,
+)
+KEYS = (
+    *("messages", "input", "prompt", "completion", "text", "tools", "weight", "preferred_output", "output", "system"),
+    *("non_preferred_output", "chosen", "rejected", "label", "instruction", "history", "conversations", "response"),
+)
+RECORDS = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, MESSAGES | VALUES))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(RECORDS, min_size=3, max_size=8))
+def test_no_record_crashes_a_conversion(records: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.jsonl", *records, {"messages": [user("q"), assistant("a")]})
+        for to in TARGETS:
+            converted(path, to=to)
+
+
+def test_a_tools_answer_keeps_its_name(tmp_path: Path) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    answer = {"role": "tool", "tool_call_id": "c", "content": "5", "name": "f"}
+    record = chat(user("q"), {"role": "assistant", "tool_calls": [call]}, answer, assistant("a"))
+    assert converted(write(tmp_path / "a.jsonl", record))[1] == [record]

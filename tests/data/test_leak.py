@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from anytune.data.dedupe import Kind, dedupe
 from anytune.data.leak import Leak, leaks
+from anytune.data.split import split
 from anytune.errors import UsageError
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
@@ -123,3 +126,57 @@ def test_a_file_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path) -> 
     for paths in ((here, tmp_path / "none"), (tmp_path / "none", here), (here, tmp_path)):
         with pytest.raises(UsageError):
             list(leaks(*paths))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "q", "user", "assistant", "system"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["role", "content", "messages", "tool_calls", "x"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(("role", "content", "tool_calls"), VALUES)), max_size=3
+)
+KEYS = ("messages", "input", "prompt", "completion", "text", "preferred_output", "non_preferred_output")
+RECORDS = VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, MESSAGES | VALUES))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(RECORDS, min_size=1, max_size=8))
+@example([{"messages": [{"role": ["user"], "content": "q"}]}])
+@example([{"messages": [{"role": {"a": 1}, "content": "q"}, {"role": "assistant", "content": "a"}]}])
+def test_no_record_crashes_what_compares_records(records: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.jsonl", *records, chat(user("x"), assistant("y")), chat(user("z")))
+        for kind in get_args(Kind):
+            dedupe(path, Path(folder) / "out.jsonl", kind=kind, force=True)
+        out_train, out_validation = Path(folder) / "train.jsonl", Path(folder) / "validation.jsonl"
+        split(path, share=0.5, out_train=out_train, out_validation=out_validation)
+        list(leaks(out_train, out_validation, near=True))
+        assert len(list(leaks(path, path))) == len(records) + 2
+
+
+@pytest.mark.parametrize("depth", [100, 900])
+def test_a_deep_record_crashes_nothing(tmp_path: Path, depth: int) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"messages":[{"role":"user","content":' + "[" * depth + "]" * depth + "}]}\n")
+    assert len(list(leaks(path, path, near=True))) == 1
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path, side: int) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = write(tmp_path / "a.jsonl", chat(user("x"), assistant("y")))
+    sides = [path, path]
+    sides[side] = tmp_path / "pipe"
+    with pytest.raises(UsageError, match="not a regular file"):
+        list(leaks(sides[0], sides[1]))
+    with pytest.raises(UsageError, match="not a regular file"):
+        dedupe(tmp_path / "pipe", tmp_path / "out.jsonl")
+    with pytest.raises(UsageError, match="not a regular file"):
+        split(tmp_path / "pipe", share=0.5, out_train=tmp_path / "t", out_validation=tmp_path / "v")
+    with pytest.raises(UsageError, match="No such file") as caught:
+        dedupe(tmp_path / "missing", tmp_path / "out.jsonl")
+    assert caught.value.fix == "mend the path"

@@ -39,6 +39,7 @@ class Commas:
     error: float = 0.0
     per_message: int = 4
     per_record: int = 1
+    per_text: int = 1
 
     def count(self, text: str) -> int:
         return text.count(",") + len(text) // 10

@@ -79,10 +79,22 @@ def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[S
         several = _repeated(rows, group, groups)
         seen: dict[int, _Seen] = {}
         for key, row in _rows(rows, several, start) if several else ():
-            stream.seek(row.offset)
-            fault = _twin(stream.read(row.length).strip(), row.line, seen.setdefault(key, _Seen({}, {}, {})), terms)
+            line = _line_at(stream, row)
+            alike = seen.get(key)
+            if alike is None:
+                seen[key] = _Seen({hash(line): row.line}, {}, {}, [row])
+                continue
+            while alike.waiting and hash(line) not in alike.exact:
+                first = alike.waiting.pop()
+                _twin(_line_at(stream, first), first.line, alike, terms)
+            fault = _twin(line, row.line, alike, terms)
             if fault is not None:
                 yield Sighting(fault, row.line, row.offset, 1)
+
+
+def _line_at(stream: BinaryIO, row: Row) -> bytes:
+    stream.seek(row.offset)
+    return stream.read(row.length).strip()
 
 
 def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
@@ -105,11 +117,15 @@ def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]
 
 
 class _Seen(NamedTuple):
-    """Hold the first line of each record, of each normalised record, and of each prompt with its answer."""
+    """Hold the first line of each record, of each normalised record, and of each prompt with its answer.
+
+    The very first is read closely only once there is another that is not the same: it is `waiting` until then.
+    """
 
     exact: dict[int, int]
     normalised: dict[int, int]
     answers: dict[int, tuple[int, int]]
+    waiting: list[Row]
 
 
 def _twin(line: bytes, number: int, seen: _Seen, terms: Terms) -> Fault | None:

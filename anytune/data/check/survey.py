@@ -21,7 +21,7 @@ from anytune.data.quote import Plain
 SAMPLE = 2048
 _SAMPLED_AT_MOST = 1 << 18  # bytes of a line
 _LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
-_AT_ONCE = 1 << 17
+_AT_ONCE = 1 << 18
 _PATIENCE = 16
 _PAUSE = 64
 TOO_LONG = 8_000_000  # bytes, about two million tokens

@@ -87,7 +87,7 @@ def say(message: Record, at: Path, talk: Talk) -> None:
         said = "" if content is None else only_text(content, where, talk.notes)
         name = message.get("name")
         kept = {"name": name} if isinstance(name, str) and role == "tool" else {}
-        talk.answer(said, path=at, id=message.get("tool_call_id"), name=name, **kept)
+        talk.answer(said, path=at, id=message.get("tool_call_id"), called=name, **kept)
     else:
         _speak(role, message, content, where, talk)
 

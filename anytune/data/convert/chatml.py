@@ -28,7 +28,7 @@ def read(record: Record, notes: Notes) -> Record:
         word, name, content = found.groups()
         role = role_of(word, ("text",))
         if role in ("tool", "function"):
-            talk.answer(content, path=("text",), name=name)
+            talk.answer(content, path=("text",), called=name)
         elif content or end < len(text):  # an opening for an answer that is to come says nothing
             talk.say(speaker_of(word, ("text",)), content, **({"name": name} if name else {}))
     _nothing(text[end:])

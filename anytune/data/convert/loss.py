@@ -10,6 +10,7 @@ from anytune.data.quote import Plain, quote
 
 LEFT_OUT = {
     "not-json": "it is no JSON",
+    "not-utf-8": "it is not UTF-8; anytune fix tells what it is, and mends it",
     "line-too-large": "the line is too long to be read",
     "not-an-object": "a record is a JSON object",
     "column-mismatch": "the row has more cells than the header has columns",

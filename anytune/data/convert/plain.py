@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from anytune.data.convert.loss import Notes, UnfitError, named
-from anytune.data.convert.shape import Record
+from anytune.data.convert.shape import Record, is_pair, is_text
 from anytune.data.path import Path
 
 REASONING = ("reasoning", "reasoning_content")
@@ -23,10 +23,10 @@ class Turns(NamedTuple):
 
 def plain_turns(record: Record, notes: Notes) -> Turns:
     """Return the turns of a chat or a pair, having noted what text alone does not hold."""
-    pair = "input" in record
+    pair = is_pair(record)
     holder: Record = record["input"] if pair else record
     path: Path = ("input",) if pair else ()
-    if "text" in record:
+    if is_text(record):
         raise UnfitError("turns-do-not-fit", ("text",), record["text"])
     if holder.get("tools"):
         raise UnfitError("holds-tools", (*path, "tools"), holder["tools"])
@@ -38,10 +38,14 @@ def plain_turns(record: Record, notes: Notes) -> Turns:
 
 def beside(record: Record, notes: Notes) -> None:
     """Note the keys beside the messages, which other formats do not know."""
-    for path, holder in (((), record), (("input",), record.get("input", {}))):
+    holders: list[tuple[Path, Record]] = [((), record)]
+    if is_pair(record):
+        holders.append((("input",), record["input"]))
+    ours = ("input", *OUTPUTS) if is_pair(record) else ()
+    for path, holder in holders:
         if "weight" in holder:
             notes.lost("weight-dropped", (*path, "weight"), holder["weight"])
-        notes.rest(holder, ("messages", "tools", "input", "weight", *OUTPUTS), path)
+        notes.rest(holder, ("messages", "tools", "weight", *(() if path else ours)), path)
 
 
 def _in_turn(texts: list[tuple[str, str]], answers: list[str], path: Path) -> Turns:

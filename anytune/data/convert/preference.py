@@ -11,7 +11,7 @@ from anytune.data.convert.loss import Notes, UnfitError, lacks
 from anytune.data.convert.partner import Half
 from anytune.data.convert.plain import OUTPUTS
 from anytune.data.convert.prompt import say_side
-from anytune.data.convert.shape import Record, messages_in, packed, text_of, unpacked
+from anytune.data.convert.shape import Record, is_pair, messages_in, packed, text_of, unpacked
 from anytune.data.convert.talk import Talk
 
 OLD_OUTPUTS = ("preferred_completion", "non_preferred_completion")
@@ -149,7 +149,7 @@ def _pair(asked: list[Record], answers: list[list[Record]], names: tuple[str, st
 def write(record: Record, notes: Notes) -> Record:
     """Return a pair as TRL's conversational preference; chats and texts are TRL's already."""
     del notes
-    if "input" not in record:
+    if not is_pair(record):
         return record
     beside = {key: value for key, value in record["input"].items() if key != "messages"}
     weight = {"weight": record["weight"]} if "weight" in record else {}

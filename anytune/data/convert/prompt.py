@@ -5,7 +5,7 @@ from __future__ import annotations
 from anytune.data.convert import chat
 from anytune.data.convert.loss import Notes, UnfitError, lacks
 from anytune.data.convert.plain import plain_turns
-from anytune.data.convert.shape import Record, messages_in, text_of
+from anytune.data.convert.shape import Record, is_pair, is_text, messages_in, text_of
 from anytune.data.convert.talk import Talk
 
 PAIRS = (
@@ -69,9 +69,9 @@ def say_side(value: object, key: str, role: str, talk: Talk) -> None:
 
 def write(record: Record, notes: Notes) -> Record:
     """Return a chat of one question and one answer as a prompt and its completion."""
-    if "text" in record:
+    if is_text(record):
         return {"prompt": "", "completion": record["text"]}
-    if "input" in record:
+    if is_pair(record):
         raise UnfitError("two-answers", ("non_preferred_output",), record["non_preferred_output"])
     turns = plain_turns(record, notes)
     if turns.before:
@@ -85,14 +85,14 @@ def write(record: Record, notes: Notes) -> Record:
 def write_text(record: Record, notes: Notes) -> Record:
     """Return plain text; anything else is left out."""
     del notes
-    if "text" not in record:
+    if not is_text(record):
         raise UnfitError("no-text", (), None)
     return record
 
 
 def write_chat(record: Record, notes: Notes) -> Record:
     """Return chats and pairs as they are, and plain text as an answer to nothing."""
-    if "text" not in record:
+    if not is_text(record):
         return record
     notes.lost("text-without-prompt", ("text",), record["text"])
     return {"messages": [{"role": "assistant", "content": record["text"]}]}

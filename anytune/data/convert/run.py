@@ -28,7 +28,8 @@ from anytune.data.convert.loss import Note, Notes, UnfitError, named
 from anytune.data.convert.partner import Half, Partners
 from anytune.data.convert.repeat import repeated
 from anytune.data.convert.result import Conversion, Kind
-from anytune.data.convert.shape import Record, messages_in
+from anytune.data.convert.shape import Record, is_pair, is_text, messages_in
+from anytune.data.prompt import refuse_unreadable
 from anytune.errors import UsageError
 
 Reader = Callable[[Record, Notes], Record | Half]
@@ -86,6 +87,7 @@ def convert(
     """
     path = Path(path)
     _check_names(to, source)
+    refuse_unreadable(path)
     target = prepared(path) if out is None else Path(out)
     _check_free(path, target, force=force)
     ledger = Ledger(show)
@@ -207,7 +209,7 @@ class _Copier:
         kind = _kind(record, self._to)
         added = Notes()
         written = self._write(record, added)
-        if self._to in _READ_BACK and written is not record and "text" not in record:
+        if self._to in _READ_BACK and written is not record and not is_text(record):
             verify.compare(record, written, _reader_of(written), added)
         if kind != (self._kind or kind):
             raise UnfitError("mixed-kinds", (), None)
@@ -232,9 +234,9 @@ def _reader_of(written: Record) -> Reader:
 
 
 def _kind(record: Record, to: str) -> Kind:
-    if "input" in record and "messages" not in record:
+    if is_pair(record):
         return "pair"
-    return "text" if "text" in record and to == "trl" else "chat"
+    return "text" if is_text(record) and to == "trl" else "chat"
 
 
 def _encoded(record: Record) -> bytes:

@@ -44,6 +44,16 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
+def is_pair(record: Record) -> bool:
+    """Tell whether a record in our own form is a pair; a chat may have a key `input` for its grader."""
+    return "input" in record and "messages" not in record
+
+
+def is_text(record: Record) -> bool:
+    """Tell whether a record in our own form is plain text; a chat may have a key `text` for its grader."""
+    return "text" in record and "messages" not in record
+
+
 def role_of(word: Any, path: Path) -> str:
     """Return the role that a word of some format stands for."""
     role = ROLES.get(word.strip().lower()) if isinstance(word, str) else None

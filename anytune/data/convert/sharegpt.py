@@ -6,7 +6,7 @@ from typing import Any
 
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.plain import OUTPUTS, beside, minor
-from anytune.data.convert.shape import Record, packed, unpacked
+from anytune.data.convert.shape import Record, is_pair, is_text, packed, unpacked
 from anytune.data.path import Path
 
 _WORDS = {"system": "system", "developer": "system", "user": "human", "assistant": "gpt", "tool": "observation"}
@@ -14,10 +14,10 @@ _WORDS = {"system": "system", "developer": "system", "user": "human", "assistant
 
 def write(record: Record, notes: Notes) -> Record:
     """Return a chat or a pair as a conversation of `from` and `value`; tools and calls are JSON text."""
-    if "text" in record:
+    if is_text(record):
         raise UnfitError("turns-do-not-fit", ("text",), record["text"])
     beside(record, notes)
-    pair = "input" in record
+    pair = is_pair(record)
     holder: Record = record["input"] if pair else record
     path: Path = ("input",) if pair else ()
     turns: list[Record] = []

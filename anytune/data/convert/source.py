@@ -57,7 +57,12 @@ def open_source(path: Path, stream: BinaryIO, *, given: str | None) -> Opened:
         head, name, packed = _gzip_head(path, stream), name.removesuffix(".gz"), ", gzip"
     container = given or _layout(head, Path(name).suffix, path)
     envelope = Notes()
-    items = _items(container, stream, head, envelope)
+    if container in ("csv", "tsv"):
+        encoding = _encoding(path, stream)
+        items = _rows(stream, head, container=container, encoding=encoding)
+        packed += ", read as cp1252, since it is not UTF-8" if encoding == "cp1252" else ""
+    else:
+        items = _items(container, stream, envelope)
     return Opened(container + packed, _told(path, items), envelope)
 
 
@@ -89,15 +94,22 @@ def _json_layout(head: bytes, kind: str) -> str:
     return kind
 
 
-def _items(container: str, stream: BinaryIO, head: bytes, envelope: Notes) -> Iterator[Item]:
+def _encoding(path: Path, stream: BinaryIO) -> str:
+    try:
+        return table.encoding_of(stream)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise RefusedError(f"{path.name}: the compressed data breaks off; nothing was written") from error
+
+
+def _rows(stream: BinaryIO, head: bytes, *, container: str, encoding: str) -> Iterator[Item]:
+    rows = table.csv(stream, head, encoding=encoding, tabs=container == "tsv")
+    for number, (line, row) in enumerate(rows, 1):
+        yield Item(number, line, row, None if row is not None else "column-mismatch")
+
+
+def _items(container: str, stream: BinaryIO, envelope: Notes) -> Iterator[Item]:
     if container == "parquet":
         return (Item(number, None, row) for number, row in enumerate(table.parquet(stream), 1))
-    if container in ("csv", "tsv"):
-        rows = table.csv(stream, head, tabs=container == "tsv")
-        return (
-            Item(number, line, row, None if row is not None else "column-mismatch")
-            for number, (line, row) in enumerate(rows, 1)
-        )
     if container == "chatml text":
         return _conversations(stream)
     if container in ("text", "lines"):
@@ -131,7 +143,17 @@ def _lines(stream: BinaryIO, *, read: Any) -> Iterator[Item]:
         if line.strip():
             number += 1
             value, trouble = read(line)
+            if trouble is not None and not _is_utf8(line):
+                trouble = "not-utf-8"
             yield Item(number, place, value, trouble, line if read is _value else b"")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _value(line: bytes) -> tuple[Any, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv as stdlib
 import io
 import math
@@ -10,19 +11,33 @@ from importlib import import_module
 from typing import Any, BinaryIO
 
 from anytune.data.convert.pull import NotFinite
-from anytune.data.lines import LONGEST
+from anytune.data.lines import CHUNK, LONGEST
 from anytune.errors import MissingExtraError, UsageError
 
 DELIMITERS = ",\t;|"
 _ROWS = 256  # rows of Parquet that are in memory at a time
 
 
-def csv(stream: BinaryIO, head: bytes, *, tabs: bool) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield (line, row) of UTF-8 text whose first row names the columns; a row with too many cells is None.
+def encoding_of(stream: BinaryIO) -> str:
+    """Return `utf-8-sig`, or `cp1252` for a stream that is not UTF-8; the stream stands at its beginning again."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while chunk := stream.read(CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    finally:
+        stream.seek(0)
+    return "utf-8-sig"
+
+
+def csv(stream: BinaryIO, head: bytes, *, encoding: str, tabs: bool) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield (line, row) of a text whose first row names the columns; a row with too many cells is None.
 
     Empty cells are left out; all others are text.
     """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(stream, encoding=encoding, newline="")
     limit = stdlib.field_size_limit(LONGEST)
     try:
         rows = stdlib.reader(text, delimiter=_delimiter(head, tabs=tabs))

@@ -43,9 +43,9 @@ class Talk:
         function = {"name": name, "arguments": _arguments(arguments, path)}
         message.setdefault("tool_calls", []).append({"id": number, "type": "function", "function": function})
 
-    def answer(self, content: str, *, path: Path, id: Any = None, name: Any = None, **more: Any) -> None:
+    def answer(self, content: str, *, path: Path, id: Any = None, called: Any = None, **more: Any) -> None:
         """Add what a tool answered."""
-        number = id if isinstance(id, str) and id else self._oldest(name)
+        number = id if isinstance(id, str) and id else self._oldest(called)
         if number is None:
             raise UnfitError("answer-without-call", path, content)
         self._open.pop(number, None)

@@ -16,7 +16,9 @@ from anytune.data.check.rules import RULES
 from anytune.data.fix.apart import apart
 from anytune.data.fix.fixed import Fixed
 from anytune.data.fix.judge import Judge, judge
-from anytune.data.fix.record import Mended, Step, mend
+from anytune.data.fix.key import is_example
+from anytune.data.fix.lost import lost
+from anytune.data.fix.record import KEY, Mended, Step, mend
 from anytune.data.fix.seen import Seen
 from anytune.data.fix.source import Source
 from anytune.data.fix.table import FOREIGN, REMOVE
@@ -27,6 +29,7 @@ from anytune.schema.data import DataMethod
 _BLANK = Step("blank-line", "remove blank lines")
 _LINE_END = Step("line-end", "end lines with a line feed and nothing else")
 _AGAIN = Step("duplicate-record", "remove a record that stands there already")
+_DIFFERS = Step(KEY, "remove a record that differs from another in what its unknown keys say only", asks=True)
 _MIXED = Step("mixed-formats", REMOVE, asks=True)
 _TOO_LARGE = Step("line-too-large", REMOVE, asks=True)
 _decode = msgspec.json.Decoder().decode
@@ -45,7 +48,8 @@ def fix(
     Mends what one of the providers minds: what is safe at once, what changes meaning only for the codes in
     `agreed` (`ASKED` is all of them). Lines that need nothing are copied byte for byte, but for their ends. Raises
     `UsageError` for a path that cannot be read or is `out` itself, `RefusedError` where nothing would be left or
-    the file first has to be converted; then nothing is written.
+    the file first has to be converted, `AnytuneError` where `out` cannot be written; then nothing is written. Nor is
+    it where there was nothing to mend: `out` of the report is None then, and its check that of the file itself.
     """
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"{out} is the file itself", fix="write the new file under another name")
@@ -53,9 +57,13 @@ def fix(
     try:
         with aside(out) as file:
             file.writelines(run.lines(path))
+            if not run.has_mended:
+                raise _NothingError
+    except _NothingError:
+        return run.fixed(path, checked=path, providers=providers)
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
-    return run.fixed(path, out=out, providers=providers)
+    return run.fixed(path, out=out, checked=out, providers=providers)
 
 
 def foresee(
@@ -71,7 +79,11 @@ def foresee(
         deque(run.lines(path), maxlen=0)
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
-    return run.fixed(path, out=None, providers=providers)
+    return run.fixed(path, providers=providers)
+
+
+class _NothingError(Exception):
+    """Take back a new file that would be a copy."""
 
 
 class _Run:
@@ -83,6 +95,8 @@ class _Run:
         self._done = Tally(judge.level)
         self._left = Tally(judge.level)
         self._seen = Seen()
+        self._stripped = Seen()
+        self._strange = self._strange_gone = 0
         self._form: str | None = None
         self._records = self._written = 0
 
@@ -103,8 +117,15 @@ class _Run:
         self._done.add(source.steps)
         self._refuse(path)
 
-    def fixed(self, path: Path, *, out: Path | None, providers: tuple[str, ...]) -> Fixed:
-        """Return the report of the pass, with a check of the new file if there is one."""
+    @property
+    def has_mended(self) -> bool:
+        """Tell whether anything was done."""
+        return bool(self._done.changes())
+
+    def fixed(
+        self, path: Path, *, providers: tuple[str, ...], out: Path | None = None, checked: Path | None = None
+    ) -> Fixed:
+        """Return the report of the pass, with a check of one file if there is one."""
         method = self._judge.method
         return Fixed(
             path=path,
@@ -114,7 +135,7 @@ class _Run:
             removed=self._records - self._written,
             done=self._done.changes(),
             left=self._left.changes(),
-            report=check([out], providers=providers, method=method) if out is not None else None,
+            report=check([checked], providers=providers, method=method) if checked is not None else None,
         )
 
     def _mended(self, number: int, line: bytes | None) -> Iterator[Mended]:
@@ -133,7 +154,19 @@ class _Run:
         pieces, steps = apart(bare)
         self._done.add(steps, number)
         for piece in pieces:
-            yield mend(piece, self._judge, self._agreed)
+            yield from self._again_apart(piece, mend(piece, self._judge, self._agreed))
+
+    def _again_apart(self, piece: bytes, mended: Mended) -> Iterator[Mended]:
+        """Take apart what only became readable when it was mended."""
+        pieces, steps = apart(mended.line) if mended.line is not None and mended.line != piece else ([], [])
+        if not steps:
+            yield mended
+            return
+        done = [*mended.done, *steps]
+        for part in pieces:
+            again = mend(part, self._judge, self._agreed)
+            yield again._replace(done=[*done, *again.done])
+            done = []
 
     def _too_large(self, number: int) -> Mended:
         if _TOO_LARGE.code not in self._agreed:
@@ -143,11 +176,29 @@ class _Run:
     def _kept(self, number: int, mended: Mended) -> bytes | None:
         """Return the line if it is to be written, and count what was done to it or left."""
         mended = self._like_the_first(mended)
-        if mended.line is not None and not self._seen.add(_digestible(mended)) and self._judge.minds(_AGAIN.code):
-            mended = Mended(None, [_AGAIN], [], None)
+        self._count_strange(mended)
+        if mended.line is not None and self._judge.minds(_AGAIN.code):
+            mended = self._once(mended)
         self._done.add(mended.done, number)
         self._left.add(mended.left, number)
         return mended.line
+
+    def _once(self, mended: Mended) -> Mended:
+        """Take out a record that stands there already; leave one whose difference was in keys that went."""
+        stood = mended.read is not None and not self._stripped.add(mended.read)
+        if self._seen.add(_digestible(mended)):
+            return mended
+        if stood or mended.read is None or mended.record is None or not lost(mended.read, mended.record):
+            return Mended(None, [_AGAIN], [], None)
+        if KEY in self._agreed:
+            return Mended(None, [_DIFFERS], [], None)
+        return Mended(mended.read, [], [_DIFFERS], None)
+
+    def _count_strange(self, mended: Mended) -> None:
+        """Count records in which no format has its example."""
+        if mended.record and not is_example(mended.record):
+            self._strange += 1
+            self._strange_gone += mended.line is None
 
     def _like_the_first(self, mended: Mended) -> Mended:
         """Take out a record in another format than the first one, if that is agreed."""
@@ -171,6 +222,9 @@ class _Run:
             told = f"{foreign[code]:,} of {self._records:,} records cannot be mended here: {code}"
             fix = rule.fix if code == "wrong-method" else f"anytune convert {path.name}"
             raise RefusedError(told, reasons=(rule.why,), fix=fix)
+        if 2 * self._strange > self._written + self._strange_gone:
+            told = f"{self._strange:,} of {self._records:,} records have a shape that no provider knows"
+            raise RefusedError(told, fix=f"anytune convert {path.name}")
         if not self._written:
             raise RefusedError("no record would be left", fix=f"anytune check {path.name}")
 

@@ -12,6 +12,7 @@ from anytune.data.fix.mender import LineMender, Mender, Path, Record
 from anytune.data.fix.table import ASKED, MENDERS, REMOVE
 
 MOST_STEPS = 100  # a record that is not mended after so many is left as it is then
+KEY = "record-key-unknown"
 _CHARACTERS = frozenset(mender.code for mender in CHARACTER_MENDERS)
 # Warnings for which a record is taken out all the same: it teaches nothing, or the wrong thing.
 _USELESS = frozenset({"content-empty", "nothing-to-train", "outputs-equal"})
@@ -30,18 +31,20 @@ class Step(NamedTuple):
 class Mended(NamedTuple):
     """Be what became of a line: None if it was removed, what was done, and what was left.
 
-    `record` is what the line holds, None if it holds none or cannot be written anew without loss.
+    `record` is what the line holds or held, None if it holds none or cannot be written anew without loss.
+    `read` is the line before mending if keys were taken out of it unasked.
     """
 
     line: bytes | None
     done: list[Step]
     left: list[Step]
     record: Record | None
+    read: bytes | None = None
 
 
 def mend(line: bytes, judge: Judge, agreed: frozenset[str]) -> Mended:
     """Mend a line as far as it is safe or agreed."""
-    done: list[Step] = []
+    read, done = line, list[Step]()
     line, record, found = _mend_text(line, judge, agreed, done)
     if record is None or AS_IT_STANDS & found.keys():
         left = _text_left(line, found, agreed)
@@ -51,7 +54,8 @@ def mend(line: bytes, judge: Judge, agreed: frozenset[str]) -> Mended:
     if len(done) > before:
         line = written(record, like=line)
     left = _left(record, found, agreed)
-    return _settled(Mended(line, done, left, record), found, record, agreed)
+    stripped = any(step.code == KEY and not step.asks for step in done)
+    return _settled(Mended(line, done, left, record, read if stripped else None), found, record, agreed)
 
 
 def _mend_text(
@@ -127,7 +131,7 @@ def _settled(mended: Mended, found: Found, record: Record, agreed: frozenset[str
         if code not in ASKED or not (spots.level == "error" or _is_useless(code, spots.paths, record)):
             continue
         if code in agreed:
-            return Mended(None, [Step(code, REMOVE, asks=True)], [], None)
+            return Mended(None, [Step(code, REMOVE, asks=True)], [], mended.record)
         if code not in waiting:
             mended.left.append(Step(code, REMOVE, asks=True))
     return mended

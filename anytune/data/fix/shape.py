@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anytune.data.fix import walk
-from anytune.data.fix.key import decoded, drop, drop_null, drop_unread
+from anytune.data.fix.key import decoded, drop, drop_beside, drop_null, drop_unread_beside
 from anytune.data.fix.mender import Mender, Path, Record
 from anytune.data.quote import quote
 
@@ -149,8 +149,8 @@ SHAPE_MENDERS = (
     Mender("output-not-assistant", "write the output's role as assistant", _say_assistant, asks=True),
     Mender("null-key", "remove keys that hold null", drop_null),
     Mender("record-key-unknown", "make the system prompt beside the messages a system message", _take_in_system),
-    Mender("record-key-unknown", "remove keys that nobody reads", drop_unread),
-    Mender("record-key-unknown", "remove keys that nobody reads but that say something", drop, asks=True),
+    Mender("record-key-unknown", "remove keys that nobody reads", drop_unread_beside),
+    Mender("record-key-unknown", "remove keys that nobody reads but that say something", drop_beside, asks=True),
     Mender("sample-weight-invalid", "remove a weight of null", drop_null),
     Mender("sample-weight-invalid", "write the record's weight as a number", _number_weight),
     Mender("sample-weight-invalid", "remove the record's weight, so that it counts as 1", drop, asks=True),
