@@ -364,11 +364,11 @@ def test_memory_does_not_grow_with_a_run_of_digits(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"text": "1" * 2_000_000}))
     code = (
-        "import resource, sys; from anytune.data.privacy import scan; scan(sys.argv[1]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys, tracemalloc; from anytune.data.privacy import scan; tracemalloc.start(); scan(sys.argv[1]);"
+        "print(tracemalloc.get_traced_memory()[1])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert int(done.stdout) * (1 if sys.platform == "darwin" else 1024) < 150 << 20
+    assert int(done.stdout) < 100 << 20
 
 
 def test_a_copy_that_cannot_be_written_is_named_with_what_to_do(
