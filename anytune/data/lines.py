@@ -11,12 +11,11 @@ LONGEST = 128 << 20
 
 
 class Block(NamedTuple):
-    """Be some lines that follow one another: the first one's number, from 1, and byte offset, and all their bytes.
+    """Be some lines that follow one another: the byte offset of the first one, and all their bytes.
 
     The last line may lack its line feed. None stands for a single line that is too long; `size` counts its bytes, too.
     """
 
-    number: int
     offset: int
     text: bytes | None
     size: int
@@ -54,15 +53,15 @@ class Lines:
         return self._digest.hexdigest() if self._digest else ""
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        for number, _, text, _ in self.blocks():
-            if text is None:
-                yield number, None
-            else:
-                yield from enumerate(text.removesuffix(b"\n").split(b"\n"), start=number)
+        number = 1
+        for _, text, _ in self.blocks():
+            lines = [None] if text is None else text.removesuffix(b"\n").split(b"\n")
+            yield from enumerate(lines, start=number)
+            number += len(lines)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the lines in blocks of about a chunk."""
-        number, offset, open_line = 1, self._start, _Open(self._longest)
+        offset, open_line = self._start, _Open(self._longest)
         while chunk := self._read():
             end = chunk.rfind(b"\n") + 1
             if not end:
@@ -70,19 +69,19 @@ class Lines:
                 continue
             if open_line.length + end <= self._longest:
                 text = open_line.close(chunk[:end] if end < len(chunk) else chunk)
-                yield Block(number, offset, text, len(text))
-                number, offset = number + text.count(b"\n"), offset + len(text)
+                yield Block(offset, text, len(text))
+                offset += len(text)
             else:
                 for line in self._apart(open_line, chunk[: end - 1]):
-                    yield Block(number, offset, line.text, line.size)
-                    number, offset = number + 1, offset + line.size
+                    yield Block(offset, line.text, line.size)
+                    offset += line.size
             if end < len(chunk):
                 open_line.add(chunk[end:])
         if open_line.length > self._longest:
-            yield Block(number, offset, None, open_line.length)
+            yield Block(offset, None, open_line.length)
         elif open_line.length:
             text = open_line.close(b"")
-            yield Block(number, offset, text, len(text))
+            yield Block(offset, text, len(text))
 
     def _apart(self, open_line: _Open, text: bytes) -> Iterator[_Line]:
         """Yield the lines of a text one by one, the first of which is open; those that are too long have no text."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytune.data.check import scan
-from tests.data.test_tiers import JSON, MANY, SLOW
+from tests.data.records import JSON, MANY, SLOW
 
 ALPHABET = st.sampled_from(
     [*list('{}[]:,"\\ 0123456789.-+eEtrufalsnN\x00\t/bd'), "é", "\\u00e9", '"a":', "[1,", "true"]

@@ -120,40 +120,40 @@ def test_line_ends_and_a_mark_at_the_start_do_not_matter(path: Path, method: Dat
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("show", [1, 20, 1000])
-def test_two_processes_tell_what_one_does(
+def test_two_threads_tell_what_one_does(
     path: Path, method: DataMethod, show: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(path, *mixture(method))
-    whole = checked(path, method, show=show, processes=1)
+    whole = checked(path, method, show=show, workers=1)
     for part in (300, 9_000):
         monkeypatch.setattr("anytune.data.check.parts.PART", part)
-        assert checked(path, method, show=show, processes=2) == whole
+        assert checked(path, method, show=show, workers=2) == whole
     monkeypatch.setattr("anytune.data.check.parts.LARGE", 0)
     assert checked(path, method, show=show) == whole
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n", b""])
-def test_two_processes_read_marks_line_ends_and_blank_files_alike(
+def test_two_threads_read_marks_line_ends_and_blank_files_alike(
     path: Path, end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anytune.data.check.parts.PART", 300)
     for raw in (end.join(mixture("sft")), b"\xef\xbb\xbf" + end.join(mixture("sft")), end * 1000, b"", b"\xef\xbb\xbf"):
         path.write_bytes(raw)
-        assert checked(path, "sft", processes=2) == checked(path, "sft", processes=1)
+        assert checked(path, "sft", workers=2) == checked(path, "sft", workers=1)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("method", METHODS)
 def test_what_waits_on_disk_is_compared_like_what_is_in_memory(
-    path: Path, method: DataMethod, processes: int, monkeypatch: pytest.MonkeyPatch
+    path: Path, method: DataMethod, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(path, *mixture(method))
     monkeypatch.setattr("anytune.data.check.parts.PART", 5_000)
     monkeypatch.setitem(Lines.__init__.__kwdefaults__, "chunk", 500)
-    whole = checked(path, method, processes=1)
+    whole = checked(path, method, workers=1)
     for most in (0, 100):
         monkeypatch.setattr("anytune.data.check.rows.MOST", most)
-        assert checked(path, method, processes=processes) == whole
+        assert checked(path, method, workers=workers) == whole
 
 
 def test_nothing_is_left_behind_on_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

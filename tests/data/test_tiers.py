@@ -8,121 +8,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
-from anytune.data.check.frame import Frames
-from anytune.data.check.garble import is_suspect
 from anytune.data.check.line import examine
 from anytune.data.check.parts import cuts
-from anytune.data.check.record import form_of
 from anytune.data.check.rules import COLUMNS, minded
-from anytune.data.check.seen import Seen, seen_in
+from anytune.data.check.seen import seen_in
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
+from tests.data.records import MANY, RECORDS, SLOW, Record, chats, chats_with_tools, mutated, pairs
 from tests.data.samples import assistant, user
 
-Record = dict[str, Any]
 FOLDER = Path("never-written")
-SLOW = [HealthCheck.too_slow]  # a busy machine is no fault
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
-TRICKY = st.sampled_from(["role", '"role":', "\\", '\\"', ":", ' : "', "\x00", "\u2028", "🌊", "é", "{", "]}", "a\nb"])
-TEXT = st.lists(st.one_of(TRICKY, st.text(max_size=6)), min_size=1, max_size=4).map("".join)
-SPOKEN = TEXT.filter(lambda text: bool(text.strip()) and "\x00" not in text and not is_suspect(text))
-
-
-@st.composite
-def chats(draw: st.DrawFn) -> Record:
-    messages: list[Record] = []
-    if draw(st.booleans()):
-        messages.append({"role": "system", "content": draw(SPOKEN)})
-    for _ in range(draw(st.integers(1, 3))):
-        weight = draw(st.sampled_from([{}, {"weight": 0}, {"weight": 1}]))
-        messages += [user(draw(SPOKEN)), assistant(draw(SPOKEN), **weight)]
-    messages[-1].pop("weight", None)
-    return {"messages": messages}
-
-
-@st.composite
-def chats_with_tools(draw: st.DrawFn) -> Record:
-    record = draw(chats())
-    parameters = {"type": "object", "properties": {draw(TEXT): {"type": "string", "description": draw(TEXT)}}}
-    function = {"name": "get_tide", "description": draw(TEXT), "parameters": parameters}
-    record["tools"] = [{"type": "function", "function": function}]
-    called = json.dumps({draw(TEXT): draw(TEXT)})
-    calls = [
-        {"id": f"call:{i}", "type": "function", "function": {"name": "get_tide", "arguments": called}}
-        for i in range(draw(st.integers(1, 2)))
-    ]
-    said = draw(st.sampled_from([{}, {"content": None}, {"content": "Let me see: ..."}]))
-    record["messages"] += [user(draw(SPOKEN)), {"role": "assistant", **said, "tool_calls": calls}]
-    if draw(st.booleans()):
-        record["messages"] += [{"role": "tool", "tool_call_id": c["id"], "content": draw(SPOKEN)} for c in calls]
-        record["messages"].append(assistant(draw(SPOKEN)))
-    if draw(st.booleans()):
-        record["parallel_tool_calls"] = draw(st.booleans())
-    return record
-
-
-@st.composite
-def pairs(draw: st.DrawFn) -> Record:
-    worse, better = draw(SPOKEN), draw(SPOKEN)
-    asked = draw(chats())["messages"][:-1]
-    for message in asked:
-        message.pop("weight", None)
-    return {
-        "input": {"messages": asked},
-        "preferred_output": [assistant(better + "!")],
-        "non_preferred_output": [assistant(worse + "?")],
-    }
-
-
-JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXT, inner, max_size=3)),
-    max_leaves=5,
-)
-KEYS = ["role", "content", "weight", "name", "messages", "tools", "tool_calls", "input", "preferred_output", "x"]
-ROLES = ["system", "user", "assistant", "tool", "developer", "human"]
-
-
-def containers(value: Any) -> list[Any]:
-    """List all objects and lists within a value."""
-    if not isinstance(value, dict | list):
-        return []
-    below = value.values() if isinstance(value, dict) else value
-    return [value, *(found for inner in below for found in containers(inner))]
-
-
-@st.composite
-def mutated(draw: st.DrawFn, records: st.SearchStrategy[Record]) -> bytes:
-    """Change a good record in a few places, as a value and as bytes."""
-    record = draw(records)
-    for _ in range(draw(st.integers(0, 2))):
-        held = draw(st.sampled_from(containers(record)))
-        value = draw(st.one_of(JSON, st.sampled_from(ROLES), st.sampled_from([0, 1, True, 1.0, ""])))
-        if isinstance(held, dict):
-            key = draw(st.sampled_from(KEYS))
-            held[key] = value
-            if draw(st.booleans()):
-                held.pop(key)
-        elif held and draw(st.booleans()):
-            held.pop(draw(st.integers(0, len(held) - 1)))
-        else:
-            held.insert(draw(st.integers(0, len(held))), held[0] if held and draw(st.booleans()) else value)
-    separators = draw(st.sampled_from([(",", ":"), (", ", ": "), (" , ", "\t:")]))
-    text = json.dumps(record, ensure_ascii=draw(st.booleans()), separators=separators)
-    line = text.encode(errors="surrogatepass")
-    if draw(st.booleans()):
-        at = draw(st.integers(0, len(line)))
-        piece = draw(
-            st.sampled_from([b"", b'"', b"\\", b",", b'"role":"user",', b'"r\\u006fle":"user",', b"\xff", b" "])
-        )
-        line = line[:at] + piece + line[at + draw(st.integers(0, 2)) :]
-    return line.replace(b"\n", b" ")
 
 
 def seen_closely(line: bytes, method: Literal["sft", "dpo"]) -> tuple[Record | None, list[Fault]]:
@@ -140,69 +41,6 @@ def test_a_chat_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -
         assert faults == []
         assert record is not None
         assert seen_in(record) == seen
-
-
-@MANY
-@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=4), st.data())
-def test_a_line_in_a_known_frame_has_the_faults_that_a_closer_look_finds(
-    lines: list[bytes], data: st.DataObject
-) -> None:
-    frames = Frames()
-    for line in lines:
-        record, faults = seen_closely(line, "sft")
-        if record is not None and form_of(record) == "chat":
-            frames.learn(line, record, seen_in(record), tuple(fault.code for fault in faults))
-    others = [data.draw(with_other_texts(line)) for line in lines]
-    found = frames.find(b"\n".join(others), others, all_told)
-    if found is not None:
-        seen: list[Seen] = []
-        for place, frame in zip(found.places, found.frames, strict=True):
-            record, faults = seen_closely(others[place], "sft")
-            assert tuple(fault.code for fault in faults) == frame.codes
-            assert record is not None
-            seen.append(seen_in(record))
-        assert found.keys == [each.key for each in seen]
-        assert found.messages == sum(each.messages for each in seen)
-        assert found.content == sum(each.content for each in seen)
-
-
-def all_told(codes: tuple[str, ...]) -> bool:
-    del codes
-    return True
-
-
-@MANY
-@given(st.lists(mutated(chats() | chats_with_tools()), min_size=1, max_size=3), st.data(), st.integers(1, 3))
-def test_the_report_is_the_same_whether_frames_are_known_or_not(
-    lines: list[bytes], data: st.DataObject, show: int
-) -> None:
-    lines = [data.draw(with_other_texts(data.draw(st.sampled_from(lines)))) for _ in range(9)]
-    found: list[object] = []
-    for blocks in ([b"\n".join(lines)], lines, [b"\n".join(lines[:5]), b"\n".join(lines[5:])]):
-        survey = Survey(Terms(minded(COLUMNS), "sft", show), FOLDER, form="chat")
-        number, offset = 1, 0
-        for text in [text + b"\n" for text in blocks]:
-            survey.take(Block(number, offset, text, len(text)))
-            number, offset = survey.lines + 1, offset + len(text)
-        sizes = (survey.lines, survey.examples, survey.messages, survey.content)
-        found.append((survey.tally.counts, survey.tally.issues(), survey.key_sets, sizes, survey.rows.keys))
-    assert found[1:] == found[:1] * 2
-
-
-@st.composite
-def with_other_texts(draw: st.DrawFn, line: bytes) -> bytes:
-    """Put other texts, or none, into some messages of a line, wherever they stand in it."""
-    try:
-        messages = json.loads(line)["messages"]
-        texts = [message["content"] for message in messages]
-    except (ValueError, LookupError, TypeError):
-        return line
-    for text in texts:
-        for escaped in (True, False):
-            old = json.dumps(text, ensure_ascii=escaped).encode(errors="surrogatepass")
-            new = json.dumps(draw(TEXT | st.sampled_from([text, "", " ", None]))).encode()
-            line = line.replace(old, new, draw(st.integers(0, 1)))
-    return line
 
 
 @MANY
@@ -227,15 +65,6 @@ def test_a_pair_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -
         assert seen_in(record) == seen
 
 
-FIELDS = [*KEYS, "type", "function", "id", "arguments", "text", "image_url", "url", "tool_call_id", "parameters"]
-WORDS = st.sampled_from([*ROLES, "function", "text", "image_url", "refusal", "call_1", "{}", ""])
-RECORDS = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5)),
-    max_leaves=25,
-)
-
-
 @MANY
 @given(RECORDS, RECORDS, RECORDS, st.sampled_from(["sft", "dpo", "rft"]))
 def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Literal["sft", "dpo", "rft"]) -> None:
@@ -247,7 +76,8 @@ def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Lit
     ]
     survey = Survey(Terms(minded(COLUMNS, method), method, 20), FOLDER)
     text = b"\n".join(json.dumps(record).encode() for record in records)
-    survey.take(Block(1, 0, text, len(text)))
+    survey.take(Block(0, text, len(text)))
+    survey.finish()
     assert all(issue.line and issue.column and issue.message for issue in survey.tally.issues())
 
 
@@ -352,6 +182,7 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
         stream.seek(start)
         for block in Lines(stream, chunk=chunk, start=start, end=end).blocks():
             survey.take(block)
+        survey.finish()
         surveys.append(survey)
     first, *others = surveys
     for other in others:

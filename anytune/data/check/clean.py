@@ -238,7 +238,7 @@ def _look_at_tools(raw: bytes) -> Tools | None:
     names = frozenset([tool.function.name for tool in tools])
     written = msgspec.json.encode(tools)
     colons = raw.count(b":")
-    if len(names) < len(tools) or written.count(b":") != colons or is_suspect(written.decode()):
+    if not tools or len(names) < len(tools) or written.count(b":") != colons or is_suspect(written.decode()):
         return None
     return Tools(names, colons, len(written))
 

@@ -10,15 +10,14 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate, compress, islice
-from operator import eq
+from itertools import accumulate, compress
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.rows import MOST, Row, Rows
-from anytune.data.check.seen import OUTPUTS
+from anytune.data.check.seen import OUTPUTS, repeated
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.quote import Plain
@@ -61,13 +60,11 @@ def longest(rows: Rows, *, start: int = 0) -> Row:
     """Return the longest line that holds a record, the first of several."""
     found, line, offset = Row(0, 0, 0), 1, start
     for keys, lengths in rows.pieces():
-        if max(lengths, default=0) > found.length:
-            for key, length in zip(keys, lengths, strict=True):
-                if key and length > found.length:
-                    found = Row(line, offset, length)
-                line, offset = line + 1, offset + length + 1
-        else:
-            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+        length = max(compress(lengths, keys), default=0)
+        if length > found.length:
+            place = next(place for place in range(len(keys)) if lengths[place] == length and keys[place])
+            found = Row(line + place, offset + sum(lengths[:place]) + place, length)
+        line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
     return found
 
 
@@ -102,8 +99,7 @@ def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
     own: array[int] = array("q")
     for keys, _ in rows.pieces():
         own.extend(keys if groups == 1 else [key for key in keys if key % groups == group])
-    ordered = sorted(own)
-    return {*compress(ordered, map(eq, ordered, islice(ordered, 1, None)))} - {0}
+    return repeated(own)
 
 
 def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
@@ -195,11 +191,8 @@ def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:
 
 def _limits(rows: Rows) -> tuple[float, float, int] | None:
     """Return the lengths between which no record is an outlier, and the median; None if there are too few records."""
-    sizes: Counter[int] = Counter()
-    for keys, lengths in rows.pieces():
-        sizes.update(compress(lengths, keys))  # of lines that hold a record
     bins: Counter[int] = Counter()
-    for size, number in sizes.items():
+    for size, number in rows.sizes().items():
         bins[round(16 * math.log2(size + 1))] += number
     if bins.total() < FEWEST_FOR_OUTLIERS:
         return None

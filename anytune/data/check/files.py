@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from threading import Event
 from typing import BinaryIO, get_args
 
 from anytune.data import sniff
@@ -46,14 +47,14 @@ def check(
     method: DataMethod = "sft",
     ignore: frozenset[str] = frozenset(),
     show: int = 20,
-    processes: int | None = None,
+    workers: int | None = None,
     wish: Wish = NOTHING,
 ) -> DataReport:
     """Report every fault that one of the providers minds.
 
     A mapping says which role each file plays; files of a sequence count as training files. The codes in
     `ignore` are neither counted nor shown; `show` bounds the issues of one code in a file, never the counts. Large
-    files are read by two processes unless `processes` is 1; the report is the same. A `wish` looks further: at tokens,
+    files are read by two threads unless `workers` is 1; the report is the same. A `wish` looks further: at tokens,
     leaks, likeness, private data.
     A missing or broken file is an issue of the report, not an exception; an unknown code in `ignore` is a
     UsageError.
@@ -67,17 +68,17 @@ def check(
     files: list[tuple[Role, Path]] = (
         list(paths.items()) if isinstance(paths, Mapping) else [("train", path) for path in paths]
     )
-    return DataReport(files=tuple(_check_file(role, Path(path), terms, processes, wish) for role, path in files))
+    return DataReport(files=tuple(_check_file(role, Path(path), terms, workers, wish) for role, path in files))
 
 
-def _check_file(role: Role, path: Path, terms: Terms, processes: int | None, wish: Wish) -> FileReport:
+def _check_file(role: Role, path: Path, terms: Terms, workers: int | None, wish: Wish) -> FileReport:
     whole = Tally(terms)
     report = FileReport(path=path, examples=0)
     try:
         if "\0" in str(path):
             whole.whole(Fault("file-missing"))
         elif stat.S_ISREG(path.stat().st_mode):
-            report = _read(role, path, whole, processes, wish)
+            report = _read(role, path, whole, workers, wish)
         else:
             whole.whole(Fault("not-a-file"))
     except (FileNotFoundError, NotADirectoryError):
@@ -93,7 +94,7 @@ def _check_file(role: Role, path: Path, terms: Terms, processes: int | None, wis
     return report.model_copy(update=told)
 
 
-def _read(role: Role, path: Path, whole: Tally, processes: int | None, wish: Wish) -> FileReport:
+def _read(role: Role, path: Path, whole: Tally, workers: int | None, wish: Wish) -> FileReport:
     if path.suffix != ".jsonl":
         whole.whole(Fault("extension-not-jsonl"))
     with path.open("rb", buffering=0) as stream, tempfile.TemporaryDirectory(prefix="anytune-") as folder:
@@ -106,7 +107,7 @@ def _read(role: Role, path: Path, whole: Tally, processes: int | None, wish: Wis
         if trouble is not None or size > max(MOST_BYTES.values()):
             sha256 = _hash(stream) if trouble else ""
             return FileReport(path=path, examples=0, file=_file(role, path, sha256, size, 0))
-        survey, sha256 = _survey(path, stream, size, whole.terms, Path(folder), processes)
+        survey, sha256 = _survey(path, stream, size, whole.terms, Path(folder), workers)
         whole.merge(survey.tally, lines=0)
         _check_key_sets(survey, whole)
         _check_amount(role, size, survey, whole)
@@ -155,10 +156,10 @@ def _of_all_lines(trouble: Fault) -> Sighting:
 
 
 def _survey(
-    path: Path, stream: BinaryIO, size: int, terms: Terms, folder: Path, processes: int | None
+    path: Path, stream: BinaryIO, size: int, terms: Terms, folder: Path, workers: int | None
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
-    number = parts.processes_for(size) if processes is None else processes
+    number = parts.workers_for(size) if workers is None else workers
     form = _first_form(stream, terms.method)
     if number == 1:
         stream.seek(0)
@@ -166,10 +167,11 @@ def _survey(
         survey = Survey(terms, folder, form=form)
         for block in _without_mark(lines.blocks(), survey.tally):
             survey.take(block)
+        survey.finish()
         return survey, lines.sha256
     ranges = parts.cuts(stream, size)
 
-    def work(index: int) -> Survey | str:
+    def work(index: int, stop: Event) -> Survey | str:
         with path.open("rb", buffering=0) as own:
             if index == len(ranges):
                 return _hash(own)
@@ -178,10 +180,13 @@ def _survey(
             survey = Survey(terms, folder, form=form)
             blocks = Lines(own, start=start, end=end, hashed=False).blocks()
             for block in blocks if index else _without_mark(blocks, survey.tally):
+                if stop.is_set():
+                    break
                 survey.take(block)
+            survey.finish()
             return survey
 
-    results = parts.each(work, len(ranges) + 1, processes=number)
+    results = parts.each(work, len(ranges) + 1, workers=number)
     survey, *others = [result for result in results if isinstance(result, Survey)]
     for other in others:
         survey.merge(other)
@@ -215,7 +220,7 @@ def _without_mark(blocks: Iterator[Block], tally: Tally) -> Iterator[Block]:
             line = block.text[: block.text.find(b"\n")]
             tally.add([Fault("byte-order-mark", offset=0)], line=line, number=1, start=0)
             bare = block.text.removeprefix(sniff.BOM)
-            yield Block(block.number, len(sniff.BOM), bare, len(bare))
+            yield Block(len(sniff.BOM), bare, len(bare))
         else:
             yield block
 

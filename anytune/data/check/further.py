@@ -136,7 +136,7 @@ def _readable(survey: Survey) -> bool:
     """Tell whether most records are chats, pairs or texts; where not all can be, a few of the sample are looked at."""
     if survey.messages >= survey.examples:
         return True
-    from anytune.data.tokens.content import content, decode
+    from anytune.data.content import content, decode
 
     few = [line for _, line in sorted(survey.sample.lines)[:_FEW]]
     return 2 * sum(bool(content(decode(line)).turns) for line in few) > len(few)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import compress, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +32,13 @@ class Rows:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._spilled: list[tuple[Path, Path]] = []
+        self._sizes: Counter[int] | None = None
         self.keys = array("q")
         self.lengths = array("q")
 
     def add(self, keys: Iterable[int], lengths: Iterable[int]) -> None:
         """Append the keys of some lines (0 where there is nothing to compare) and their lengths."""
+        self._sizes = None
         self.keys.extend(keys)
         self.lengths.extend(lengths)
         if len(self.keys) > MOST:
@@ -56,6 +59,14 @@ class Rows:
                 numbers.frombytes(name.read_bytes())
             yield keys, lengths
         yield self.keys, self.lengths
+
+    def sizes(self) -> Counter[int]:
+        """Count the lengths of the lines that hold a record."""
+        if self._sizes is None:
+            self._sizes = Counter()
+            for keys, lengths in self.pieces():
+                self._sizes.update(compress(lengths, keys))
+        return self._sizes
 
     def _spill(self) -> None:
         stem = f"{os.getpid()}-{next(_NAMES)}"

@@ -36,6 +36,7 @@ _SCRIPTS = (
     (0xAC00, "other"),
     (0xD7B0, "Korean"),
 )
+_LETTERS = 1 << 18
 _decode = msgspec.json.Decoder().decode
 
 
@@ -50,7 +51,8 @@ def statistics(survey: Survey) -> Statistics:
         turns += [len(messages)] if messages else []
         texts = [text for message in messages if isinstance(text := message.get("content"), str)]
         roles.update(str(message.get("role")) for message in messages)
-        letters.update("".join(texts))
+        if letters.total() < _LETTERS:
+            letters.update("".join(texts))
         if messages and isinstance(messages[-1].get("content"), str):
             answers[messages[-1]["content"]] += 1
     return Statistics(
@@ -88,9 +90,7 @@ def _are_classes(answers: Counter[str]) -> bool:
 
 
 def _quantiles(rows: Rows) -> tuple[int, int, int, int]:
-    sizes: Counter[int] = Counter()
-    for _, lengths in rows.pieces():
-        sizes.update(length for length in lengths if length)
+    sizes = rows.sizes()
     if not sizes:
         return 0, 0, 0, 0
     total, seen = sizes.total(), 0

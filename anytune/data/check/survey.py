@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import accumulate
+from collections.abc import Callable
+from itertools import accumulate, count
 from pathlib import Path
 from zlib import crc32
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault, Sighting
-from anytune.data.check.frame import Found, Frames, counted
 from anytune.data.check.line import examine
+from anytune.data.check.outline import Outlines, Sort
 from anytune.data.check.record import FORMS, form_of
 from anytune.data.check.rows import Rows
-from anytune.data.check.seen import Seen, seen_in
+from anytune.data.check.seen import Seen, native, seen_in
 from anytune.data.check.tally import Tally, Terms
 from anytune.data.lines import Block
 from anytune.data.quote import Plain
@@ -21,7 +21,6 @@ from anytune.data.quote import Plain
 SAMPLE = 2048
 _SAMPLED_AT_MOST = 1 << 18  # bytes of a line
 _LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
-_AT_ONCE = 1 << 18
 _PATIENCE = 16
 _PAUSE = 64
 TOO_LONG = 8_000_000  # bytes, about two million tokens
@@ -39,7 +38,11 @@ class Sample:
         mask = self.mask
         lots = [crc32(line[-_LATE:-_EARLY], len(line)) for line in lines]
         found = [(lot, lines[place]) for place, lot in enumerate(lots) if not lot & mask]
-        self.lines += [(lot, line) for lot, line in found if 1 < len(line) <= _SAMPLED_AT_MOST]
+        self.add([(lot, line) for lot, line in found if 1 < len(line) <= _SAMPLED_AT_MOST])
+
+    def add(self, found: list[tuple[int, bytes]]) -> None:
+        """Take lines that are among the chosen, each with its lot."""
+        self.lines += found
         while len(self.lines) > SAMPLE:
             self._thin(self.mask << 1 | 1)
 
@@ -64,7 +67,7 @@ class Survey:
         self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
         self._form = form
         self._misses = self._pause = 0
-        self._frames = Frames()
+        self._outlines = Outlines() if native is not None else None
         self.tally = Tally(terms)
         self.rows = Rows(folder)
         self.sample = Sample()
@@ -73,64 +76,67 @@ class Survey:
 
     def take(self, block: Block) -> None:
         """Take in the lines of a block."""
-        number, offset, text, _ = block
+        number, (offset, text, size) = self.lines + 1, block
         if text is None:
             self._too_long(number, offset)
-            self.rows.add([0], [block.size - 1])
+            self.rows.add([0], [size - 1])
             self.lines = number
-            return
-        start = 0
-        while start < len(text):
-            end = text.rfind(b"\n", start, start + _AT_ONCE) + 1 or text.find(b"\n", start) + 1 or len(text)
-            number += self._take(text[start:end], number, offset + start)
-            start = end
-        self.lines = number - 1
+        elif self._outlines is not None:
+            self.lines += self._scan(self._outlines, text, number, offset)
+        else:
+            self.lines += self._split(text, number, offset)
 
-    def _take(self, text: bytes, number: int, offset: int) -> int:
-        """Take in some whole lines, at once those that are plain and clean; return how many they are."""
+    def _scan(self, outlines: Outlines, text: bytes, number: int, offset: int) -> int:
+        """Take in some whole lines, those whose outlines are known at once; return how many they are."""
+        keys, lengths, others, sampled = outlines.scan(text, self.sample.mask)
+        for place, start, end, sound in others:
+            line = text[start:end]
+            key = outlines.find(line) if sound else None  # another line of this block may have made it known
+            keys[place] = self._line(line, number + place, offset + start, sound=sound) if key is None else key
+        self.rows.add(keys, lengths)
+        self.sample.add(sampled)
+        return len(keys)
+
+    def _split(self, text: bytes, number: int, offset: int) -> int:
+        """Take in some whole lines one by one; return how many they are."""
         lines = text.removesuffix(b"\n").split(b"\n")
-        keys = [0] * len(lines)
-        others: Iterable[int] = range(len(lines))
-        if len(text) <= TOO_LONG and (found := self._frames.find(text, lines, self._told)) is not None:
-            others = self._framed(found, keys)
-        if others:
-            before = [*accumulate(map(len, lines), initial=offset)]  # without line feeds
-            for place in others:
-                keys[place] = self._line(lines[place], number + place, before[place] + place)
+        starts = accumulate((len(line) + 1 for line in lines), initial=offset)
+        keys = [self._line(*each) for each in zip(lines, count(number), starts, strict=False)]
         self.rows.add(keys, map(len, lines))
         self.sample.take(lines)
         return len(lines)
 
-    def _framed(self, found: Found, keys: list[int]) -> list[int]:
-        """Take in the lines whose frames are known, with their keys; return the places of the others."""
-        for place, key in zip(found.places, found.keys, strict=True):
-            keys[place] = key
-        self.examples += len(found.places)
-        self.messages += found.messages
-        self.content += found.content
-        for codes, number in counted(found.frames).items():
-            for code in codes:
-                self.tally.counts[code] += number
-        return sorted({*range(len(keys))}.difference(found.places)) if len(found.places) < len(keys) else []
+    def finish(self) -> None:
+        """Sum up the lines that were counted by their outlines; nothing is taken in after that."""
+        if self._outlines is None:
+            return
+        totals, self._outlines = self._outlines.totals(), None
+        self.examples += totals.examples
+        self.messages += totals.messages
+        self.content += totals.content
+        self.with_images += totals.with_images
+        self.tally.counts += totals.codes
 
-    def _told(self, codes: tuple[str, ...]) -> bool:
-        """Tell whether faults need only be counted, since enough of each are shown."""
-        return all(self.tally.counts[code] >= self.tally.terms.show for code in codes)
-
-    def _line(self, line: bytes, number: int, offset: int) -> int:
+    def _line(self, line: bytes, number: int, offset: int, *, sound: bool = True) -> int:
         """Take in one line; return the key of its prompt, 0 if it holds no record."""
-        seen = self._pass(line)
+        seen = self._pass(line) if sound else None
         if seen is None or self._deserves_a_look(line, seen):
             seen = self._closely(line, number, offset, seen)
         else:
             self.examples += 1
-            if "tools" not in seen.keys and self._clean_form == "chat":
-                self._frames.learn(line, None, seen, ())
+            self._learn(line, seen, [])
         if seen is None:
             return 0
         self.messages += seen.messages
         self.content += seen.content
         return seen.key
+
+    def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault]) -> None:
+        """Let lines like this one only be counted, once enough faults of each of its codes are shown."""
+        codes = self.tally.minded(faults)
+        if self._outlines is not None and all(self.tally.counts[code] >= self.tally.terms.show for code in codes):
+            images = any(fault.code == "image-part" for fault in faults)
+            self._outlines.learn(line, seen, Sort(codes, seen.messages if seen else 0, seen is not None, images))
 
     def _pass(self, line: bytes) -> Seen | None:
         """Try the quick look; where it fails line after line, it is not tried for a while."""
@@ -163,13 +169,12 @@ class Survey:
     def _closely(self, line: bytes, number: int, offset: int, seen: Seen | None) -> Seen | None:
         """Find all faults of a line; return what is kept of its record, None if it holds none."""
         faults: list[Fault] = []
-        bare = line.strip()
+        bare, form = line.strip(), None
         if not bare:
             faults.append(Fault("blank-line"))
         else:
             self.examples += 1
-            form: str | None = self._clean_form
-            record = None
+            form = self._clean_form
             if seen is None:
                 record = examine(line, self.method, faults)
                 form = form_of(record) if record is not None else None
@@ -178,11 +183,11 @@ class Survey:
                 self._across(form, seen, Sighting(Fault("key-sets-differ"), number, offset, 1), faults)
             if b"\r" in bare:
                 faults.append(Fault("lone-carriage-return", offset=line.index(b"\r")))
-            if seen is not None and form == "chat" == self._form:
-                self._frames.learn(line, record, seen, self.tally.minded(faults))
         if faults:
             self.with_images += any(fault.code == "image-part" for fault in faults)
             self.tally.add(faults, line=line, number=number, start=offset)
+        if not bare or (seen is not None and form in (None, self._form)):
+            self._learn(line, seen, faults)
         return seen
 
     def _across(self, form: str | None, seen: Seen, sighting: Sighting, faults: list[Fault]) -> None:

@@ -1,6 +1,6 @@
 """Count the tokens of records: exactly, or from a sample with an interval; offline."""
 
-from anytune.data.tokens.content import Size, size
+from anytune.data.content import Size, size
 from anytune.data.tokens.counter import Counter, counter_for
 from anytune.data.tokens.estimate import ENOUGH, estimate
 from anytune.data.tokens.exact import Exact, count_file

@@ -7,7 +7,7 @@ from math import hypot, sqrt
 from random import Random
 from typing import Literal, NamedTuple
 
-from anytune.data.tokens.content import Content, Size, content, decode, length_of, size_of
+from anytune.data.content import Content, Size, content, decode, length_of, size_of
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, Counted, measure_content, own_of, remembering
 from anytune.schema.data import Tokens

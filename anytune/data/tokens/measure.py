@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from anytune.data.tokens.content import Content, Turn, content
+from anytune.data.content import Content, Turn, content
 from anytune.data.tokens.counter import Counter
 
 Count = Callable[[str], int]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from anytune.data.tokens.content import Content, Size, content, decode
+from anytune.data.content import Content, Size, content, decode
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, Counted, measure_content, remembering
 from anytune.errors import UsageError
