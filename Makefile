@@ -2,7 +2,7 @@
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-local wheel bench clean
+.PHONY: help setup demo test check lint test-local sanitize wheel bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -26,7 +26,7 @@ demo: setup
 	@echo "What it does not show: tables that were never in the training data. The same model on those:"
 	ANYTUNE_HOME="$(DEMO_HOME)" $(BIN)/anytune eval last --test examples/english-to-sql/unseen-tables.jsonl
 
-test: check test-local wheel
+test: check sanitize test-local wheel
 
 check: lint
 	$(BIN)/python -m pytest -m "not live and not local"
@@ -39,6 +39,9 @@ lint: setup
 
 test-local: setup
 	$(BIN)/python -m pytest -m local
+
+sanitize: setup
+	$(BIN)/python tests/sanitize.py
 
 wheel: setup
 	$(BIN)/python tests/wheel.py

@@ -25,9 +25,10 @@ from pathlib import Path
 import data_file
 import data_part
 import data_table
-from data_process import Process, Spent, family_peak, machine, snapshot, spend, together
+from data_process import Process, Spent, machine, snapshot, spend, together
 from data_table import BARE, COMPILED, FULL, IMPORTS, ONE, STOPS, TWO, UNCOMPILED, WHOLE, Found, Seen
 
+OURS_IN_ALL = (ONE, TWO, WHOLE)
 SMALL_CHATS, SMALL_RUNS = 100, 10
 SHORT_CHATS = 1_000_000
 PRIVATE_SHARE = 0.25  # of the size of the other files: the scan is slower than the check
@@ -44,11 +45,6 @@ from anytune.data.check import check
 if len(sys.argv) > 1:
     report = check([Path(sys.argv[1])], **json.loads(sys.argv[3]))
     assert report.ok == (sys.argv[2] == "clean"), report.files[0].counts
-"""
-KEYWORDS = """
-import inspect
-from anytune.data.check import check
-print("processes" in inspect.signature(check).parameters)
 """
 
 
@@ -120,15 +116,10 @@ class Bench:
         self._python = {BARE: together(options.folder, "3.1.1"), FULL: together(options.folder, "2.13.0")}
         self.compiled = snapshot(scratch, compiled=True)
         self._uncompiled = snapshot(scratch, compiled=False)
-        asked = spend(Process("ours", [sys.executable, "-c", KEYWORDS], self.compiled))
-        self._parallel = asked.printed.strip() == "True"
-        self._ours = (ONE, TWO, WHOLE) if self._parallel else (ONE, WHOLE)
-        if not self._parallel:
-            print("check() takes no `processes`: two processes are passed over", file=sys.stderr)
 
     def figures(self) -> dict[tuple[str, str], Seen]:
         """Measure every variant once a round, every other round backwards."""
-        pairs = [(who, kind) for kind in (IMPORTS, "clean") for who in (BARE, FULL, *self._ours)]
+        pairs = [(who, kind) for kind in (IMPORTS, "clean") for who in (BARE, FULL, *OURS_IN_ALL)]
         pairs += [(who, kind) for kind in self._kinds for who in (BARE, ONE) if who == ONE or kind not in STOPS]
         found: dict[tuple[str, str], list[Spent]] = {pair: [] for pair in pairs}
         for number in range(self._rounds):
@@ -152,13 +143,12 @@ class Bench:
         return {name: least(runs) for name, runs in found.items()}
 
     def memory(self) -> dict[str, float]:
-        """Return the peaks in MB of our processes with their children: large, many short chats, faulty."""
+        """Return the peaks in MB of our processes: large, many short chats, faulty."""
         peaks: dict[str, float] = {}
-        for who in self._ours:
+        for who in OURS_IN_ALL:
             for kind in ("clean", "short", *self._kinds[-1:]):
                 process = self._process(who, kind)
-                alone = spend(process).peak
-                peaks[process.name] = alone if who == ONE else max(alone, family_peak(process) or 0)
+                peaks[process.name] = spend(process).peak
         return peaks
 
     def _process(self, who: str, kind: str) -> Process:
@@ -168,7 +158,7 @@ class Bench:
         if who == WHOLE:
             command = ["-m", "anytune", "check", *(path or [str(self._files["small"])])]
             return Process(name, [sys.executable, *command], self.compiled, (0, 3))
-        keywords = {"processes": 1 if who == ONE else 2} if self._parallel else {}
+        keywords = {"workers": 1 if who == ONE else 2}
         state = "clean" if kind in ("clean", "short") else "faulty"
         rest = [*path, state, json.dumps(keywords)] if path else []
         return Process(name, [sys.executable, "-c", OURS, *rest], self.compiled)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-_POLL = 0.02  # seconds between two looks at the memory of a family of processes
 
 
 class Process(NamedTuple):
@@ -55,33 +54,6 @@ def spend(process: Process) -> Spent:
             sys.exit(f"{process.name}: exit {child.returncode}\n{said[-2000:]}")
         cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
         return Spent(cpu, wall, peak, out.read().decode(), said.rpartition("\n")[2])
-
-
-def family_peak(process: Process) -> float | None:
-    """Run once and return the most MB that the process and its children held together, None without /proc."""
-    if not Path("/proc/self/statm").exists():
-        return None
-    child = subprocess.Popen(
-        process.command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, **process.environment},
-    )
-    peak = 0
-    while child.poll() is None:
-        peak = max(peak, _resident(child.pid))
-        time.sleep(_POLL)
-    return peak / 1e6
-
-
-def _resident(pid: int) -> int:
-    """Return the bytes that a process and its descendants hold now; what two of them share counts twice."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_resident(int(child)) for child in children)
 
 
 def together(folder: Path, version: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from data_part import Part
 
 BARE, FULL = "together 3.1.1, structure only", "together 2.13.0, full"
-ONE, TWO, WHOLE = "anytune, one process", "anytune, two processes", "the command `anytune check`"
+ONE, TWO, WHOLE = "anytune, one thread", "anytune, two threads", "the command `anytune check`"
 IMPORTS = "imports only"
 COMPILED, UNCOMPILED = "`anytune check`, compiled", "`anytune check`, not compiled"
 STOPS = ("json", "mixed")  # the files of which 3.1.1 reads no more than a few lines
@@ -23,7 +23,7 @@ class Seen(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Hold all that was measured: by process and file, on a small file, peaks of families of processes, parts."""
+    """Hold all that was measured: by process and file, on a small file, peaks, parts."""
 
     figures: dict[tuple[str, str], Seen]
     small: dict[str, Seen]
@@ -50,8 +50,10 @@ def goals(found: Found) -> list[Goal]:
     """Return all goals for which there are figures."""
     held = [*_clean(found), *_faulty(found)]
     if (TWO, "clean") in found.figures:
-        gain = found.figures[ONE, "clean"].wall / found.figures[TWO, "clean"].wall
-        held.append(Goal("two processes against one, wall", gain, ">=", 1.6, "×"))
+        one, two = ((found.figures[who, "clean"].wall, found.figures[who, IMPORTS].wall) for who in (ONE, TWO))
+        held.append(Goal("two threads against one, wall", one[0] / two[0], ">=", 1.6, "×"))
+        without = (one[0] - one[1]) / (two[0] - two[1])
+        held.append(Goal("two threads against one, wall, without imports", without, ">=", 1.6, "×"))
     held.append(Goal("peak memory of all our runs", max(found.memory.values()), "<=", 64, "MB"))
     if "token estimate" in found.parts:
         held.append(Goal("token estimate", found.parts["token estimate"].cpu, "<=", 0.3, "s"))
@@ -103,7 +105,7 @@ def text(found: Found) -> str:
         (
             _table(("process: file", "CPU s", "without imports", "wall s", "peak MB"), figures),
             _table(("100 chats, whole process", "CPU s", "wall s", "peak MB"), small),
-            _table(("all processes together", "peak MB"), memory),
+            _table(("process: file", "peak MB"), memory),
             _table(("part", "CPU s", "MB of the file a CPU s", "it says"), parts),
             _table(("goal", "wanted", "measured", ""), held),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ WITHOUT_EXTRAS = (
     (["providers"], 0),
     (["models"], 0),
 )
+WITHOUT_COMPILER = WITHOUT_EXTRAS[1:3]
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "openai", "together")
 
 
@@ -34,18 +36,46 @@ def main() -> None:
     """Fail loudly at the first thing that a bare wheel cannot do."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", str(place), str(ROOT)], check=True)
-        (wheel,) = place.glob("anytune-*.whl")
+        wheel = build(place / "compiled")
         venv.create(place / "env", with_pip=True)
         python = place / "env" / "bin" / "python"
-        subprocess.run([python, "-m", *pip[2:], "install", str(wheel)], check=True)
+        install(python, wheel)
+        assert is_compiled(python), f"{wheel.name} holds no compiled reader"
         installed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
         names = {line.split()[0].lower() for line in installed.splitlines() if line.strip()}
         assert not names & set(HEAVY), f"a bare wheel brought {sorted(names & set(HEAVY))}"
         for arguments, code in WITHOUT_EXTRAS:
             run(place, arguments, code)
-    print(f"{len(WITHOUT_EXTRAS)} commands of the bare wheel passed, 0 failed")
+        install(python, build(place / "plain", CC="no-such-compiler"))
+        assert not is_compiled(python)
+        for arguments, code in WITHOUT_COMPILER:
+            run(place, arguments, code)
+    print(f"{len(WITHOUT_EXTRAS) + len(WITHOUT_COMPILER)} commands of the bare wheel passed, 0 failed")
+
+
+def build(folder: Path, **environment: str) -> Path:
+    """Build the wheel into a folder, from a copy, so that nothing compiled before is taken along."""
+    source = folder / "source"
+    left_out = shutil.ignore_patterns(".*", "build", "*.so", "*.egg-info", "__pycache__", "fixtures", "tests", "bench")
+    shutil.copytree(ROOT, source, ignore=left_out)
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "wheel", "--no-deps"]
+    command += ["--no-build-isolation", "-w", str(folder), str(source)]
+    subprocess.run(command, check=True, env={**os.environ, **environment})
+    (wheel,) = folder.glob("anytune-*.whl")
+    return wheel
+
+
+def install(python: Path, wheel: Path) -> None:
+    """Install a wheel, in place of another of the same version."""
+    command = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    subprocess.run([*command, str(wheel)], check=True)
+    subprocess.run([*command, "--force-reinstall", "--no-deps", str(wheel)], check=True)
+
+
+def is_compiled(python: Path) -> bool:
+    """Tell whether the compiled reader came with the wheel."""
+    asked = [python, "-c", "import anytune.data.check._outline"]
+    return subprocess.run(asked, capture_output=True, cwd=python.parent).returncode == 0  # not from the checkout
 
 
 def run(place: Path, arguments: list[str], code: int) -> None:

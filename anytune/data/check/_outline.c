@@ -690,6 +690,8 @@ static bool count(Outlines *self, const Line *line, int64_t *key) /* a line whos
         return false;
     Known *known = &self->known[place - 1];
     const Piece *texts = self->room->texts;
+    if (known->first >= (int)line->texts || known->last >= (int)line->texts)
+        return false;
     known->count++;
     self->content += known->bare ? line->bare : line->content;
     if (known->first < 0)
@@ -887,7 +889,7 @@ static PyObject *outlines_learn(Outlines *self, PyObject *args)
     int first, last, bare;
     if (!PyArg_ParseTuple(args, "y#iip:learn", &text, &length, &first, &last, &bare) || !begin(self))
         return NULL;
-    if (first < NO_RECORD || first >= MOST_TEXTS || last < NO_RECORD || last >= MOST_TEXTS || length > LONGEST_OUTLINE)
+    if (first < NO_RECORD || last < NO_RECORD || (first < 0) != (last < 0) || length > LONGEST_OUTLINE)
         return PyErr_Format(PyExc_ValueError, "no outline has such texts");
     if (self->number == MOST_OUTLINES || self->bytes + (size_t)length > MOST_OUTLINE_BYTES)
         Py_RETURN_FALSE;

@@ -41,7 +41,7 @@ class Other(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """Be what a block holds: a key (0 where it is to be found yet) and a length for each line, and some of its lines."""
+    """Be what a block holds: of each line a key (0 where it is to be found yet) and a length, and some lines whole."""
 
     keys: array[int]
     lengths: array[int]

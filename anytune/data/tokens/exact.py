@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from anytune.data.lines import Lines
 from anytune.data.content import content, decode
+from anytune.data.lines import Lines
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, measure_content, remembering
 from anytune.data.tokens.over import SHOWN, Cut, OverLimit, cut_of
