@@ -10,7 +10,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from itertools import accumulate, compress
+from itertools import compress
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
@@ -105,11 +105,12 @@ def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
 def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
-        ends = accumulate(lengths, initial=offset)
-        found = enumerate(zip(keys, ends, lengths, strict=False))
-        for place, (key, before, length) in compress(found, map(wanted.__contains__, keys)):
-            yield key, Row(line + place, before + place, length)
-        line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+        at = 0
+        for place in compress(range(len(keys)), map(wanted.__contains__, keys)):
+            offset += sum(lengths[at:place]) + place - at
+            yield keys[place], Row(line + place, offset, lengths[place])
+            at = place
+        line, offset = line + len(lengths), offset + sum(lengths[at:]) + len(lengths) - at
 
 
 class _Seen(NamedTuple):
