@@ -22,7 +22,7 @@ from time import monotonic
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "anytune" / "data" / "check" / "_outline.c"
+SOURCES = sorted((ROOT / "anytune" / "data" / "check" / "c").glob("*.c"))
 PIECES = (
     *(
         b'"',
@@ -76,7 +76,7 @@ def build(folder: Path) -> str | None:
         return None
     flags = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror"]
     flags += ["-DPy_LIMITED_API=0x030B0000", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
-    subprocess.run([compiler, *flags, str(SOURCE), "-o", str(folder / "_outline.abi3.so")], check=True)
+    subprocess.run([compiler, *flags, *map(str, SOURCES), "-o", str(folder / "_outline.abi3.so")], check=True)
     return asked
 
 

@@ -1,4 +1,4 @@
-"""What `_outline.c` holds; its docstrings say more."""
+"""What is compiled from `c/`; its docstrings say more."""
 
 from typing import final
 

@@ -1,7 +1,7 @@
 """Count lines by their outlines, which are what they hold beside their texts.
 
 Once a line has been looked at closely, all others with the same outline have the same faults: so most lines of a file
-are read in C (`_outline.c`), and only the first of each outline here. Where that part was not compiled, every line is
+are read in C (`c/`), and only the first of each outline here. Where that part was not compiled, every line is
 looked at by itself, with the same results (tests/data/test_outline.py).
 """
 
