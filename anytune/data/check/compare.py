@@ -58,14 +58,13 @@ def compare(stream: BinaryIO, survey: Survey, terms: Terms, *, start: int = 0) -
 
 def longest(rows: Rows, *, start: int = 0) -> Row:
     """Return the longest line that holds a record, the first of several."""
-    found, line, offset = Row(0, 0, 0), 1, start
+    length, line, offset = max(rows.sizes(), default=0), 1, start
     for keys, lengths in rows.pieces():
-        length = max(compress(lengths, keys), default=0)
-        if length > found.length:
-            place = next(place for place in range(len(keys)) if lengths[place] == length and keys[place])
-            found = Row(line + place, offset + sum(lengths[:place]) + place, length)
+        found = compress(range(len(keys)), map(length.__eq__, lengths))
+        if (place := next((place for place in found if keys[place]), None)) is not None:
+            return Row(line + place, offset + sum(lengths[:place]) + place, length)
         line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
-    return found
+    return Row(0, 0, 0)
 
 
 def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[Sighting]:

@@ -173,13 +173,13 @@ def _survey(
 
     def work(index: int, stop: Event) -> Survey | str:
         with path.open("rb", buffering=0) as own:
-            if index == len(ranges):
+            if not index:
                 return _hash(own)
-            start, end = ranges[index]
+            start, end = ranges[index - 1]
             own.seek(start)
             survey = Survey(terms, folder, form=form)
             blocks = Lines(own, start=start, end=end, hashed=False).blocks()
-            for block in blocks if index else _without_mark(blocks, survey.tally):
+            for block in blocks if start else _without_mark(blocks, survey.tally):
                 if stop.is_set():
                     break
                 survey.take(block)
@@ -190,7 +190,7 @@ def _survey(
     survey, *others = [result for result in results if isinstance(result, Survey)]
     for other in others:
         survey.merge(other)
-    return survey, str(results[-1])
+    return survey, str(results[0])
 
 
 def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:
