@@ -13,7 +13,7 @@ from anytune.schema.data import DataFile, DataReport, FileReport, Tokens
 from anytune.schema.plan import Plan, Policy
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, SqliteStore
-from anytune.testing import FakeClock, FakeProvider, Fault, sample_file, sample_spec
+from anytune.testing import FakeClock, FakeProvider, Fault, no_key, sample_file, sample_spec
 from anytune.testing.fake import FAULTS, FakeService
 
 
@@ -86,8 +86,19 @@ class FakeRig:
     def calls(self) -> int:
         return len(self.service.calls)
 
+    def received(self) -> dict[str, Any]:
+        *_, last = self.service.jobs.values()
+        request: dict[str, Any] = last["request"]
+        return request
+
+    def told(self, remote_id: str) -> int:
+        return int(self.service.jobs[remote_id]["polls"]) + 1
+
+    def without_key(self) -> Provider:
+        return FakeProvider(Profile(name="fake", home=self.folder, key=no_key), self.service)
+
     def finish(self, remote_id: str) -> None:
-        self.service.jobs[remote_id]["status"] = "done"
+        self.service.jobs[remote_id].update(status="done", polls=3)
 
     def break_next(self, act: str, fault: Fault) -> None:
         if fault == "unknown-word":

@@ -3,7 +3,7 @@
 from anytune.testing.clock import FakeClock
 from anytune.testing.fake import FakeProvider
 from anytune.testing.provider import ProviderContract
-from anytune.testing.rig import Fault, Rig, sample_file, sample_spec
+from anytune.testing.rig import Fault, Rig, no_key, sample_file, sample_spec
 from anytune.testing.store import StoreContract, sample_job
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ProviderContract",
     "Rig",
     "StoreContract",
+    "no_key",
     "sample_file",
     "sample_job",
     "sample_spec",

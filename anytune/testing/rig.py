@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
+from anytune.errors import CredentialError
 from anytune.providers.base import Provider
 from anytune.schema.data import DataFile, Role
 from anytune.schema.spec import TuneSpec
@@ -41,6 +42,18 @@ class Rig(Protocol):
         """Count the calls that reached the far side."""
         ...
 
+    def received(self) -> dict[str, Any]:
+        """Return the body of the last create as it came in at the far side."""
+        ...
+
+    def told(self, remote_id: str) -> int:
+        """Count the events that the far side has of a job."""
+        ...
+
+    def without_key(self) -> Provider:
+        """Return the provider as it is where no key is set; the same one if it needs none."""
+        ...
+
     def finish(self, remote_id: str) -> None:
         """Let the job end well."""
         ...
@@ -53,6 +66,11 @@ class Rig(Protocol):
         `unknown-word`: the job's status is a word that nobody has heard of. `blind-list`: 503 for what `find` asks.
         """
         ...
+
+
+def no_key() -> NoReturn:
+    """Be the key of a profile where none is set."""
+    raise CredentialError("no key is set for the contract", fix="export THE_KEY=…")
 
 
 def sample_file(folder: Path, *, examples: int = 12, role: Role = "train") -> DataFile:

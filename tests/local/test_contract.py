@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +39,17 @@ class LocalRig:
 
     def calls(self) -> int:
         return sum(1 for _ in self.home.rglob("*")) - 1 if (self.home / "runs").exists() else 0
+
+    def received(self) -> dict[str, Any]:
+        newest = max((self.home / "runs").glob("*/request.json"), key=lambda path: path.stat().st_mtime_ns)
+        request: dict[str, Any] = json.loads(newest.read_text())
+        return request
+
+    def told(self, remote_id: str) -> int:
+        return len((self.home / "runs" / remote_id / "events.jsonl").read_text().splitlines())
+
+    def without_key(self) -> Provider:
+        return self.provider
 
     def finish(self, remote_id: str) -> None:
         deadline = time.monotonic() + 120

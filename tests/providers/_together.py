@@ -14,7 +14,7 @@ from anytune.providers.base import Profile
 from anytune.providers.together import TogetherProvider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
-from anytune.testing.rig import Fault, sample_file, sample_spec
+from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
 from tests.stubs.together import TogetherStub
 
 MODEL = "Qwen/Qwen3.5-9B"
@@ -39,7 +39,7 @@ class TogetherRig:
     """Drive Together's provider, on its stand-in, through the contract."""
 
     supports: frozenset[Fault] = frozenset(
-        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word")
+        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
     )
 
     def __init__(self, folder: Path, stub: TogetherStub, **settings: Any) -> None:
@@ -61,6 +61,16 @@ class TogetherRig:
     def calls(self, pattern: str = "*") -> int:
         return len(self.stub.calls(pattern))
 
+    def received(self) -> dict[str, Any]:
+        body: dict[str, Any] = self.stub.calls(CREATE)[-1].json
+        return body
+
+    def told(self, remote_id: str) -> int:
+        return self.stub.told(remote_id)
+
+    def without_key(self) -> TogetherProvider:
+        return TogetherProvider(Profile(name="together", home=self.folder, key=no_key, base_url=self.stub.base_url))
+
     def finish(self, remote_id: str) -> None:
         self.stub.finish(remote_id)
 
@@ -74,6 +84,8 @@ class TogetherRig:
             self.stub.fail_next(pattern, status=503)
         elif fault == "garbage":
             self.stub.html_next(pattern, when="after")
+        elif fault == "blind-list":
+            self.stub.fail_next(LIST, status=503)
         elif fault == "wrong-key":
             self.stub.key = "another-key"
         else:

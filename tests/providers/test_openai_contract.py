@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ from anytune.providers.base import Provider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
 from anytune.testing import ProviderContract, Rig
-from anytune.testing.rig import Fault, sample_file, sample_spec
-from tests.providers._openai import ANY_JOB, JOBS, MODEL, provider
+from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
+from tests.providers._openai import ANY_JOB, JOBS, LIST, MODEL, provider
 from tests.stubs.openai import OpenAIStub
 
 AT = {"create": JOBS, "retrieve": ANY_JOB}
@@ -22,7 +23,7 @@ class OpenAIRig:
     """Drive OpenAI's stand-in through the contract."""
 
     supports: frozenset[Fault] = frozenset(
-        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word")
+        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
     )
 
     def __init__(self, folder: Path, stub: OpenAIStub) -> None:
@@ -42,6 +43,16 @@ class OpenAIRig:
     def calls(self) -> int:
         return len(self.stub.journal)
 
+    def received(self) -> dict[str, Any]:
+        body: dict[str, Any] = self.stub.calls(JOBS)[-1].json
+        return body
+
+    def told(self, remote_id: str) -> int:
+        return self.stub.told(remote_id)
+
+    def without_key(self) -> Provider:
+        return provider(self.stub, key=no_key)
+
     def finish(self, remote_id: str) -> None:
         self.stub.finish(remote_id)
 
@@ -55,6 +66,8 @@ class OpenAIRig:
                 self.stub.fail_next(AT[act], status=503)
             case "garbage":
                 self.stub.html_next(AT[act])
+            case "blind-list":
+                self.stub.fail_next(LIST, status=503)
             case "wrong-key":
                 self.stub.key = "sk-a-newer-key"
             case "unknown-word":

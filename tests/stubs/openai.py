@@ -62,6 +62,11 @@ class OpenAIStub(StubServer):
         with self.lock:
             self._records[job_id].shown.update(fields)
 
+    def told(self, job_id: str) -> int:
+        """Count the events of a job."""
+        with self.lock:
+            return len(self._records[job_id].events)
+
     def finish(self, job_id: str) -> None:
         """Take a job through all the words that are left of its life."""
         with self.lock:

@@ -80,6 +80,11 @@ class TogetherStub(StubServer):
         with self.lock:
             self._tell(self._records[job_id], kind, message, level=level, **figures)
 
+    def told(self, job_id: str) -> int:
+        """Count the events of a job."""
+        with self.lock:
+            return len(self._records[job_id].events)
+
     def hold(self, content: bytes) -> str:
         """Keep a file as if it had been uploaded and validated, and return its id."""
         with self.lock:

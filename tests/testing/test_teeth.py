@@ -1,0 +1,306 @@
+"""The contract has teeth: our providers, each broken in one way, are caught by the sentence that is meant for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
+from anytune.schema.job import JobState
+from anytune.testing import ProviderContract, Rig
+from tests.providers._together import TogetherRig, running
+from tests.providers.test_openai_contract import OpenAIRig
+from tests.rigs import FakeRig
+from tests.stubs.openai import OpenAIStub
+
+Method = Callable[..., Any]
+
+
+class Mutant(NamedTuple):
+    """Break one method of a provider; `caught_by` is the sentence that has to fail."""
+
+    method: str
+    broken: Callable[[Method], Method]
+    caught_by: str
+
+
+def drops_the_seed(render: Method) -> Method:
+    def broken(self: Any, spec: Any, **rest: Any) -> Any:
+        training = spec.training.model_copy(update={"seed": "auto"})
+        return render(self, spec.model_copy(update={"training": training}), **rest)
+
+    return broken
+
+
+def puts_the_key_in(render: Method) -> Method:
+    return lambda self, spec, **rest: {**render(self, spec, **rest), "api_key": self._profile.key()}
+
+
+def forgets_our_id(render: Method) -> Method:
+    return lambda self, spec, **rest: render(self, spec, **{**rest, "job_id": "anytune"})
+
+
+def forgets_the_validation_file(render: Method) -> Method:
+    return lambda self, spec, **rest: render(self, spec, **{**rest, "validation_file": None})
+
+
+def asks_for_the_key(method: Method) -> Method:
+    def broken(self: Any, *given: Any, **rest: Any) -> Any:
+        self._profile.key()
+        return method(self, *given, **rest)
+
+    return broken
+
+
+def has_an_undated_price(capabilities: Method) -> Method:
+    def broken(self: Any, model: str) -> Any:
+        found = capabilities(self, model)
+        return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
+
+    return broken
+
+
+def forgets_a_rule(capabilities: Method) -> Method:
+    def broken(self: Any, model: str) -> Any:
+        found = capabilities(self, model)
+        rules = {path: rule for path, rule in found.settings.items() if path != "training.warmup_ratio"}
+        return found.model_copy(update={"settings": rules})
+
+    return broken
+
+
+def does_not_look_at_the_data(upload: Method) -> Method:
+    def broken(self: Any, file: Any) -> Any:
+        import hashlib
+
+        raw = file.path.read_bytes()
+        return upload(self, file.model_copy(update={"sha256": hashlib.sha256(raw).hexdigest(), "bytes": len(raw)}))
+
+    return broken
+
+
+def changes_what_was_rendered(create: Method) -> Method:
+    return lambda self, request: create(self, {**request, "suffix": "other-" + str(request.get("suffix", ""))[6:]})
+
+
+def repeats_itself(method: Method) -> Method:
+    def broken(self: Any, *given: Any) -> Any:
+        try:
+            return method(self, *given)
+        except AmbiguousError:
+            return method(self, *given)
+
+    return broken
+
+
+def calls_a_success_running(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        job = retrieve(self, remote_id)
+        return job.model_copy(update={"state": JobState.RUNNING}) if job.state is JobState.SUCCEEDED else job
+
+    return broken
+
+
+def ends_at_a_word_it_does_not_know(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        job = retrieve(self, remote_id)
+        return job.model_copy(update={"state": JobState.FAILED}) if job.state is JobState.UNKNOWN else job
+
+    return broken
+
+
+def chokes_on_a_word_it_does_not_know(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        job = retrieve(self, remote_id)
+        if job.state is JobState.UNKNOWN:
+            raise KeyError(job.status)
+        return job
+
+    return broken
+
+
+def lets_an_error_through(method: Method) -> Method:
+    def broken(self: Any, *given: Any) -> Any:
+        try:
+            return method(self, *given)
+        except AmbiguousError as error:
+            raise OSError(str(error)) from error
+
+    return broken
+
+
+def forgets_how_long_to_wait(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        try:
+            return retrieve(self, remote_id)
+        except RateLimitedError as error:
+            raise RateLimitedError(str(error)) from error
+
+    return broken
+
+
+def shows_the_key(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        try:
+            return retrieve(self, remote_id)
+        except KeyRefusedError as error:
+            raise KeyRefusedError(f"{error}: {self._profile.key()}") from error
+
+    return broken
+
+
+def makes_up_a_job(retrieve: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        try:
+            return retrieve(self, remote_id)
+        except NotFoundError:
+            from anytune.schema.job import RemoteJob
+
+            return RemoteJob(id=remote_id, status="?", state=JobState.UNKNOWN)
+
+    return broken
+
+
+def is_blind(find: Method) -> Method:
+    def broken(self: Any, job_id: str) -> Any:
+        try:
+            return find(self, job_id)
+        except AmbiguousError:
+            return None
+
+    return broken
+
+
+def finds_anything(find: Method) -> Method:
+    seen: list[Any] = []
+
+    def broken(self: Any, job_id: str) -> Any:
+        found = find(self, job_id) or (seen[-1] if seen else find(self, "contract-0123456789"))
+        seen.append(found)
+        return found
+
+    return broken
+
+
+def finds_nothing(find: Method) -> Method:
+    return lambda self, job_id: find(self, job_id + "0")
+
+
+def harms_what_has_ended(cancel: Method) -> Method:
+    def broken(self: Any, remote_id: str) -> Any:
+        if self.retrieve(remote_id).state.is_terminal:
+            raise AmbiguousError("it has ended")
+        return cancel(self, remote_id)
+
+    return broken
+
+
+def tells_the_newest_first(events: Method) -> Method:
+    return lambda self, remote_id: events(self, remote_id)[::-1]
+
+
+def tells_the_last_only(events: Method) -> Method:
+    return lambda self, remote_id: events(self, remote_id)[-1:]
+
+
+def names_events_anew(events: Method) -> Method:
+    count = iter(range(10_000))
+
+    def broken(self: Any, remote_id: str) -> Any:
+        return [event.model_copy(update={"id": f"event-{next(count)}"}) for event in events(self, remote_id)]
+
+    return broken
+
+
+MUTANTS = {
+    "a dropped knob": Mutant("render", drops_the_seed, "test_what_is_kept_or_translated_changes_the_request"),
+    "a secret in a request": Mutant("render", puts_the_key_in, "test_the_request_carries_our_job_id_and_no_key"),
+    "a request without our id": Mutant("render", forgets_our_id, "test_the_request_carries_our_job_id_and_no_key"),
+    "a file left out": Mutant("render", forgets_the_validation_file, "test_the_request_names_the_model_and_both_files"),
+    "a plan that needs a key": Mutant("render", asks_for_the_key, "test_what_can_be_known_offline_needs_no_key"),
+    "capabilities that need a key": Mutant(
+        "capabilities", asks_for_the_key, "test_what_can_be_known_offline_needs_no_key"
+    ),
+    "an undated price": Mutant("capabilities", has_an_undated_price, "test_a_price_has_a_date_and_a_source"),
+    "a setting without a rule": Mutant(
+        "capabilities", forgets_a_rule, "test_every_setting_of_the_job_file_has_a_rule"
+    ),
+    "other data than were checked": Mutant(
+        "upload", does_not_look_at_the_data, "test_data_that_changed_since_they_were_checked_are_not_sent"
+    ),
+    "a request changed on the way": Mutant(
+        "create", changes_what_was_rendered, "test_what_was_rendered_arrives_unchanged"
+    ),
+    "a repeated create": Mutant(
+        "create", repeats_itself, "test_a_lost_answer_to_create_is_ambiguous_and_the_job_is_found"
+    ),
+    "a repeated look": Mutant("retrieve", repeats_itself, "test_a_provider_never_repeats_a_call_by_itself"),
+    "a wrong state": Mutant("retrieve", calls_a_success_running, "test_a_finished_job_names_its_model"),
+    "an unheard-of word that ends a job": Mutant(
+        "retrieve", ends_at_a_word_it_does_not_know, "test_an_unheard_of_status_ends_nothing"
+    ),
+    "an unheard-of word that crashes": Mutant(
+        "retrieve", chokes_on_a_word_it_does_not_know, "test_an_unheard_of_status_ends_nothing"
+    ),
+    "an unmapped error": Mutant("retrieve", lets_an_error_through, "test_a_provider_never_repeats_a_call_by_itself"),
+    "an unmapped error of create": Mutant(
+        "create", lets_an_error_through, "test_a_server_error_leaves_open_whether_a_job_was_made"
+    ),
+    "a rate limit without its time": Mutant(
+        "retrieve", forgets_how_long_to_wait, "test_a_rate_limit_says_how_long_to_wait"
+    ),
+    "a key in an error": Mutant("retrieve", shows_the_key, "test_a_refused_key_is_told_without_showing_it"),
+    "a job that is not there": Mutant("retrieve", makes_up_a_job, "test_an_unknown_job_is_said_to_be_unknown"),
+    "a blind find": Mutant("find", is_blind, "test_a_look_that_fails_is_not_taken_for_nothing_found"),
+    "a find that finds anything": Mutant(
+        "find", finds_anything, "test_a_job_that_was_never_created_is_not_found"
+    ),
+    "a find that finds nothing": Mutant("find", finds_nothing, "test_a_created_job_is_retrieved_and_found_by_our_id"),
+    "a cancel that harms": Mutant(
+        "cancel", harms_what_has_ended, "test_cancelling_stops_a_job_and_harms_none_that_ended"
+    ),
+    "events out of order": Mutant(
+        "events", tells_the_newest_first, "test_events_come_oldest_first_with_ids_that_stay"
+    ),
+    "events left out": Mutant("events", tells_the_last_only, "test_events_come_oldest_first_with_ids_that_stay"),
+    "events under new names": Mutant(
+        "events", names_events_anew, "test_events_come_oldest_first_with_ids_that_stay"
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=["fake", "openai", "together"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with ExitStack() as stack:
+        if request.param == "fake":
+            yield FakeRig(tmp_path)
+        elif request.param == "openai":
+            yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
+        else:
+            yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_broken_provider_is_caught(name: str, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, broken, sentence = MUTANTS[name]
+    kind = type(rig.provider)
+    monkeypatch.setattr(kind, method, broken(getattr(kind, method)))
+    assert fails(sentence, rig, tmp_path), f"{kind.__name__} with {name} passes {sentence}"
+
+
+def fails(sentence: str, rig: Rig, folder: Path) -> bool:
+    """Tell whether a sentence of the contract fails; one that is skipped does not."""
+    test = getattr(ProviderContract(), sentence)
+    needed = test.__code__.co_varnames[1 : test.__code__.co_argcount]
+    given = {"rig": rig, "tmp_path": folder}
+    try:
+        test(**{name: given[name] for name in needed})
+    except pytest.skip.Exception:
+        return False
+    except (Exception, pytest.fail.Exception):
+        return True
+    return False
