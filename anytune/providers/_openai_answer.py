@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from anytune.errors import MalformedAnswerError
-from anytune.providers._edge import required_id
 from anytune.providers._openai_request import TAG
+from anytune.providers.edge import required_id
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
 NAME = "openai"

@@ -14,8 +14,8 @@ from decimal import Decimal
 from typing import Any
 
 from anytune.errors import MalformedAnswerError, RateLimitedError, RejectedError
-from anytune.providers._edge import required_id
 from anytune.providers._together_request import job_id_in
+from anytune.providers.edge import required_id
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
 STATES = {

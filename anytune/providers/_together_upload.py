@@ -21,7 +21,7 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
-from anytune.providers._edge import bounded_client, decoded, error_for_status
+from anytune.providers.edge import bounded_client, decoded, error_for_status
 from anytune.schema.data import DataFile
 
 ACT = "upload"

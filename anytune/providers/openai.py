@@ -17,8 +17,8 @@ from anytune import catalog
 from anytune.errors import ConflictError, MissingExtraError, RejectedError, UsageError
 from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_request as requests
-from anytune.providers._edge import bounded_client, mapped, sendable_key
 from anytune.providers.base import ChatMessage, Profile
+from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel

@@ -29,8 +29,8 @@ from anytune.errors import (
 from anytune.providers import _together_answer as answers
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_upload as uploads
-from anytune.providers._edge import bounded_client, mapped, sendable_key
 from anytune.providers.base import Profile
+from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.plan import Capabilities

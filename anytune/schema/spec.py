@@ -126,3 +126,9 @@ class TuneSpec(Value):
         if self.training.beta != "auto" and self.method != "dpo":
             raise ValueError("training.beta belongs to method: dpo")
         return self
+
+
+def every_setting() -> set[str]:
+    """Name each setting of the job file by its path."""
+    plain = {f"training.{name}" for name in Training.model_fields}
+    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix"}

@@ -11,7 +11,7 @@ import pytest
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
 from anytune.schema.job import JobState, RemoteJob
-from anytune.schema.spec import Lora, Training, TuneSpec
+from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
@@ -36,12 +36,6 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "suffix": ("one", "two"),
 }
 JOB_ID = "contract-0123456789"
-
-
-def every_setting() -> set[str]:
-    """Name each setting of the job file by its path."""
-    plain = {f"training.{name}" for name in Training.model_fields}
-    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix"}
 
 
 def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:

@@ -25,7 +25,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.providers._edge import (
+from anytune.providers.edge import (
     decoded,
     error_for_status,
     mapped,

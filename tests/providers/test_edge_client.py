@@ -14,7 +14,7 @@ import httpx
 import httpx2
 import pytest
 
-from anytune.providers._edge import bounded_client
+from anytune.providers.edge import bounded_client
 from tests.stubs._http import Call, Reply, StubServer
 
 
