@@ -75,7 +75,7 @@ def has_long_number(line: bytes) -> bool:
 
 class _Walk:
     def __init__(self, line: bytes, wanted: Set[Path]) -> None:
-        self.line = line
+        self.line = line.rstrip(b"\r")  # the line's end, which is no text of the record
         self.wanted = wanted
         self.at = 0
         self.path: list[str | int] = []
