@@ -12,6 +12,8 @@ import pytest
 
 from anytune.data.check import scan
 from anytune.data.check.rules import COLUMNS
+from anytune.data.convert import convert
+from anytune.data.fix import ASKED, fix
 from tests.data.samples import assistant, chat, report, user, write
 
 GOOD = [chat(user(f"Question {i}"), assistant(f"Answer {i}")) for i in range(10)]
@@ -53,6 +55,35 @@ RECORDS: dict[str, Callable[[], tuple[dict[str, Any], dict[str, int]]]] = {
 }
 
 
+def system(content: str) -> dict[str, Any]:
+    return {"role": "system", "content": content}
+
+
+def old_call(number: int) -> list[dict[str, Any]]:
+    asked = {"role": "assistant", "function_call": {"name": f"tide_{number % 2}", "arguments": "{}"}}
+    return [asked, {"role": "function", "name": f"tide_{number % 2}", "content": "5.9 m"}]
+
+
+def nameless(record: dict[str, Any], key: str) -> dict[str, Any]:
+    """Take a key out of every call and message of a record."""
+    for message in record["messages"]:
+        for holder in (message, *message.get("tool_calls", ())):
+            holder.pop(key, None)
+    return record
+
+
+FEWER = 20_000
+TO_MEND: dict[str, Callable[[], dict[str, Any]]] = {
+    "calls without ids": lambda: nameless(called(FEWER, tools=[tool()]), "id"),
+    "answers without ids": lambda: nameless(answered(FEWER), "tool_call_id"),
+    "calls of one id": lambda: chat(user(), assistant(None, tool_calls=[call(1)] * FEWER), tools=[tool()]),
+    "late system messages": lambda: chat(user(), *[system("Be brief.")] * FEWER, assistant()),
+    "calls of the old form": lambda: chat(user(), *(m for n in range(FEWER) for m in old_call(n)), assistant()),
+    "tools of one name": lambda: chat(tools=[tool()] * FEWER),
+    "odd names": lambda: chat(tools=[{"type": "function", "function": {"name": f"a {n}"}} for n in range(FEWER)]),
+}
+
+
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     begun = time.process_time()
     return work(), time.process_time() - begun
@@ -81,4 +112,21 @@ def test_a_fault_far_back_in_a_record_of_very_many_is_found() -> None:
     assert not ended
     assert [fault.code for fault in found] == ["duplicate-key"] * MANY
     assert found[-1].path == ("messages", 1, "tool_calls", MANY - 1, "function", "name")
+    assert seconds < BOUND
+
+
+@pytest.mark.parametrize("what", TO_MEND)
+def test_a_record_of_very_many_is_mended_in_seconds(tmp_path: Path, what: str) -> None:
+    path = write(tmp_path / "a.jsonl", TO_MEND[what](), *GOOD)
+    found, seconds = timed(lambda: fix(path, out=tmp_path / "b.jsonl", providers=COLUMNS, agreed=ASKED))
+    assert found.done
+    assert found.removed == 0
+    assert seconds < BOUND
+
+
+def test_a_record_of_very_many_calls_is_converted_there_and_back_in_seconds(tmp_path: Path) -> None:
+    path, there = write(tmp_path / "a.jsonl", answered(FEWER)), tmp_path / "there.jsonl"
+    _, seconds = timed(lambda: convert(path, to="sharegpt", out=there))
+    assert convert(there, out=tmp_path / "back.jsonl").written == 1
+    assert json.loads((tmp_path / "back.jsonl").read_bytes())["messages"][2]["tool_call_id"] == "call_1"
     assert seconds < BOUND
