@@ -15,8 +15,8 @@ def dedupe(
     kind: Annotated[
         Literal["exact", "normalised", "prompt", "near"],
         typer.Option(
-            help="exact: the same record; normalised: but for case and white space; prompt: the same prompt, "
-            "whatever the answer; near: alike in words (needs the extra dedup)."
+            help="exact: the same record; normalised: but for case, white space and made-up ids; "
+            "prompt: the same prompt, whatever the answer; near: alike in words (needs the extra dedup)."
         ),
     ] = "exact",
     keep: Annotated[Literal["first", "last"], typer.Option(help="Which one stays.")] = "first",

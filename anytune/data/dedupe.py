@@ -59,10 +59,10 @@ def dedupe(
 ) -> Deduped:
     """Write the records of a file to another, each once; every other line, blank ones too, stays byte for byte.
 
-    `exact`: the same JSON value, whatever its white space and order of keys. `normalised`: case and white space of its
-    strings aside, too. `prompt`: the same normalised prompt, whatever the answer: what is left out may have said
-    something else. `near`: at least `threshold` alike in words, see `near_pairs`; each line that goes is near to one
-    that stays. The memory is that of a hash a record. Raises UsageError for a file that cannot be read, a path that
+    `exact`: the same JSON value, whatever its white space and order of keys. `normalised`: case, runs of white space
+    and made-up ids aside, too. `prompt`: the same normalised prompt, whatever the answer: what is left out may have
+    said something else. `near`: at least `threshold` alike in words, see `near_pairs`; each line that goes is near to
+    one that stays. The memory is that of a hash a record. Raises UsageError for a file that cannot be read, a path that
     is taken (`force` overwrites it, never the input) and a missing extra.
     """
     if kind not in get_args(Kind) or keep not in get_args(Keep):

@@ -86,7 +86,7 @@ def asked(line: bytes) -> list[str]:
     try:
         messages = _chat(line).messages
     except _UNREADABLE:
-        return _each(_told, _asked(_value(line)))
+        return _each(_told, _asked(_unnamed(line)))
     roles = [message.role for message in messages]
     return [f"{m.role}: {m.content}" for m in messages[: _length(roles)] if m.role not in UNCOUNTED]
 
@@ -111,17 +111,35 @@ def value_key(line: bytes) -> bytes:
 
 
 def loose_key(line: bytes) -> bytes:
-    """Return the JSON value of a record as `value_key` does, its strings in lower case with white space folded."""
+    """Return the JSON value of a record as `value_key` does, `loosened`: case, white space and made-up ids aside."""
     try:
-        return _encode(_loose(_decode(line)))
+        return _encode(loosened(_decode(line)))
     except _UNREADABLE:
         return line
 
 
+def loosened(record: Any) -> Any:
+    """Return a record in the spelling by which two are the same: `unnamed`, and each string `folded_text`."""
+    return _spelt(_without_id(record), folded_text, {})
+
+
+def unnamed(record: Any) -> Any:
+    """Return a record without made-up names, which say nothing.
+
+    Its own `id` is left out, and the ids of calls are numbered, so that they tell only which call they name.
+    """
+    return _spelt(_without_id(record), str, {})
+
+
+def folded_text(text: str) -> str:
+    """Return a text in lower case, each run of white space one space, none at either end."""
+    return " ".join(text.lower().split())
+
+
 def folded(text: str) -> bytes:
-    """Return `" ".join(text.lower().split())` as UTF-8, for ASCII in half the time that takes."""
+    """Return what `folded_text` does as UTF-8, for ASCII in half the time."""
     if not text.isascii():
-        return " ".join(text.lower().split()).encode()
+        return folded_text(text).encode()
     key = text.encode().translate(_LOWER_AND_SPACES)
     while len(shorter := key.replace(b"  ", b" ")) < len(key):
         key = shorter
@@ -136,6 +154,13 @@ def _refuse_others(path: Path, head: bytes) -> None:
 def _value(line: bytes) -> Any:
     try:
         return _decode(line)
+    except _UNREADABLE:
+        return None
+
+
+def _unnamed(line: bytes) -> Any:
+    try:
+        return unnamed(_decode(line))
     except _UNREADABLE:
         return None
 
@@ -201,9 +226,20 @@ def _words(message: dict[str, Any]) -> str:
     return f"{words} {json.dumps(message['tool_calls'], sort_keys=True)}" if "tool_calls" in message else words
 
 
-def _loose(value: Any) -> Any:
+def _without_id(record: Any) -> Any:
+    return {key: value for key, value in record.items() if key != "id"} if isinstance(record, dict) else record
+
+
+def _spelt(value: Any, spell: Callable[[str], str], names: dict[str, int]) -> Any:
     if isinstance(value, str):
-        return " ".join(value.lower().split())
+        return spell(value)
     if isinstance(value, list):
-        return [_loose(one) for one in value]
-    return {key: _loose(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_spelt(one, spell, names) for one in value]
+    if not isinstance(value, dict):
+        return value
+    made = {}
+    for key in sorted(value):  # so that their order does not number the names
+        one = value[key]
+        is_name = key == "tool_call_id" or (key == "id" and "function" in value)
+        made[key] = names.setdefault(one, len(names)) if is_name and isinstance(one, str) else _spelt(one, spell, names)
+    return made

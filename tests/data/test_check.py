@@ -118,6 +118,32 @@ def test_line_ends_and_odd_separators_do_not_move_line_numbers(tmp_path: Path, e
     assert found.examples == 3
 
 
+BROKEN = (
+    b'{"messages": [{"role": "user", "content": "cut o',
+    b'{"messages": [{"role": "user", "content": "a\\',
+    b'{"messages": [',
+    b'{"messages":',
+    b'{"messages": [1 2]}',
+    b'{"messages": []} {}',
+    b'{"messages": [],',
+    b'{"messages": [NaN',
+    b"nonsense",
+    b'"',
+    b'{"messages": "\xff',
+)
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_broken_json_is_told_in_the_same_words_whatever_ends_its_line(tmp_path: Path, line: bytes) -> None:
+    def told(end: bytes) -> list[Issue]:
+        path = tmp_path / "a.jsonl"
+        path.write_bytes(line + end + json.dumps(GOOD[0]).encode() + end)
+        found = report(path, ignore=frozenset({"too-few-examples"}))
+        return [*found.errors, *found.warnings]
+
+    assert told(b"\r\n") == told(b"\n") != []
+
+
 def test_a_mark_at_the_start_moves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(chat(user(1), assistant())).encode())

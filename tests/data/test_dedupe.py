@@ -54,6 +54,28 @@ def test_case_and_white_space_inside_strings_are_aside_when_normalised(tmp_path:
     assert made.dropped == ((2, 1, 1.0),)
 
 
+def test_made_up_ids_are_aside_when_normalised_but_not_which_call_they_name(tmp_path: Path) -> None:
+    def asked(*names: str, answered: tuple[str, ...], **more: Any) -> dict[str, Any]:
+        calls = [
+            {"id": name, "type": "function", "function": {"name": f"tide_{n}", "arguments": "{}"}}
+            for n, name in enumerate(names)
+        ]
+        answers = [{"role": "tool", "tool_call_id": name, "content": f"{n} m"} for n, name in enumerate(answered)]
+        return chat(user(), assistant(None, tool_calls=calls), *answers, assistant(), **more)
+
+    made, _ = done(
+        tmp_path,
+        asked("a", "b", answered=("a", "b")),
+        asked("call_2", "call_1", answered=("call_2", "call_1"), id=7),
+        asked("a", "b", answered=("b", "a")),
+        {**chat(), "id": 1},
+        {**chat(), "id": 2},
+        {**chat(), "weight": 2},
+        kind="normalised",
+    )
+    assert made.dropped == ((2, 1, 1.0), (5, 4, 1.0))
+
+
 def test_the_same_prompt_goes_whatever_its_answer(tmp_path: Path) -> None:
     records = chat(user("Tide?"), assistant("a")), chat(user("Wind?")), chat(user("tide?"), assistant("b"))
     made, lines = done(tmp_path, *records, kind="prompt")

@@ -130,6 +130,10 @@ SAFE = {
         tooled(calls(call(), call('{"a": 1}')), answer(), answer(content="6"), assistant()),
         tooled(calls(call(), call('{"a": 1}', number=2)), answer(), answer(2, content="6"), assistant()),
     ),
+    "calls without ids, which are answered in their order": Case(
+        tooled(calls(*({**call(), "id": None} for _ in range(3))), answer(7), answer(8), answer(9), assistant()),
+        tooled(calls(call(number=7), call(number=8), call(number=9)), answer(7), answer(8), answer(9), assistant()),
+    ),
     "an empty list of calls": Case(chat(user(), assistant(tool_calls=[])), chat()),
     "answers without id": Case(
         tooled(calls(call(), call(number=2)), {"role": "tool", "content": "a"}, answer(2), assistant()),

@@ -106,6 +106,25 @@ def test_what_differs_in_a_sign_is_another_record(path: Path, other: Any) -> Non
     assert codes(path, *CHATS, other).keys() <= {"user-repeated"}
 
 
+def test_words_that_only_a_space_parts_are_others(path: Path) -> None:
+    apart = [chat(user(f"Who is {who}?"), assistant("Ask the tower.")) for who in ("the rapist", "therapist")]
+    assert codes(path, *CHATS, *apart) == {}
+    others = [chat(user(f"Who is {who}?"), assistant(who)) for who in ("now here", "nowhere")]
+    assert codes(path, *CHATS, *others) == {}
+
+
+def test_made_up_ids_make_no_other_record_but_weights_do(path: Path) -> None:
+    def asked(name: str, **more: Any) -> dict[str, Any]:
+        call = {"id": name, "type": "function", "function": {"name": "get_tide", "arguments": "{}"}}
+        answer = {"role": "tool", "tool_call_id": name, "content": "5.9"}
+        return chat(user(), assistant(None, tool_calls=[call]), answer, assistant(**more), tools=[TOOL])
+
+    assert codes(path, *[asked(f"call_{n}") for n in range(10)]) == {"duplicate-normalised": 9}
+    assert codes(path, *CHATS, asked("a", weight=1), asked("b", weight=0)) == {"key-sets-differ": 1}
+    named = codes(path, *[{**CHATS[0], "id": n} for n in range(10)])
+    assert named == {"duplicate-normalised": 9, "record-key-unknown": 10}
+
+
 def test_long_prompts_that_differ_in_the_middle_alone_are_not_the_same(path: Path) -> None:
     asked = [chat(user(f"{'a' * 500} {n} {'z' * 500}"), assistant("5.9 m")) for n in range(20)]
     assert codes(path, *asked) == {}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anytune.data.check import check
 from anytune.data.check.rules import COLUMNS
 from anytune.data.check.rules.base import DataMethod
+from anytune.data.dedupe import dedupe
 from anytune.data.lines import Lines
 from anytune.schema.data import DataReport, FileReport, Issue
 from tests.data.samples import assistant, chat, report, user, write
@@ -166,11 +167,19 @@ def test_nothing_is_left_behind_on_the_disk(path: Path, monkeypatch: pytest.Monk
 
 
 SPELLINGS = st.sampled_from(
-    [str, str.upper, str.title, lambda text: f" {text}", lambda text: text.replace(" ", "\n \u00a0")]
+    [
+        str,
+        str.upper,
+        str.title,
+        lambda text: f" {text}",
+        lambda text: text.replace(" ", "\n \u00a0"),
+        lambda text: text.replace(" ", ""),
+    ]
 )
 WORDS = st.sampled_from(
     ["Tide", "at", "Brest", "Île", "d’Yeu", "ß", "🌊", "a\x1eb", '"', "\\", "a" * 70, "é" * 50, "?"]
 )
+UNSPELT = {"role", "id", "tool_call_id", "type", "name", "arguments", "tools"}
 SENTENCES = st.lists(WORDS, min_size=1, max_size=4).map(" ".join)
 
 
@@ -199,7 +208,7 @@ def compared(lines: list[str], talks: list[tuple[str, str]]) -> Counter[str]:
     exact: set[str] = set()
     answers: dict[str, set[str]] = {}
     for line, talk in zip(lines, talks, strict=True):
-        asked, answer = ("".join(text.lower().split()) for text in talk)
+        asked, answer = (" ".join(text.lower().split()) for text in talk)
         given = answers.setdefault(asked, set())
         if line in exact:
             counts["duplicate-record"] += 1
@@ -210,3 +219,41 @@ def compared(lines: list[str], talks: list[tuple[str, str]]) -> Counter[str]:
         exact.add(line)
         given.add(answer)
     return counts
+
+
+def calling(asked: str, names: list[str], *, answered: list[str]) -> dict[str, Any]:
+    calls = [
+        {"id": name, "type": "function", "function": {"name": "get_tide", "arguments": f'{{"port": "{place}"}}'}}
+        for place, name in enumerate(names)
+    ]
+    answers = [{"role": "tool", "tool_call_id": name, "content": str(n)} for n, name in enumerate(answered)]
+    return chat(user(asked), assistant(None, tool_calls=calls), *answers, assistant(), tools=[TOOL])
+
+
+NAMES = st.sampled_from([["a", "b"], ["b", "a"], ["call_1", "call_2"]])
+TWINS = st.one_of(
+    st.builds(lambda a, b: chat(user(a), assistant(b)), SENTENCES, SENTENCES),
+    st.builds(lambda asked, id: chat(user(asked), assistant(), id=id), SENTENCES, st.integers(1, 3)),
+    st.builds(lambda asked, weight: chat(user(asked), assistant(weight=weight)), SENTENCES, st.integers(0, 1)),
+    st.builds(lambda asked, a, b: calling(asked, a, answered=b), SENTENCES, NAMES, NAMES),
+    st.builds(lambda asked, answer: {"prompt": asked, "completion": answer}, SENTENCES, SENTENCES),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TWINS, min_size=1, max_size=4), st.data())
+def test_check_tells_of_what_dedupe_leaves_out(pool: list[Any], data: st.DataObject) -> None:
+    def spell(value: Any) -> Any:
+        if isinstance(value, list):
+            return [spell(one) for one in value]
+        if isinstance(value, dict):
+            return {key: one if key in UNSPELT else spell(one) for key, one in value.items()}
+        return data.draw(SPELLINGS)(value) if isinstance(value, str) else value
+
+    records = [spell(record) for record in data.draw(st.lists(st.sampled_from(pool), min_size=10, max_size=20))]
+    with TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.jsonl", *records)
+        found = report(path, show=100)
+        gone = dedupe(path, Path(folder) / "b.jsonl", kind="normalised").dropped
+        twins = [i for i in (*found.errors, *found.warnings) if i.code in ("duplicate-record", "duplicate-normalised")]
+    assert sorted(issue.line or 0 for issue in twins) == [line for line, _, _ in gone]

@@ -294,6 +294,8 @@ def test_a_tool_call_is_part_of_the_prompt() -> None:
         for c in (call, other)
     )
     assert prompt_key(json.dumps(one).encode()) != prompt_key(json.dumps(two).encode())
+    again = json.loads(json.dumps(one).replace('"1"', '"call_Zk3"'))
+    assert prompt_key(json.dumps(again).encode()) == prompt_key(json.dumps(one).encode())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("Σσ \t\n\x1c\x85\u00a0\u2028\u3000İ")))

@@ -20,14 +20,15 @@ from anytune.data.check.rows import MOST, Row, Rows
 from anytune.data.check.seen import OUTPUTS, repeated
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
+from anytune.data.prompt import loosened
 from anytune.data.quote import Plain
 
 FEWEST_FOR_OUTLIERS = 100
 FAR = 8.0  # times the median absolute deviation, in powers of two of the length
 _LEAST_SPREAD = 0.25
 _NORMAL = 1.4826  # makes the median absolute deviation of a normal distribution its standard deviation
-_ASIDE = {"id", "tool_call_id", "weight"}
 _decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class Found(NamedTuple):
@@ -113,7 +114,7 @@ def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]
 
 
 class _Seen(NamedTuple):
-    """Hold the first line of each record, of each normalised record, and of each prompt with its answer.
+    """Hold the first line of each record, of each normalised record, and of each prompt with a hash of its answer.
 
     The very first is read closely only once there is another that is not the same: it is `waiting` until then.
     """
@@ -130,45 +131,47 @@ def _twin(line: bytes, number: int, seen: _Seen, terms: Terms) -> Fault | None:
     if first != number:
         return Fault("duplicate-record", (), Plain(first))
     try:
-        record = _decode(line)
+        record = loosened(_decode(line))
+        whole = hash(_encode(record))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    asked, answers = _said(record)
-    first = seen.normalised.setdefault(hash((asked, answers)), number)
+    first = seen.normalised.setdefault(whole, number)
     if first != number:
         return Fault("duplicate-normalised", (), Plain(first))
-    if terms.method == "dpo":
-        first = seen.normalised.get(hash((asked, answers[::-1])), number)
-        return None if first == number else Fault("preferences-contradict", (), Plain(first))
-    if not answers or not asked.strip() or terms.method == "rft":
+    asked, answers = _said(record)
+    if not asked or not answers or terms.method == "rft":
         return None
-    first, _ = seen.answers.setdefault(hash(asked), (number, hash(answers)))
-    return None if first == number else Fault("answers-differ", (), Plain(first))
+    return (_contradiction if terms.method == "dpo" else _difference)(asked, answers, number, seen)
 
 
-def _said(record: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return what is asked (with system messages and tools) and what is answered, case and white space aside."""
+def _difference(asked: bytes, answers: tuple[bytes, ...], number: int, seen: _Seen) -> Fault | None:
+    first, given = seen.answers.setdefault(hash(asked), (number, hash(answers)))
+    return None if given == hash(answers) else Fault("answers-differ", (), Plain(first))
+
+
+def _contradiction(asked: bytes, answers: tuple[bytes, ...], number: int, seen: _Seen) -> Fault | None:
+    own = number, 0
+    seen.answers.setdefault(hash((asked, answers)), own)
+    first, _ = seen.answers.get(hash((asked, answers[::-1])), own)
+    return None if first == number else Fault("preferences-contradict", (), Plain(first))
+
+
+def _said(record: dict[str, Any]) -> tuple[bytes, tuple[bytes, ...]]:
+    """Return what a loosened record asks (with system messages and tools) and what it answers, weights aside.
+
+    Nothing is asked by a record that holds an answer alone.
+    """
     if any(key in record for key in OUTPUTS):
-        return _loose(record.get("input")), tuple(_loose(record.get(key)) for key in OUTPUTS)
+        return _encode(record.get("input")), tuple(_encode(record.get(key)) for key in OUTPUTS)
+    others = {key: value for key, value in record.items() if key not in ("messages", "weight")}
     messages = record.get("messages")
     if not isinstance(messages, list):
-        told = {key: value for key, value in record.items() if key != "completion"}
-        return _loose(told), (_loose(record["completion"]),) if "completion" in record else ()
-    answers = [place for place, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "assistant"]
-    cut = answers[-1] if answers else len(messages)
-    others = {key: value for key, value in record.items() if key != "messages"}
-    return _loose([messages[:cut], others]), (_loose(messages[cut:]),) if answers else ()
-
-
-def _loose(value: Any) -> str:
-    """Write a value so that case, white space, weights and the ids of calls make no difference."""
-    if isinstance(value, str):
-        return "".join(value.lower().split())
-    if isinstance(value, dict):
-        return "\0".join(f"{key}\1{_loose(value[key])}" for key in sorted(value.keys() - _ASIDE))
-    if isinstance(value, list):
-        return "\2".join(map(_loose, value)) + "\3"
-    return repr(value)
+        answer = (_encode(others.pop("completion")),) if "completion" in others else ()
+        return _encode(others) if others else b"", answer
+    told = [{k: v for k, v in m.items() if k != "weight"} if isinstance(m, dict) else m for m in messages]
+    answers = [place for place, m in enumerate(told) if isinstance(m, dict) and m.get("role") == "assistant"]
+    cut = answers[-1] if answers else len(told)
+    return _encode([told[:cut], others]), (_encode(told[cut:]),) if answers else ()
 
 
 def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:

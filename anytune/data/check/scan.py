@@ -1,7 +1,8 @@
 """Walk one line of JSON by hand, without recursion: exact faults of syntax, and where each value stands.
 
 Slow next to msgspec, so it sees only lines that msgspec refused or that look suspicious, and those whose
-issues are shown.
+issues are shown. What there is nothing to say of it passes at one match: a plain member or element, and, where it
+looks for places, a whole value in which none of them is.
 """
 
 from __future__ import annotations
@@ -13,20 +14,15 @@ import re
 from collections.abc import Set
 from typing import NamedTuple, NoReturn
 
+from anytune.data.check import pattern
 from anytune.data.check.fault import Fault, Path
+from anytune.data.check.sound import DEEPEST as DEEPEST
+from anytune.data.check.sound import has_long_number as has_long_number
+from anytune.data.check.sound import is_sound
+from anytune.data.check.wanted import Wanted, tree
 from anytune.data.quote import Plain
 
-DEEPEST = 64
-_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))  # all digits alike, all others white
-_LONG_NUMBER = b"0" * 19
 _MOST_STEPS = 3_000_000
-_SPACE = re.compile(rb"[ \t\r\n]*+")
-_STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+')
-_SCALAR = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null")
-_NOT_FINITE = re.compile(rb"-?Infinity|NaN")
-_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)")
-_ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_PYTHON = re.compile(rb"True|False|None|'|undefined")
 
 
 class _BrokenError(Exception):
@@ -34,13 +30,17 @@ class _BrokenError(Exception):
 
 
 class _Frame:
-    """Be one open object (with the keys seen) or list (keys None)."""
+    """Be one open object (with the keys seen) or list (keys None), and what is wanted in it."""
 
-    __slots__ = ("count", "keys")
+    __slots__ = ("count", "keys", "wanted")
 
-    def __init__(self, keys: set[str] | None) -> None:
+    def __init__(self, keys: set[str] | None, wanted: Wanted | None) -> None:
         self.keys = keys
+        self.wanted = wanted
         self.count = 0
+
+    def below(self, step: str | int) -> Wanted | None:
+        return self.wanted.below.get(step) if self.wanted else None
 
 
 class Place(NamedTuple):
@@ -52,7 +52,9 @@ class Place(NamedTuple):
 
 def faults(line: bytes) -> tuple[list[Fault], bool]:
     """Return the faults of the JSON itself, and whether the walk ended early at one of them."""
-    walk = _Walk(line, frozenset())
+    if is_sound(line):
+        return [], False
+    walk = _Walk(line, None)
     try:
         walk.run()
     except _BrokenError:
@@ -61,21 +63,18 @@ def faults(line: bytes) -> tuple[list[Fault], bool]:
 
 
 def places(line: bytes, wanted: Set[Path]) -> dict[Path, Place]:
-    """Return where the wanted paths stand, in one walk; a path behind broken JSON is left out."""
-    walk = _Walk(line, wanted)
+    """Return where the wanted paths stand, in one walk; a path behind broken JSON may be left out."""
+    walk = _Walk(line, tree(wanted))
     with contextlib.suppress(_BrokenError):
         walk.run()
     return walk.places
 
 
-def has_long_number(line: bytes) -> bool:
-    """Tell whether so many digits stand in a row that they may be more than 64 bits."""
-    return _LONG_NUMBER in line.translate(_DIGITS)
-
-
 class _Walk:
-    def __init__(self, line: bytes, wanted: Set[Path]) -> None:
-        self.line = line
+    """Walk a line for its faults, or for the places of what is `wanted`, and then past all else."""
+
+    def __init__(self, line: bytes, wanted: Wanted | None) -> None:
+        self.line = line.rstrip(b"\r")  # the line's end, which is no text of the record
         self.wanted = wanted
         self.at = 0
         self.path: list[str | int] = []
@@ -84,12 +83,44 @@ class _Walk:
         self.places: dict[Path, Place] = {}
 
     def run(self) -> None:
-        self._value(None)
+        self._value(None, self.wanted)
         for _ in range(_MOST_STEPS):
             if not self.stack:
                 self._end()
                 return
-            self._step(self.stack[-1])
+            frame = self.stack[-1]
+            found = (pattern.ELEMENT if frame.keys is None else pattern.MEMBER).match(self.line, self.at)
+            if not found or not self._quickly(frame, found):
+                self._step(frame)
+
+    def _quickly(self, frame: _Frame, found: re.Match[bytes]) -> bool:
+        """Take a member or an element that is plain, or as far as its object or list begins; else return False."""
+        end = found.end()
+        opens = found["value"] is None
+        if bool(found["comma"]) != bool(frame.count) or (opens and self.line[end : end + 1] not in (b"{", b"[")):
+            return False
+        step: str | int = frame.count
+        key = None
+        if frame.keys is not None:
+            key = found.start("key") - 1
+            step = self._known(found["key"].decode(), frame.keys, key)
+        frame.count += 1
+        wanted = frame.wanted and frame.wanted.below.get(step)
+        self.at = end
+        if opens:
+            self.path.append(step)
+            self._value(key, wanted)
+        elif wanted:
+            self._place(wanted, key, found.start("value"))
+        return True
+
+    def _known(self, key: str, keys: set[str], start: int) -> str:
+        if key in keys:
+            self.path.append(key)
+            self._note("duplicate-key", key, start)
+            self.path.pop()
+        keys.add(key)
+        return key
 
     def _step(self, frame: _Frame) -> None:
         closing = b"]" if frame.keys is None else b"}"
@@ -105,41 +136,51 @@ class _Walk:
         frame.count += 1
         if frame.keys is None:
             self.path.append(frame.count - 1)
-            self._value(None)
+            self._value(None, frame.below(frame.count - 1))
         else:
-            self._member(frame.keys)
+            self._member(frame, frame.keys)
 
-    def _member(self, keys: set[str]) -> None:
+    def _member(self, frame: _Frame, keys: set[str]) -> None:
         if self._peek() != b'"':
             self._broken("a key in double quotes is missing")
         start = self.at
-        key: str = json.loads(self._string().decode())
+        key = self._known(json.loads(self._string().decode()), keys, start)
         self.path.append(key)
-        if key in keys:
-            self._note("duplicate-key", key, start)
-        keys.add(key)
         if self._peek() != b":":
             self._broken("a colon is missing after the key")
         self.at += 1
-        self._value(start)
+        self._value(start, frame.below(key))
 
-    def _value(self, key: int | None) -> None:
+    def _value(self, key: int | None, wanted: Wanted | None) -> None:
         first = self._peek()
-        if self.wanted and (path := tuple(self.path)) in self.wanted:
-            self.places[path] = Place(key, self.at)  # of equal keys, parsers keep the last
+        if wanted:
+            self._place(wanted, key, self.at)
         if first in (b"{", b"["):
             if len(self.stack) == DEEPEST:
                 self._note("nested-too-deep", None, self.at)
                 raise _BrokenError
-            self.stack.append(_Frame(set() if first == b"{" else None))
-            self.at += 1
-            return
-        if first == b'"':
+            if not self._past(wanted):
+                self.stack.append(_Frame(set() if first == b"{" else None, wanted))
+                self.at += 1
+                return
+        elif first == b'"':
             self._string()
         else:
             self._scalar()
         if self.path:
             self.path.pop()
+
+    def _past(self, wanted: Wanted | None) -> bool:
+        """Pass over a whole object or list in which nothing is wanted; return False where it has to be walked."""
+        found = pattern.WHOLE.match(self.line, self.at) if self.wanted and not (wanted and wanted.below) else None
+        if not found:
+            return False
+        self.at = found.end()
+        return True
+
+    def _place(self, wanted: Wanted, key: int | None, value: int) -> None:
+        if wanted.path is not None:
+            self.places[wanted.path] = Place(key, value)  # of equal keys, parsers keep the last
 
     def _close(self) -> None:
         self.at += 1
@@ -149,7 +190,7 @@ class _Walk:
 
     def _string(self) -> bytes:
         start = self.at
-        found = _STRING.match(self.line, start)
+        found = pattern.STRING.match(self.line, start)
         self.at = found.end() if found else start
         last = self.line[self.at : self.at + 1]
         if last == b"\\":
@@ -160,7 +201,7 @@ class _Walk:
             self._broken("a raw control character in a string")
         self.at += 1
         text = self.line[start : self.at]
-        if b"\\u" in text and _ODD_ESCAPE.search(text):
+        if b"\\u" in text and pattern.ODD_ESCAPE.search(text):
             self._escapes(text, start)
         return text
 
@@ -169,7 +210,7 @@ class _Walk:
         found: dict[str, re.Match[bytes]] = {}
         kinds = 2 if b"\\u0000" in text else 1
         high: re.Match[bytes] | None = None
-        for escape in _ESCAPE.finditer(text):
+        for escape in pattern.ESCAPE.finditer(text):
             code = int(escape[1], 16) if escape[1] else -1
             low = 0xDC00 <= code <= 0xDFFF
             paired = low and high is not None and escape.start() == high.end()
@@ -188,16 +229,16 @@ class _Walk:
             self._note(kind, Plain(escape[0].decode()), start + escape.start())
 
     def _scalar(self) -> None:
-        if found := _SCALAR.match(self.line, self.at):
+        if found := pattern.SCALAR.match(self.line, self.at):
             text = found[0]
             if text[0] not in b"tfn" and _is_out_of_range(text):
                 shown = text[:20].decode() + ("…" if len(text) > 20 else "")
                 self._note("number-out-of-range", Plain(shown), self.at)
-        elif found := _NOT_FINITE.match(self.line, self.at):
+        elif found := pattern.NOT_FINITE.match(self.line, self.at):
             self._note("nan-or-infinity", Plain(found[0].decode()), self.at)
         elif self.at >= len(self.line):
             self._broken("it ends too early")
-        elif _PYTHON.match(self.line, self.at):
+        elif pattern.PYTHON.match(self.line, self.at):
             self._broken("this is how Python writes it, not JSON")
         else:
             self._broken("a value is missing")
@@ -211,7 +252,7 @@ class _Walk:
             self._broken("more text follows after the value")
 
     def _peek(self) -> bytes:
-        space = _SPACE.match(self.line, self.at)
+        space = pattern.SPACE.match(self.line, self.at)
         self.at = space.end() if space else self.at
         return self.line[self.at : self.at + 1]
 

@@ -103,6 +103,8 @@ def check_calls(message: dict[str, Any], path: Path, declared: set[str], out: li
         out.append(Fault("tool-calls-invalid", path, calls, among=among))
         return
     for place, call in enumerate(calls):
+        if _is_faultless(call, declared):
+            continue
         at = (*path, place)
         if isinstance(call, dict) and not isinstance(call.get("id"), str):
             where, who = ((*at, "id"), None) if "id" in call else (at, _WITH_IDS)
@@ -110,6 +112,17 @@ def check_calls(message: dict[str, Any], path: Path, declared: set[str], out: li
         function = _function(call, at, "tool-call-invalid", out)
         if function is not None:
             _call(function, (*at, "function"), declared, out)
+
+
+def _is_faultless(call: Any, declared: set[str]) -> bool:
+    """Tell quickly of a call that there is nothing to say of it: a record may have very many."""
+    function = call.get("function") if call.__class__ is dict else None
+    if function.__class__ is not dict or call.get("type") != "function" or call.get("id").__class__ is not str:
+        return False
+    name, arguments = function.get("name"), function.get("arguments")
+    if name.__class__ is not str or name not in declared or not _NAME.fullmatch(name):
+        return False
+    return arguments.__class__ is str and is_object(arguments)
 
 
 def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Fault]) -> None:
@@ -135,7 +148,8 @@ def is_object(text: str) -> bool:
 
 def check_pairing(messages: list[Any], path: Path, out: list[Fault]) -> None:
     """Check that each call is answered before the conversation goes on; only the very last may stay open."""
-    open_calls: dict[str, Path] = {}
+    open_calls: dict[str, int] = {}
+    asked: Path = path
     for place, message in enumerate(messages):
         if not isinstance(message, dict):
             continue
@@ -143,13 +157,18 @@ def check_pairing(messages: list[Any], path: Path, out: list[Fault]) -> None:
         if message.get("role") == "tool":
             _answer(message, at, open_calls, out)
             continue
-        out.extend(Fault("tool-call-unanswered", where, name) for name, where in open_calls.items())
-        open_calls = _calls(message, at, out) if message.get("role") == "assistant" else {}
-    if open_calls and isinstance(messages[-1], dict) and messages[-1].get("role") == "tool":
-        out.extend(Fault("tool-call-unanswered", where, name) for name, where in open_calls.items())
+        _unanswered(open_calls, asked, out)
+        asked = (*at, "tool_calls")
+        open_calls = _calls(message, asked, out) if message.get("role") == "assistant" else {}
+    if isinstance(messages[-1], dict) and messages[-1].get("role") == "tool":
+        _unanswered(open_calls, asked, out)
 
 
-def _answer(message: dict[str, Any], at: Path, open_calls: dict[str, Path], out: list[Fault]) -> None:
+def _unanswered(open_calls: dict[str, int], asked: Path, out: list[Fault]) -> None:
+    out.extend(Fault("tool-call-unanswered", (*asked, place, "id"), name) for name, place in open_calls.items())
+
+
+def _answer(message: dict[str, Any], at: Path, open_calls: dict[str, int], out: list[Fault]) -> None:
     answered = message.get("tool_call_id")
     if not isinstance(answered, str):
         out.append(Fault("tool-call-id-missing", (*at, "tool_call_id") if "tool_call_id" in message else at))
@@ -158,14 +177,14 @@ def _answer(message: dict[str, Any], at: Path, open_calls: dict[str, Path], out:
         out.append(Fault("tool-call-id-unknown", (*at, "tool_call_id"), answered))
 
 
-def _calls(message: dict[str, Any], at: Path, out: list[Fault]) -> dict[str, Path]:
+def _calls(message: dict[str, Any], path: Path, out: list[Fault]) -> dict[str, int]:
+    """Return the places of the calls of a message by their ids."""
     calls = message.get("tool_calls")
-    found: dict[str, Path] = {}
+    found: dict[str, int] = {}
     for place, call in enumerate(calls if isinstance(calls, list) else ()):
         name = call.get("id") if isinstance(call, dict) else None
         if isinstance(name, str):
-            where = (*at, "tool_calls", place, "id")
             if name in found:
-                out.append(Fault("tool-call-id-repeated", where, name))
-            found[name] = where
+                out.append(Fault("tool-call-id-repeated", (*path, place, "id"), name))
+            found[name] = place
     return found

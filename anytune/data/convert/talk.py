@@ -6,6 +6,7 @@ from typing import Any
 
 from anytune.data.convert.loss import Notes, UnfitError
 from anytune.data.convert.shape import Record, packed
+from anytune.data.convert.waiting import Waiting
 from anytune.data.path import Path
 
 
@@ -19,7 +20,7 @@ class Talk:
     def __init__(self, notes: Notes) -> None:
         self.notes = notes
         self.messages: list[Record] = []
-        self._open: dict[str, str] = {}
+        self._open = Waiting()
         self._ids: set[str] = set()
         self._made = 0
 
@@ -39,16 +40,16 @@ class Talk:
             message = last if last.get("role") == "assistant" else self.say("assistant", None)
         number = id if isinstance(id, str) and id else self._next_id()
         self._ids.add(number)
-        self._open[number] = name
+        self._open.add(number, name)
         function = {"name": name, "arguments": _arguments(arguments, path)}
         message.setdefault("tool_calls", []).append({"id": number, "type": "function", "function": function})
 
     def answer(self, content: str, *, path: Path, id: Any = None, called: Any = None, **more: Any) -> None:
         """Add what a tool answered."""
-        number = id if isinstance(id, str) and id else self._oldest(called)
+        number = id if isinstance(id, str) and id else self._open.oldest(called)
         if number is None:
             raise UnfitError("answer-without-call", path, content)
-        self._open.pop(number, None)
+        self._open.close(number)
         self.messages.append({"role": "tool", "tool_call_id": number, "content": content, **more})
 
     def _next_id(self) -> str:
@@ -56,10 +57,6 @@ class Talk:
             self._made += 1
             if (number := f"call_{self._made}") not in self._ids:
                 return number
-
-    def _oldest(self, name: Any) -> str | None:
-        same = (number for number, called in self._open.items() if called == name)
-        return next(same, next(iter(self._open), None))
 
 
 def _arguments(arguments: Any, path: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from anytune.data.fix import walk
 from anytune.data.fix.key import drop
-from anytune.data.fix.mender import Mender, Path, Record
+from anytune.data.fix.mender import Mender, Path, Record, once
 from anytune.data.quote import quote
 
 BETWEEN = "\n"
@@ -193,5 +193,5 @@ CONTENT_MENDERS = (
     Mender("parts-empty", "write that the message says nothing", _no_parts),
     Mender("content-empty", "remove system messages that say nothing", _drop_silent_system),
     Mender("tool-content-parts", "write the parts of a tool message as one string", _one_string),
-    Mender("parts-and-strings", "write all messages of a record in one form", _one_form),
+    Mender("parts-and-strings", "write all messages of a record in one form", once(_one_form)),
 )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 from anytune.data.fix import walk
-from anytune.data.fix.mender import Mender, Path, Record
-from anytune.data.fix.tool import fresh_id
+from anytune.data.fix.call import fresh_ids
+from anytune.data.fix.mender import Mender, Path, Record, once
 
 
 def _modernise(record: Record, _: Path) -> str | None:
     """Rewrite the whole record at its first fault; the ids are made up in the order of the calls."""
     changed = False
+    fresh = fresh_ids(record)
     for one in (record, record.get("input")):
         if isinstance(one, dict) and "functions" in one:
             changed |= _tools(one)
@@ -21,7 +24,7 @@ def _modernise(record: Record, _: Path) -> str | None:
             if message.get("role") == "function":
                 changed |= _answer(message, waiting)
             elif "function_call" in message:
-                changed |= _call(message, record, waiting)
+                changed |= _call(message, fresh, waiting)
     return "" if changed else None
 
 
@@ -39,21 +42,23 @@ def _tools(held: Record) -> bool:
     tools = held.get("tools")
     if tools is not None and not isinstance(tools, list):
         return False
-    moved = [tool for one in given or () if (tool := {"type": "function", "function": one}) not in (tools or [])]
+    declared = {json.dumps(tool, sort_keys=True) for tool in tools or ()}
+    made = ({"type": "function", "function": one} for one in given or ())
+    moved = [tool for tool in made if json.dumps(tool, sort_keys=True) not in declared]
     del held["functions"]
     if moved:
         held["tools"] = [*(tools or ()), *moved]
     return True
 
 
-def _call(message: Record, record: Record, waiting: dict[Any, list[str]]) -> bool:
+def _call(message: Record, fresh: Iterator[str], waiting: dict[Any, list[str]]) -> bool:
     function = message["function_call"]
     if function is None:
         del message["function_call"]
         return True
     if not isinstance(function, dict) or message.get("tool_calls"):
         return False
-    name = fresh_id(record)
+    name = next(fresh)
     del message["function_call"]
     message["tool_calls"] = [{"id": name, "type": "function", "function": function}]
     waiting.setdefault(_plain(function.get("name")), []).append(name)
@@ -77,5 +82,5 @@ def _plain(name: Any) -> str:
 
 
 FUNCTION_MENDERS = (
-    Mender("functions-deprecated", "write functions and their calls as tools and tool calls", _modernise),
+    Mender("functions-deprecated", "write functions and their calls as tools and tool calls", once(_modernise)),
 )

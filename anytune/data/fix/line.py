@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from anytune.data.fix.mender import LineMender, Mender, Path, Record
+from anytune.data.fix.mender import LineMender, Mender, Path, Record, once
 from anytune.data.fix.tool import literal
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -148,8 +148,8 @@ LINE_MENDERS = (
     LineMender("duplicate-key", "keep the last of two equal keys", _keep_last, asks=True),
 )
 CHARACTER_MENDERS = (
-    Mender("lone-surrogate", "write half characters as \ufffd", _whole_characters, asks=True),
-    Mender("nul-character", "remove the NUL character", _without_nul, asks=True),
+    Mender("lone-surrogate", "write half characters as \ufffd", once(_whole_characters), asks=True),
+    Mender("nul-character", "remove the NUL character", once(_without_nul), asks=True),
 )
 # While one of these holds, a record cannot be written anew without losing something that nobody agreed to.
 AS_IT_STANDS = frozenset({"nested-too-deep", "nan-or-infinity", "number-out-of-range", "duplicate-key"})

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from anytune.schema.data import Level
 
 Record = dict[str, Any]
 Path = tuple[str | int, ...]
+One = Callable[[Record, Path], str | None]
+
+
+class Together(NamedTuple):
+    """Mend all faults of a code in a record together, so that very many do not each take a look at all the others.
+
+    `mend` gets the paths of the faults; it returns for each change the word that it was about.
+    """
+
+    mend: Callable[[Record, Sequence[Path]], list[str]]
+
+
+def once(mend: One, *, per: str = "") -> Together:
+    """Mend at one fault all that stand in the same record, or in the same list under the key `per`."""
+
+    def many(record: Record, paths: Sequence[Path]) -> list[str]:
+        last = {path[: path.index(per) + 1] if per in path else path[:0]: path for path in paths}
+        return one_by_one(mend, record, [*last.values()])
+
+    return Together(many)
+
+
+def one_by_one(mend: One, record: Record, paths: Sequence[Path]) -> list[str]:
+    """Mend faults one after the other, the last first, so that the other paths stay true."""
+    return [name for path in reversed(paths) if (name := mend(record, path)) is not None]
 
 
 class Mender(NamedTuple):
@@ -21,7 +46,7 @@ class Mender(NamedTuple):
 
     code: str
     what: str
-    mend: Callable[[Record, Path], str | None]
+    mend: One | Together
     asks: bool = False
     least: Level = "warning"
     unless: str = ""

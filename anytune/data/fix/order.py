@@ -6,7 +6,7 @@ from typing import Any
 
 from anytune.data.fix import walk
 from anytune.data.fix.content import joined
-from anytune.data.fix.mender import Mender, Path, Record
+from anytune.data.fix.mender import Mender, Path, Record, once
 from anytune.data.quote import quote
 
 _SYSTEM = ("system", "developer")
@@ -75,7 +75,12 @@ def _role(message: Any) -> Any:
 
 ORDER_MENDERS = (
     Mender("message-not-an-object", "remove messages that are null", _drop_null_message),
-    Mender("system-not-first", "join system messages into one at the start", _gather_system, asks=True),
+    Mender(
+        "system-not-first",
+        "join system messages into one at the start",
+        once(_gather_system, per="messages"),
+        asks=True,
+    ),
     Mender("last-not-assistant", "drop what follows the last answer", _cut_end, asks=True),
     Mender("user-repeated", "join the two messages", _join, asks=True),
     Mender("assistant-repeated", "join the two messages", _join, asks=True),

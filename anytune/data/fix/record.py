@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anytune.data.fix import walk
 from anytune.data.fix.judge import Found, Judge
 from anytune.data.fix.line import AS_IT_STANDS, CHARACTER_MENDERS, LINE_MENDERS, written
-from anytune.data.fix.mender import LineMender, Mender, Path, Record
+from anytune.data.fix.mender import LineMender, Mender, Path, Record, Together, one_by_one
 from anytune.data.fix.table import ASKED, MENDERS, REMOVE
 
 MOST_STEPS = 100  # a record that is not mended after so many is left as it is then
@@ -99,8 +99,9 @@ def _mend_record(record: Record, found: Found, judge: Judge, agreed: frozenset[s
 
 
 def _step(mender: Mender, record: Record, paths: list[Path]) -> Step | None:
-    """Apply a mender to every fault of its code, the last first, so that the other paths stay true."""
-    names = [name for path in reversed(paths) if (name := mender.mend(record, path)) is not None]
+    """Apply a mender to every fault of its code."""
+    mend = mender.mend
+    names = mend.mend(record, paths) if isinstance(mend, Together) else one_by_one(mend, record, paths)
     if not names:
         return None
     return Step(mender.code, mender.what, mender.asks, len(names), tuple(filter(None, names)))
