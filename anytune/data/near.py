@@ -17,7 +17,10 @@ from anytune.errors import MissingExtraError, UsageError
 
 THRESHOLD = 0.8
 LOWEST = 0.5  # below it, most that is found only shares a template
-SHINGLE = 5  # words
+# A changed word costs as many shingles as one has words, while boilerplate that two texts share counts by its length
+# only. So the shortest shingle that still knows the order of words tells copies best from what shares boilerplate:
+# `python bench/near.py` has the figures.
+SHINGLE = 2  # words
 SHORT = 10  # words; a text with fewer is near to an equal one only
 _SLOTS = 128  # of a sketch, one byte each
 _SEED = 1
@@ -174,12 +177,12 @@ def _neighbours(band: Iterable[bytes], likeness: _Likeness, copies: bytearray) -
             crowd.append(place)
 
 
-def shingles(text: str) -> list[str]:
-    """Return the runs of SHINGLE words of a text, lower case; a SHORT text whole."""
+def shingles(text: str, *, length: int = SHINGLE) -> list[str]:
+    """Return the runs of so many words of a text, lower case; a SHORT text whole."""
     words = text.lower().split() if text.isascii() else _words().findall(text.lower())
     if len(words) < SHORT:
         return [" ".join(words)]
-    return list(map(" ".join, zip(*(words[start:] for start in range(SHINGLE)), strict=False)))
+    return list(map(" ".join, zip(*(words[start:] for start in range(length)), strict=False)))
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:

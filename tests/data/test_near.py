@@ -76,6 +76,32 @@ def test_case_and_white_space_make_no_difference() -> None:
 def test_a_short_text_is_near_to_an_equal_one_only() -> None:
     assert pairs(["What is the tide at Brest?", "what is  the tide at brest?"]) == [Near(0, 1, 1.0)]
     assert pairs(["one two three four five six seven eight nine", "one two three four five six seven eight ten"]) == []
+    asked = "How many boats lie in berth {} of the old harbour today? {} boats do."
+    assert pairs([asked.format(number, 7 * number) for number in range(50)]) == []
+    assert pairs(["", "", "one"]) == [Near(0, 1, 1.0)]
+
+
+@pytest.mark.parametrize("length", [60, 150, 400])
+def test_nine_of_ten_copies_with_a_fortieth_of_their_words_changed_are_found(length: int) -> None:
+    chance = random.Random(7)
+    texts = [text(chance, length) for _ in range(200)]
+    for words in texts[:]:
+        texts.append(changed(chance, words, times=max(1, sum(chance.random() < 0.025 for _ in range(length)))))
+    found = {(a, b) for a, b, _ in pairs(texts)}
+    assert found <= {(i, 200 + i) for i in range(200)}
+    assert len(found) >= 180
+
+
+def test_texts_that_share_six_words_of_seven_or_a_form_with_ten_blanks_are_not_near() -> None:
+    chance = random.Random(8)
+    boilerplate, form = text(chance, 120), text(chance, 100)
+    assert pairs([f"{boilerplate} {text(chance, 20)}" for _ in range(200)]) == []
+    blanks = set(chance.sample(range(100), 10))
+    filled = [
+        " ".join(chance.choice(WORDS) if place in blanks else word for place, word in enumerate(form.split()))
+        for _ in range(200)
+    ]
+    assert pairs(filled) == []
 
 
 def test_a_script_without_spaces_is_compared_by_characters() -> None:

@@ -360,6 +360,42 @@ def test_a_line_beyond_measure_is_told_as_unread_and_costs_little(unit: str, tmp
     assert not (tmp_path / "out.jsonl").exists()
 
 
+@both
+def test_many_lines_in_one_go_are_looked_at_as_each_alone(engine: str, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    texts = [
+        *VALUES,
+        "plain words",
+        "jane\u2011doe",
+        "call me on\u00a0555\u202f0132",
+        "password = 'quayside9'",
+        "12\u5143 3456",
+        "",
+    ]
+    lines = [json.dumps({"text": chance.choice(texts), "n": n}, ensure_ascii=n % 3 > 0).encode() for n in range(9_000)]
+    lines[5], lines[7], lines[11] = b"", b" \t", b"\xff no json, jane@harbour.example"
+    path = tmp_path / "train.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    report, looker = scan(path, engine=engine), Looker(frozenset(KINDS), engine=engine)
+    each = [[finding.kind for _, findings in looker.look(line) for finding in findings] for line in lines]
+    assert report.bytes > 3 * (1 << 17)
+    assert (report.records, report.records_with) == (8_998, sum(map(bool, each)))
+    assert report.counts == Counter(kind for kinds in each for kind in kinds)
+    for sample in report.samples:
+        assert sample.kind in each[sample.line - 1]
+    with path.open("rb") as stream:
+        sums = Counter(
+            kind for _, _, found in looker.look_through(stream.read()) for _, fs in found for kind, _, _ in fs
+        )
+    assert sums == report.counts
+
+
+@both
+def test_a_web_token_of_short_parts_is_not_screened_out(engine: str) -> None:
+    line = json.dumps({"text": "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.abcd"}).encode()
+    assert [f.kind for _, found in Looker(frozenset(KINDS), engine=engine).look(line) for f in found] == ["jwt"]
+
+
 def test_memory_does_not_grow_with_a_run_of_digits(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"text": "1" * 2_000_000}))

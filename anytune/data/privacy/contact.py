@@ -13,7 +13,7 @@ _LONGEST_LOGIN = 70
 # Read backwards from the @: a search for what ends there would begin at each character before.
 _LOCALS = tuple(re.compile(rf"[{of}%+\-][{of}.%+\-]*") for of in (LETTERS, r"\w"))
 _DOMAIN = re.compile(
-    r"(?<=[\w%+\-])@((?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+"
+    r"@(?<=[\w%+\-]@)((?:[^\W_](?:[\w\-]{0,61}[^\W_])?\.)+"
     r"(?:(?:xn--[A-Za-z0-9\-]{2,59}|[A-Za-z]{2,24})(?![A-Za-z0-9\u00c0-\u024f\-]|_+[A-Za-z0-9])"
     r"|[A-Za-z]{0,23}(?![\x00-\x7f])[^\W\d_][^\W\d_]{0,22}))"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -35,17 +35,20 @@ def encoded(raw: str) -> bytes:
     return raw.encode(errors="surrogateescape")
 
 
-def pieces(line: bytes) -> list[Piece]:
-    """Return the strings (keys, too) and the long numbers of a line of JSON, or the line itself if it is none."""
+def pieces(line: bytes, *, shortest_word: int = 0) -> Iterator[Piece]:
+    """Yield the strings (keys, too) and the long numbers of a line of JSON, or the line itself if it is none.
+
+    Strings of fewer letters than `shortest_word` and nothing else are left out: most are keys and roles.
+    """
     raw = decoded(line)
     if not is_json(line):
-        return [Piece(0, len(raw), raw)]
-    found = []
+        yield Piece(0, len(raw), raw)
+        return
     for token in _TOKEN.finditer(raw):
-        inside = 1 if token[1] is not None else 2
-        start, end = token.span(inside)
-        found.append(Piece(start, end, plain(token[inside]), inside == 2))
-    return found
+        inside = token.lastindex or 0
+        text = token[inside]
+        if not text.isalpha() or len(text) >= shortest_word:
+            yield Piece(*token.span(inside), plain(text), inside == 2)
 
 
 def is_json(line: bytes) -> bool:

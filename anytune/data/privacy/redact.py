@@ -43,8 +43,9 @@ def redact(
         for number, line in lines:
             if line is None:
                 raise UsageError(f"line {number} of {path} is too long to be looked at", fix="mend or remove the line")
+            tally.see([line])
             copy.write(b"\n" if taken else b"")
-            copy.write(_redacted(number, line, looker, tally) if tally.counts_in(line) else line)
+            copy.write(_redacted(number, line, looker, tally))
             taken += len(line) + 1
         copy.write(b"\n" if taken and taken == lines.size else b"")
         return tally.report(lines.size)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeGuard
+from typing import BinaryIO
 
 from anytune.data import sniff
 from anytune.data.lines import Lines
@@ -14,9 +14,12 @@ from anytune.data.privacy import screen
 from anytune.data.privacy.kind import NAME, chosen
 from anytune.data.privacy.line import Piece, is_json, paths, pieces
 from anytune.data.privacy.report import Finding, masked
+from anytune.data.privacy.secret import SHORTEST_KEY
 from anytune.data.privacy.text import ALL, Finder, among
 from anytune.errors import UsageError
 from anytune.schema.data import PrivacyReport, PrivacySample
+
+Found = list[tuple[Piece, list[Finding]]]
 
 SAMPLES = 5
 LONGEST = 6 << 20  # bytes: a longer line is left unread, for time and memory grow with it
@@ -38,10 +41,14 @@ def scan(
     looker = Looker(chosen(kinds), engine=engine, names=names)
     tally = Tally(path, looker)
     with opened(path) as stream:
-        lines = Lines(stream, longest=LONGEST)
-        for number, line in lines:
-            if tally.counts_in(line) and (found := looker.look(line)):
-                tally.add(number, line, found)
+        lines = Lines(stream, longest=LONGEST, hashed=False)
+        for number, _, text, _ in lines.blocks():
+            if text is None:
+                tally.pass_over()
+                continue
+            tally.see(text.split(b"\n"))
+            for place, line, found in looker.look_through(text):
+                tally.add(number + place, line, found)
         return tally.report(lines.size)
 
 
@@ -69,19 +76,47 @@ class Looker:
 
     def __init__(self, kinds: frozenset[str], *, engine: str = "auto", names: Finder | None = None) -> None:
         self.kinds = kinds | {NAME} if names else kinds
-        self.engine, self._screen = screen.make(engine, kinds)
+        self._screen = screen.make(engine, kinds)
         self._names = names
 
-    def look(self, line: bytes) -> list[tuple[Piece, list[Finding]]]:
+    @property
+    def engine(self) -> str:
+        """Return the engine's name."""
+        return self._screen.engine
+
+    def look_through(self, text: bytes) -> Iterator[tuple[int, bytes, Found]]:
+        """Yield the lines of a text that hold findings, each with its place, from 0, and what it holds."""
+        families = self._screen.lines(text)
+        place = counted = 0
+        for start in sorted(families) if self._names is None else _starts(text):
+            end = text.find(b"\n", start)
+            line = text[start:end] if end >= 0 else text[start:]
+            if found := self._among(line, families.get(start, 0)):
+                place += text.count(b"\n", counted, start)
+                counted = start
+                yield place, line, found
+
+    def look(self, line: bytes) -> Found:
         """Return the pieces of a line that hold findings, in its order."""
-        families = self._screen(line)
-        if not families and self._names is None:
-            return []
-        return [(piece, found) for piece in pieces(line) if (found := self.find(piece.text, families))]
+        return self._among(line, self._screen.line(line))
 
     def find(self, text: str, families: int = ALL) -> list[Finding]:
         """Return the findings in one text."""
         return among(text, self.kinds, families, also=self._names)
+
+    def _among(self, line: bytes, families: int) -> Found:
+        if not families and self._names is None:
+            return []
+        least = SHORTEST_KEY if self._names is None else 0
+        looked_at = pieces(line, shortest_word=least)
+        return [(piece, found) for piece in looked_at if (found := self.find(piece.text, families))]
+
+
+def _starts(text: bytes) -> Iterator[int]:
+    start = 0
+    while start < len(text):
+        yield start
+        start = text.find(b"\n", start) + 1 or len(text)
 
 
 class Tally:
@@ -94,20 +129,21 @@ class Tally:
         self._samples: dict[str, list[PrivacySample]] = {}
         self._records = self._with = self._unread = 0
 
-    def counts_in(self, line: bytes | None) -> TypeGuard[bytes]:
-        """Tell whether a line is a record that can be looked at; None is one that is too long."""
-        if line is None:
-            self._unread += 1
-        is_record = line is None or not (line.isspace() or not line)
-        self._records += is_record
-        return is_record and line is not None
+    def see(self, lines: Iterable[bytes]) -> None:
+        """Count the records among some lines: those that are not blank."""
+        self._records += sum(map(bool, map(bytes.strip, lines)))
 
-    def add(self, number: int, line: bytes, found: list[tuple[Piece, list[Finding]]]) -> None:
+    def pass_over(self) -> None:
+        """Count a record that is too long to be looked at."""
+        self._records += 1
+        self._unread += 1
+
+    def add(self, number: int, line: bytes, found: Found) -> None:
         """Count the findings of one record."""
         self._with += 1
         self.count(number, line, found)
 
-    def count(self, number: int, line: bytes, found: list[tuple[Piece, list[Finding]]]) -> None:
+    def count(self, number: int, line: bytes, found: Found) -> None:
         """Count further findings of a record that was counted."""
         shown = []
         for piece, findings in found:

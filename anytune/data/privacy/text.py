@@ -86,6 +86,10 @@ def among(text: str, kinds: frozenset[str], families: int, *, also: Finder | Non
 def _in_windows(text: str, finders: Iterable[Callable[[str], Iterator[Finding]]]) -> list[Finding]:
     """Return what the finders find, part by part: a pattern's memory grows with the text that it runs over."""
     kept: list[Finding] = []
+    if len(text) <= _WINDOW:
+        for find in finders:
+            _keep(find(text), kept)
+        return kept
     for start in range(0, len(text), _WINDOW):
         first = max(0, start - _BEFORE)
         part, here = text[first : start + _WINDOW + _AFTER], list[Finding]()
