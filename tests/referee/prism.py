@@ -1,0 +1,71 @@
+"""Run Prism between a client and a stand-in, and read from its log what it finds."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+START = 60.0  # seconds
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+READY = "Prism is listening"
+
+
+@dataclass(frozen=True)
+class Referee:
+    """Be one Prism that is running."""
+
+    origin: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self) -> list[str]:
+        """Read the log so far, without its colours."""
+        return COLOUR.sub("", self.log.read_text(encoding="utf-8", errors="replace")).splitlines()
+
+    def megabytes(self) -> int:
+        """Tell the most memory that it has held, 0 where the system does not say."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0]) // 1024
+        return 0
+
+
+@contextmanager
+def proxy(prism: Path, description: Path, upstream: str, *options: str) -> Iterator[Referee]:
+    """Put Prism before a stand-in while inside `with`."""
+    port = _free_port()
+    log = description.with_suffix(".log")
+    command = [str(prism), "proxy", str(description), upstream, "--port", str(port), "--host", "127.0.0.1", *options]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    referee = Referee(f"http://127.0.0.1:{port}", process, log)
+    try:
+        _wait_for(referee)
+        yield referee
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(referee: Referee) -> None:
+    deadline = time.monotonic() + START
+    while not any(READY in line for line in referee.lines()):
+        if referee.process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("Prism did not start:\n" + "\n".join(referee.lines()[-20:]))
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
