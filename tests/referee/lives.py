@@ -125,5 +125,3 @@ def row(method: str, role: str, number: int) -> dict[str, Any]:
     if method == "sft":
         return {"messages": [question, good]}
     return {"input": {"messages": [question]}, "preferred_output": [good], "non_preferred_output": [bad]}
-
-

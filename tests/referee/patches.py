@@ -51,20 +51,14 @@ def or_null(schema: Any) -> Any:
     return {"anyOf": [rest, {"type": "null"}]}
 
 
-def also(*words: str) -> Change:
-    """Allow more words."""
-    return lambda known: [*known, *(word for word in words if word not in known)]
+def closed(schema: Any) -> Any:
+    """Forbid fields that are not described."""
+    return {**schema, "additionalProperties": False}
 
 
 def lacking(*names: str) -> Change:
-    """Take keywords or names away."""
-
-    def change(held: Any) -> Any:
-        if isinstance(held, list):
-            return [name for name in held if name not in names]
-        return {key: value for key, value in held.items() if key not in names}
-
-    return change
+    """Take keywords away."""
+    return lambda held: {key: value for key, value in held.items() if key not in names}
 
 
 def renamed(old: str, new: str) -> Change:
@@ -73,17 +67,60 @@ def renamed(old: str, new: str) -> Change:
 
 
 SCHEMAS = ("components", "schemas")
+UNKNOWN = "no fault of the vendor's: a name that we have misspelt would pass as one that nobody knows"
 NULLABLE_TEXT = {"type": ["string", "null"]}
 
 OPENAI = (
     Patch(
         (*SCHEMAS, "FineTuningJob", "properties", "error"),
         "a healthy job comes with an error of {} or of nulls; described are three texts, or null for the whole",
-        put({"type": ["object", "null"], "properties": {name: NULLABLE_TEXT for name in ("code", "message", "param")}}),
+        put({"type": ["object", "null"], "properties": dict.fromkeys(("code", "message", "param"), NULLABLE_TEXT)}),
     ),
     Patch(
         (*SCHEMAS, "FineTuningJob", "properties", "hyperparameters"),
         "null comes for a job whose method is dpo",
         or_null,
+    ),
+    *(
+        Patch((*SCHEMAS, "ListFilesResponse", "properties", name), "an empty list has neither first nor last", or_null)
+        for name in ("first_id", "last_id")
+    ),
+    *(
+        Patch((*SCHEMAS, name), UNKNOWN, closed)
+        for name in ("CreateFineTuningJobRequest", "FineTuneSupervisedHyperparameters", "FineTuneDPOHyperparameters")
+    ),
+)
+
+TOGETHER = (
+    Patch(
+        (*SCHEMAS, "LRScheduler", "properties", "lr_scheduler_args"),
+        "what fits the cosine's arguments fits the linear's too, so that no cosine is exactly one of both",
+        renamed("oneOf", "anyOf"),
+    ),
+    Patch(
+        (*SCHEMAS, "TrainingMethodSFT", "properties", "train_on_inputs"),
+        "a boolean beside a choice of which one is the word auto: the word is never a boolean",
+        lacking("type"),
+    ),
+    Patch(
+        (*SCHEMAS, "FinetuneResponse", "properties", "id"),
+        "the id of a job begins with ft-, as the description's own example has it, and is no UUID",
+        lacking("format"),
+    ),
+    Patch(
+        (
+            *("paths", "/fine-tunes/estimate-price", "post", "requestBody"),
+            *("content", "application/json", "schema", "properties", "training_type"),
+        ),
+        "null is meant to be allowed, in a way that the description's version of OpenAPI does not have",
+        or_null,
+    ),
+    *(
+        Patch((*SCHEMAS, name), UNKNOWN, closed)
+        for name in ("LoRATrainingType", "FullTrainingType", "TrainingMethodSFT", "TrainingMethodDPO", "LRScheduler")
+    ),
+    *(
+        Patch(("paths", path, "post", "requestBody", "content", "application/json", "schema"), UNKNOWN, closed)
+        for path in ("/fine-tunes", "/fine-tunes/estimate-price")
     ),
 )

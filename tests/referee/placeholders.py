@@ -7,13 +7,16 @@ what it asks about, and put sense in place of the values below; all else is answ
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from tests.stubs import _together_rules as together_rules
 from tests.stubs._call import Call, Reply
 from tests.stubs._openai_rest import Upload
 from tests.stubs._openai_rules import TUNABLE
 from tests.stubs._openai_store import StoredFile, StoredJob
 from tests.stubs.openai import OpenAIStub
+from tests.stubs.together import TogetherStub
 
 KEY = "My API Key"
 CONCESSIONS = {
@@ -109,3 +112,47 @@ def _strict(reply: Reply) -> Reply:
     if isinstance(body, dict) and isinstance(body.get("data"), list):
         body = {**body, "data": [mended(item) for item in body["data"]]}
     return Reply(reply.status, mended(body), reply.headers)
+
+
+class TogetherPlaceholders(TogetherStub):
+    """Answer together's suite."""
+
+    def __init__(self) -> None:
+        super().__init__(key=KEY)
+
+    def answer(self, call: Call) -> Reply:
+        match call.method, call.path.strip("/").split("/"):
+            case _, ["v1", "files", id, *_]:
+                self._file_is(id)
+            case "POST", ["v1", "fine-tunes", "estimate-price" | "preview"]:
+                self._mend_body(call)
+            case "GET", ["v1", "fine-tunes", "models", "limits"]:
+                call.query["model_name"] = next(iter(together_rules.TUNABLE))
+            case "POST" | "GET" | "DELETE", ["v1", "fine-tunes", id, *act]:
+                self._job_is(id, STATE.get("".join(act), "completed"))
+        return super().answer(call)
+
+    def _file_is(self, id: str) -> None:
+        held = self.hold(LINE * 12)
+        self.files[id] = replace(self.files.pop(held), id=id)
+
+    def _job_is(self, id: str, status: str) -> None:
+        self._file_is("file-of-the-job")
+        job = self._create({"model": next(iter(together_rules.TUNABLE)), "training_file": "file-of-the-job"}).body
+        record = self._records.pop(job["id"])
+        record.shown["id"] = id
+        self._records[id] = record
+        self.enter(record, "running")
+        if status != "running":
+            self.enter(record, status)
+
+    def _mend_body(self, call: Call) -> None:
+        body = call.json
+        body["model"] = next(iter(together_rules.TUNABLE))
+        for param in ("training_file", "validation_file"):
+            if param in body:
+                self._file_is(body[param])
+        if "n_epochs" in body:
+            body["n_epochs"] = 1
+        body.pop("from_checkpoint", None)
+        call.body = json.dumps(body).encode()

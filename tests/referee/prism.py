@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ READY = "Prism is listening"
 
 
 @dataclass(frozen=True)
-class Referee:
+class Prism:
     """Be one Prism that is running."""
 
     origin: str
@@ -38,30 +40,38 @@ class Referee:
 
 
 @contextmanager
-def proxy(prism: Path, description: Path, upstream: str, *options: str) -> Iterator[Referee]:
-    """Put Prism before a stand-in while inside `with`."""
+def proxy(prism: Path, description: Path, upstream: str) -> Iterator[Prism]:
+    """Put Prism before a stand-in while inside `with`.
+
+    Not with --errors, which would end each job at the first violation: all of them are told in one run.
+    """
     port = _free_port()
     log = description.with_suffix(".log")
-    command = [str(prism), "proxy", str(description), upstream, "--port", str(port), "--host", "127.0.0.1", *options]
+    command = [str(prism), "proxy", str(description), upstream, "--port", str(port), "--host", "127.0.0.1"]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_end_with_us
         )
-    referee = Referee(f"http://127.0.0.1:{port}", process, log)
     try:
-        _wait_for(referee)
-        yield referee
+        started = Prism(f"http://127.0.0.1:{port}", process, log)
+        _wait_for(started)
+        yield started
     finally:
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
 
 
-def _wait_for(referee: Referee) -> None:
+def _end_with_us() -> None:
+    """Ask Linux to end this process when the one that started it is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _wait_for(started: Prism) -> None:
     deadline = time.monotonic() + START
-    while not any(READY in line for line in referee.lines()):
-        if referee.process.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit("Prism did not start:\n" + "\n".join(referee.lines()[-20:]))
+    while not any(READY in line for line in started.lines()):
+        if started.process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("referee: Prism did not start:\n" + "\n".join(started.lines()[-20:]))
         time.sleep(0.1)
 
 

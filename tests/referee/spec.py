@@ -24,7 +24,9 @@ def prepared(source: Path, target: Path, *, paths: Sequence[str], patches: Seque
         description = yaml.load(file, Loader=yaml.CSafeLoader)
     for patch in patches:
         patch.apply(description)
-    wanted = {prefix + path: item for path, item in description["paths"].items() if any(_is(path, word) for word in paths)}
+    wanted = {
+        prefix + path: item for path, item in description["paths"].items() if any(_is(path, word) for word in paths)
+    }
     cut = {
         "openapi": description["openapi"],
         "info": {"title": source.stem, "version": str(description["info"]["version"])},
@@ -54,7 +56,7 @@ def _needed(components: dict[str, Any], paths: Any) -> dict[str, Any]:
 
 def _references(part: Any) -> Iterator[tuple[str, str]]:
     if isinstance(part, dict):
-        for key, value in part.items():
+        for value in part.values():
             # a discriminator's mapping refers too, under names of its own
             if isinstance(value, str) and value.startswith(REF):
                 kind, name = value.removeprefix(REF).split("/")[:2]

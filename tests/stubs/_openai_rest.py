@@ -135,7 +135,7 @@ class Rest:
 
     def _models(self, method: str, rest: list[str]) -> Reply:
         tuned = self.host.tuned_models()
-        known = {**{name: "system" for name in rules.TUNABLE}, **{name: "org-stub" for name in tuned}}
+        known = {**dict.fromkeys(rules.TUNABLE, "system"), **dict.fromkeys(tuned, "org-stub")}
         if method == "GET" and not rest:
             return Reply(200, {"object": "list", "data": [model(name, owner) for name, owner in known.items()]})
         if len(rest) != 1 or rest[0] not in known:

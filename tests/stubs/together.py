@@ -84,7 +84,7 @@ class TogetherStub(StubServer):
     def finish(self, job_id: str) -> None:
         """Let a job end well, now."""
         with self.lock:
-            self._enter(self._records[job_id], "completed")
+            self.enter(self._records[job_id], "completed")
 
     def answer(self, call: Call) -> Reply:
         if call.path.startswith(STORAGE):
@@ -214,13 +214,13 @@ class TogetherStub(StubServer):
     def _retrieve(self, id: str) -> Reply:
         record = self.job(id)
         if record.shown["status"] == "cancel_requested":
-            self._enter(record, "cancelled")
+            self.enter(record, "cancelled")
         elif record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
             record.step += 1
-            self._enter(record, self.life[record.step])
+            self.enter(record, self.life[record.step])
         return Reply(200, dict(record.shown))
 
-    def _enter(self, record: StoredJob, word: str) -> None:
+    def enter(self, record: StoredJob, word: str) -> None:
         """Move a job to its next word, with the events and fields that belong to it."""
         before, job = record.shown["status"], record.shown
         job.update(status=word, updated_at=iso(self._tick()))
