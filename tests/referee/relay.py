@@ -1,7 +1,7 @@
 """Stand before Prism: hand each call on, one at a time, and keep what Prism says of it.
 
 Prism tells in a header of the answer what was wrong with the request and with the answer. What it cannot do goes
-around it, straight to the stand-in: `ASIDE` says what and why.
+around it, straight to the stand-in: each `Aside` says what and why.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ def _sent(call: Call, to: str) -> tuple[Reply, str | None]:
         kept = {name.lower(): value for name, value in answer.getheaders() if name.lower() not in HOP}
         return Reply(answer.status, body, kept), answer.headers.get(SAID)
     except (OSError, http.client.HTTPException) as error:
-        return Reply(502, json.dumps({"error": {"message": f"no answer: {error}"}}).encode()), None
+        silent = {"location": ["prism"], "severity": ERROR, "message": f"no answer: {error}"}
+        return Reply(502, {"error": {"message": silent["message"]}}), json.dumps([silent])
     finally:
         line.close()

@@ -55,7 +55,10 @@ class Service:
     def described(self, specs: Path, folder: Path) -> Path:
         """Mend the description and cut it to what is asked."""
         source, target = specs / f"{self.name}.yaml", folder / f"{self.name}.json"
-        return prepared(source, target, paths=self.paths, patches=self.patches, prefix=self.prefix)
+        try:
+            return prepared(source, target, paths=self.paths, patches=self.patches, prefix=self.prefix)
+        except patches.Stale as stale:
+            raise SystemExit(f"referee: {source.name} has changed: {stale}") from None
 
     @contextmanager
     def watched(self, stub: Any, prism: Path, description: Path) -> Iterator[Seen]:

@@ -73,7 +73,6 @@ class OpenAIStub(StubServer):
                 self._move(record)
 
     def answer(self, call: Call) -> Reply:
-        # what needs an admin's key looks at it itself
         if "/permissions" not in call.path and call.headers.get("authorization") != f"Bearer {self.key}":
             # nastier than the real one, which masks the middle of the key that it repeats
             given = call.headers.get("authorization", "").removeprefix("Bearer ")
