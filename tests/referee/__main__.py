@@ -3,7 +3,8 @@
     python -m tests.referee --specs DIR
 
 1. The real providers go through all that they can do; Prism holds each request and each answer to the description.
-2. The vendors' own test suites ask our stand-ins, under Prism's eyes too.
+2. They ask Prism alone, which answers by itself.
+3. The vendors' own test suites ask our stand-ins, under Prism's eyes too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from tests.referee import services, suites
+from anytune.errors import AnytuneError
+from tests.referee import mocked, services, suites
+from tests.referee.prism import mock
+from tests.referee.services import Service
 from tests.referee.tools import ROOT, Tools, fetched
 
 LONGEST = 290  # seconds for everything
@@ -41,20 +45,45 @@ def main() -> None:
         raise SystemExit("\n".join(["", *faults]))
 
 
-def judge(service: services.Service, tools: Tools, specs: Path, folder: Path) -> list[str]:
+def judge(service: Service, tools: Tools, specs: Path, folder: Path) -> list[str]:
     """Let Prism and the vendor's suite look at one service; return what they object to."""
     description = service.described(specs, folder)
+    return [
+        *_live(service, tools, description, folder),
+        *_asked_of_a_mock(service, tools, description, folder),
+        *_suite(service, tools, description),
+    ]
+
+
+def _live(service: Service, tools: Tools, description: Path, folder: Path) -> list[str]:
     faults: list[str] = []
+    lived = 0
     with service.stand_in() as stub, service.watched(stub, tools.prism, description) as seen:
-        done = list(service.live(stub, seen.relay.origin, folder))
-        faults += seen.told(f"{service.name}: our provider, {len(done)} lives of jobs")
-        faults += service.asleep(stub, seen.relay)
-    suite = service.suite
+        try:
+            for _ in service.live(stub, seen.relay.origin, folder):
+                lived += 1
+        except (AnytuneError, AssertionError) as error:
+            faults.append(f"{service.name}: our provider did not come to the end of its work: {error!r}")
+        faults += seen.told(f"{service.name}: our provider, {lived} lives of jobs")
+        return faults or service.asleep(stub, seen.relay)
+
+
+def _asked_of_a_mock(service: Service, tools: Tools, description: Path, folder: Path) -> list[str]:
+    with mock(tools.prism, description) as prism:
+        ends = list(mocked.asked(service.acts(prism.origin, folder)))
+    faults = [f"{service.name}: {fault}" for _, fault in ends if fault]
+    print(f"{service.name}: our provider, asking Prism alone: {len(ends)} acts, {len(faults)} refused or broken")
+    return faults
+
+
+def _suite(service: Service, tools: Tools, description: Path) -> list[str]:
+    suite, name = service.suite, f"{service.name}: the vendor's suite"
     with service.for_suite() as stub, service.watched(stub, tools.prism, description) as seen:
         result = suites.run(suite, seen.relay.origin, sources=tools.suites[suite.package], site=tools.site)
-        print(f"{service.name}: the vendor's suite: {result.passed} of {result.total} passed, {result.skipped} skipped")
-        faults += [f"{service.name}: failed: {name}" for name in result.failed]
-        faults += seen.told(f"{service.name}: the vendor's suite")
+        print(f"{name}: {result.passed} of {result.total} passed, {result.skipped} skipped by itself")
+        faults = [f"{name}: failed: {case}" for case in result.failed]
+        faults += [] if result.passed else [f"{name}: no test was run"]
+        faults += seen.told(name)
     for path, reason in suite.left_out.items():
         print(f"  left out: {path} ({reason})")
     return faults

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,18 +39,27 @@ class Prism:
         return 0
 
 
-@contextmanager
-def proxy(prism: Path, description: Path, upstream: str) -> Iterator[Prism]:
+def proxy(prism: Path, description: Path, upstream: str) -> AbstractContextManager[Prism]:
     """Put Prism before a stand-in while inside `with`.
 
     Not with --errors, which would end each job at the first violation: all of them are told in one run.
     """
+    return _running(prism, description, "proxy", str(description), upstream)
+
+
+def mock(prism: Path, description: Path) -> AbstractContextManager[Prism]:
+    """Let Prism answer by itself, with the description's own examples; what is against the description it refuses."""
+    return _running(prism, description, "mock", str(description), "--errors")
+
+
+@contextmanager
+def _running(prism: Path, description: Path, *arguments: str) -> Iterator[Prism]:
     port = _free_port()
     log = description.with_suffix(".log")
-    command = [str(prism), "proxy", str(description), upstream, "--port", str(port), "--host", "127.0.0.1"]
+    command = [str(prism), *arguments, "--port", str(port), "--host", "127.0.0.1"]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_end_with_us
+            command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=end_with_us
         )
     try:
         started = Prism(f"http://127.0.0.1:{port}", process, log)
@@ -61,7 +70,7 @@ def proxy(prism: Path, description: Path, upstream: str) -> Iterator[Prism]:
         process.wait()
 
 
-def _end_with_us() -> None:
+def end_with_us() -> None:
     """Ask Linux to end this process when the one that started it is killed."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.referee import lives, patches, suites
+from tests.referee import lives, mocked, patches, suites
 from tests.referee.placeholders import OpenAIPlaceholders, TogetherPlaceholders
 from tests.referee.prism import Prism, proxy
 from tests.referee.relay import Aside, Relay
@@ -48,6 +48,7 @@ class Service:
     stand_in: Callable[[], Any]
     for_suite: Callable[[], Any]
     live: Callable[[Any, str, Path], Iterator[str]]
+    acts: Callable[[str, Path], dict[str, Callable[[], Any]]]
     suite: suites.Suite
     prefix: str
     jobs: str
@@ -102,6 +103,7 @@ OPENAI = Service(
     stand_in=OpenAIStub,
     for_suite=OpenAIPlaceholders,
     live=lives.live_at_openai,
+    acts=mocked.openai_acts,
     suite=suites.OPENAI,
     prefix="",
     jobs="/fine_tuning/jobs",
@@ -120,6 +122,7 @@ TOGETHER = Service(
     stand_in=TogetherStub,
     for_suite=TogetherPlaceholders,
     live=lives.live_at_together,
+    acts=mocked.together_acts,
     suite=suites.TOGETHER,
     prefix="/v1",
     jobs="/v1/fine-tunes",

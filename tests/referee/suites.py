@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.referee.prism import end_with_us
+
 LONGEST = 120  # seconds for one suite
 CLOSED = "http://127.0.0.1:9"  # whatever is not on this machine is asked of a proxy that is not there
 
@@ -68,7 +70,14 @@ def run(suite: Suite, at: str, *, sources: Path, site: Path) -> Result:
     environment = {**kept, **proxies, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(site), "TEST_API_BASE_URL": at}
     try:
         done = subprocess.run(
-            command, cwd=sources, env=environment, capture_output=True, text=True, errors="replace", timeout=LONGEST
+            command,
+            cwd=sources,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LONGEST,
+            preexec_fn=end_with_us,
         )
     except subprocess.TimeoutExpired:
         raise SystemExit(f"referee: the suite of {suite.package} took more than {LONGEST} s") from None
