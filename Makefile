@@ -1,7 +1,7 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
-# make referee our requests and stand-ins against what the vendors publish (needs their descriptions: SPECS=DIR, and npm)
+# make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint test-local sanitize wheel referee bench clean
 
