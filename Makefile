@@ -1,12 +1,14 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
+# make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-local sanitize wheel bench clean
+.PHONY: help setup demo test check lint test-local sanitize wheel referee bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+SPECS ?= ../shared/specs
 DEMO_HOME ?= $(CURDIR)/.anytune
 
 help:
@@ -46,9 +48,12 @@ sanitize: setup
 wheel: setup
 	$(BIN)/python tests/wheel.py
 
+referee: setup
+	$(BIN)/python -m tests.referee --specs "$(SPECS)"
+
 bench: setup
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/local.py
 
 clean:
-	rm -rf .venv .anytune build dist *.egg-info
+	rm -rf .venv .referee .anytune build dist *.egg-info

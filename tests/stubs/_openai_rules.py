@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.stubs._call import Refuse, Reply
+from tests.stubs._call import Call, Refuse, Reply
 
 TUNABLE = {
     "gpt-4.1-2025-04-14": {"supervised", "dpo"},
@@ -14,6 +14,8 @@ TUNABLE = {
     "gpt-4o-2024-08-06": {"supervised", "dpo"},
     "gpt-4o-mini-2024-07-18": {"supervised", "dpo"},
 }
+PURPOSES = {"assistants", "batch", "fine-tune", "vision", "user_data", "evals"}
+MONTH = 30 * 24 * 3600
 ROLES = {"system", "user", "assistant", "tool", "function"}
 LINE_KEYS = {"messages", "tools", "parallel_tool_calls", "functions"}
 MESSAGE_KEYS = {"role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "refusal"}
@@ -21,7 +23,7 @@ MESSAGE_KEYS = {"role", "content", "name", "weight", "tool_calls", "tool_call_id
 Check = Callable[[Any], bool]
 
 
-def _whole(low: int, high: int) -> Check:
+def whole(low: int, high: int) -> Check:
     return lambda value: type(value) is int and low <= value <= high
 
 
@@ -33,7 +35,7 @@ def _auto(check: Check) -> Check:
     return lambda value: value == "auto" or check(value)
 
 
-def _text(longest: int) -> Check:
+def text(longest: int) -> Check:
     return lambda value: isinstance(value, str) and 1 <= len(value) <= longest
 
 
@@ -53,24 +55,37 @@ def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def expires(value: dict[str, Any]) -> bool:
+    """Tell whether this is an expiry that a file may have."""
+    seconds = str(value.get("seconds"))
+    return value.get("anchor") == "created_at" and seconds.isdigit() and 3600 <= int(seconds) <= MONTH
+
+
+def _integrations(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and item.get("type") == "wandb" and "project" in item.get("wandb", {}) for item in value
+    )
+
+
 JOB_FIELDS: dict[str, Check] = {
-    "model": _text(256),
-    "training_file": _text(256),
-    "validation_file": _optional(_text(256)),
-    "suffix": _optional(_text(64)),
-    "seed": _optional(_whole(0, 2147483647)),
+    "model": text(256),
+    "training_file": text(256),
+    "validation_file": _optional(text(256)),
+    "suffix": _optional(text(64)),
+    "seed": _optional(whole(0, 2147483647)),
     "metadata": _optional(_metadata),
     "method": _mapping,
+    "integrations": _optional(_integrations),
 }
 CHAT_FIELDS: dict[str, Check] = {
-    "model": _text(256),
+    "model": text(256),
     "messages": lambda value: isinstance(value, list) and bool(value),
     "temperature": _number(-1e-9, 2),
-    "max_completion_tokens": _whole(1, 100_000),
+    "max_completion_tokens": whole(1, 100_000),
 }
 SUPERVISED: dict[str, Check] = {
-    "n_epochs": _auto(_whole(1, 50)),
-    "batch_size": _auto(_whole(1, 256)),
+    "n_epochs": _auto(whole(1, 50)),
+    "batch_size": _auto(whole(1, 256)),
     "learning_rate_multiplier": _auto(_number(0, float("inf"))),
 }
 HYPERPARAMETERS = {"supervised": SUPERVISED, "dpo": {**SUPERVISED, "beta": _auto(_number(0, 2))}}
@@ -87,6 +102,13 @@ def refusal(
     """Make an answer in the shape of OpenAI's error object."""
     fault = {"message": message, "type": kind, "param": param, "code": code}
     return Refuse(Reply(status, {"error": fault}))
+
+
+def json_of(call: Call) -> Any:
+    """Decode a body that says of itself that it is JSON."""
+    if not call.headers.get("content-type", "").startswith("application/json"):
+        raise refusal(400, "We could not parse the JSON body of your request.")
+    return call.json
 
 
 def checked(body: Any, fields: dict[str, Check], *, required: tuple[str, ...], at: str = "") -> dict[str, Any]:
@@ -111,7 +133,7 @@ def checked_job(body: Any) -> tuple[dict[str, Any], str, dict[str, Any]]:
     kind = method.get("type")
     if kind not in HYPERPARAMETERS:
         raise refusal(400, "Invalid value for 'method.type'.", param="method.type", code="invalid_value")
-    checked(method, {"type": _text(20), kind: _mapping}, required=("type",), at="method.")
+    checked(method, {"type": text(20), kind: _mapping}, required=("type",), at="method.")
     within = checked(method.get(kind, {}), {"hyperparameters": _mapping}, required=(), at=f"method.{kind}.")
     where = f"method.{kind}.hyperparameters."
     knobs = checked(within.get("hyperparameters", {}), HYPERPARAMETERS[kind], required=(), at=where)

@@ -200,6 +200,13 @@ def _check_parts(job: dict[str, Any]) -> None:
     checked(method, fields, required=tuple({"method", "train_on_inputs"} & set(fields)))
 
 
+def batch_size(job: Mapping[str, Any]) -> int:
+    """Return the number that stands in the job: the answers to a creation and to a list know no "max"."""
+    dpo = job.get("training_method", {}).get("method") == "dpo"
+    asked = job.get("batch_size", "max")
+    return (64 if dpo else 128) if asked == "max" else int(asked)
+
+
 def report_on(content: bytes) -> dict[str, Any]:
     """Check data as the service does after an upload, and write its validation report."""
     try:

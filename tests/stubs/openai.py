@@ -22,6 +22,7 @@ from typing import Any
 
 from tests.stubs import _openai_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
+from tests.stubs._openai_rest import Rest, ends
 from tests.stubs._openai_store import StoredFile, StoredJob, memory, page, question
 from tests.stubs._process import main
 
@@ -51,6 +52,8 @@ class OpenAIStub(StubServer):
         self._records: dict[str, StoredJob] = {}
         self._answers: dict[str, dict[str, str]] = {}
         self._ticks = START
+        self.admin_key = f"{key}-of-an-admin"
+        self.rest = Rest(self)
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
@@ -75,11 +78,12 @@ class OpenAIStub(StubServer):
                 self._move(record)
 
     def answer(self, call: Call) -> Reply:
-        if call.headers.get("authorization") != f"Bearer {self.key}":
+        if "/permissions" not in call.path and call.headers.get("authorization") != f"Bearer {self.key}":
             # nastier than the real one, which masks the middle of the key that it repeats
             given = call.headers.get("authorization", "").removeprefix("Bearer ")
             raise rules.refusal(401, f"Incorrect API key provided: {given}.", code="invalid_api_key")
-        match call.method, call.path.removeprefix(self.prefix).strip("/").split("/"):
+        way = call.path.removeprefix(self.prefix).strip("/").split("/")
+        match call.method, way:
             case "POST", ["files"]:
                 return self._upload(call)
             case "GET", ["files"]:
@@ -100,10 +104,10 @@ class OpenAIStub(StubServer):
             case "POST", ["fine_tuning", "jobs", id, "cancel"]:
                 return self._cancel(id)
             case "GET", ["fine_tuning", "jobs", id, "events"]:
-                return page([dict(event) for event in reversed(self._job(id).events)], call.query)
+                return page([dict(event) for event in reversed(self.job(id).events)], call.query)
             case "POST", ["chat", "completions"]:
                 return self._chat(call)
-        raise rules.refusal(404, f"Invalid URL ({call.route})")
+        return self.rest.answer(call, way)
 
     def _upload(self, call: Call) -> Reply:
         try:
@@ -112,10 +116,15 @@ class OpenAIStub(StubServer):
             raise rules.refusal(400, "Could not parse multipart form") from None
         name, content = parts.get("file", (None, b""))
         purpose = parts.get("purpose", (None, b""))[1].decode()
-        if set(parts) != {"file", "purpose"} or name is None or purpose != "fine-tune":
+        expiry = {field[14:-1]: value.decode() for field, (_, value) in parts.items() if field.startswith("expires_")}
+        given = {field for field in parts if not field.startswith("expires_")}
+        if given != {"file", "purpose"} or name is None or purpose not in rules.PURPOSES:
             raise rules.refusal(400, "'file' and 'purpose' are required", param="purpose")
-        rules.checked_first_line(content)
-        file = StoredFile(f"file-{len(self.journal):06d}", name, purpose, content, self._tick())
+        if expiry and not rules.expires(expiry):
+            raise rules.refusal(400, "Invalid value for 'expires_after'.", param="expires_after")
+        if purpose == "fine-tune":
+            rules.checked_first_line(content)
+        file = StoredFile(f"file-{len(self.journal):06d}", name, purpose, content, self.tick())
         self.files[file.id] = file
         return Reply(200, file.shown())
 
@@ -123,7 +132,7 @@ class OpenAIStub(StubServer):
         purpose = query.get("purpose")
         found = [file.shown() for file in self.files.values() if purpose in (None, file.purpose)]
         newest_first = query.get("order", "desc") == "desc"
-        return page(found[::-1] if newest_first else found, query, limit=10_000)
+        return ends(found[::-1] if newest_first else found, query, limit=10_000)
 
     def _file(self, id: str, *, status: int, param: str | None = None) -> StoredFile:
         if id not in self.files:
@@ -131,9 +140,7 @@ class OpenAIStub(StubServer):
         return self.files[id]
 
     def _create(self, call: Call) -> Reply:
-        if not call.headers.get("content-type", "").startswith("application/json"):
-            raise rules.refusal(400, "We could not parse the JSON body of your request.")
-        body, kind, knobs = rules.checked_job(call.json)
+        body, kind, knobs = rules.checked_job(rules.json_of(call))
         for param in ("training_file", "validation_file"):
             if body.get(param) is not None:
                 self._file(body[param], status=400, param=param)
@@ -154,7 +161,7 @@ class OpenAIStub(StubServer):
         return {
             "object": "fine_tuning.job",
             "id": f"ftjob-{len(self._records) + 1:06d}",
-            "created_at": self._tick(),
+            "created_at": self.tick(),
             "finished_at": None,
             "status": self.life[0],
             "model": body["model"],
@@ -185,28 +192,31 @@ class OpenAIStub(StubServer):
                 found.append(dict(record.shown))
         return page(found, query)
 
-    def _job(self, id: str) -> StoredJob:
+    def job(self, id: str) -> StoredJob:
         if id not in self._records:
             said = f"Could not find fine tune: {id}"
             raise rules.refusal(404, said, param="fine_tune_id", code="fine_tune_not_found")
         return self._records[id]
 
+    def tuned_models(self) -> dict[str, Any]:
+        return self._answers
+
     def _retrieve(self, id: str) -> Reply:
-        record = self._job(id)
-        if record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
+        record = self.job(id)
+        if record.shown["status"] not in ENDED | {"paused"} and record.step + 1 < len(self.life):
             self._move(record)
         return Reply(200, dict(record.shown))
 
     def _move(self, record: StoredJob) -> None:
         record.step += 1
-        self._enter(record, self.life[record.step])
+        self.enter(record, self.life[record.step])
 
-    def _enter(self, record: StoredJob, word: str) -> None:
+    def enter(self, record: StoredJob, word: str) -> None:
         """Move a job to its next word, with the events and fields that belong to it."""
         before, job = record.shown["status"], record.shown
         fault = self._data_fault(record) if before == "validating_files" else None
         if fault is not None:
-            job.update(status="failed", error=fault, finished_at=self._tick())
+            job.update(status="failed", error=fault, finished_at=self.tick())
             self._tell(record, f"Fine-tuning job failed: {fault['message']}", level="error")
             return
         knobs = job["method"][record.kind]["hyperparameters"]
@@ -241,16 +251,16 @@ class OpenAIStub(StubServer):
         content = self.files[job["training_file"]].content if job["training_file"] in self.files else b""
         self._answers[name] = memory(content)
         tokens = len(content) // 4 * job["method"][record.kind]["hyperparameters"].get("n_epochs", 1)
-        job.update(fine_tuned_model=name, trained_tokens=tokens, finished_at=self._tick())
+        job.update(fine_tuned_model=name, trained_tokens=tokens, finished_at=self.tick())
         self._tell(record, f"New fine-tuned model created: {name}")
         self._tell(record, "The job has successfully completed")
 
     def _cancel(self, id: str) -> Reply:
-        record = self._job(id)
+        record = self.job(id)
         if record.shown["status"] in ENDED:
             said = f"Job has already completed: {id}"
             raise rules.refusal(400, said, param="fine_tuning_job_id", code="job_already_completed")
-        record.shown.update(status="cancelled", finished_at=self._tick())
+        record.shown.update(status="cancelled", finished_at=self.tick())
         self._tell(record, "Fine-tuning job cancelled")
         return Reply(200, dict(record.shown))
 
@@ -268,7 +278,7 @@ class OpenAIStub(StubServer):
         return Reply(200, {
             "id": f"chatcmpl-{len(self.journal)}",
             "object": "chat.completion",
-            "created": self._tick(),
+            "created": self.tick(),
             "model": body["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
         })  # fmt: skip
@@ -279,14 +289,14 @@ class OpenAIStub(StubServer):
         record.events.append({
             "object": "fine_tuning.job.event",
             "id": f"ftevent-{record.shown['id'][-6:]}-{len(record.events) + 1:04d}",
-            "created_at": self._tick(),
+            "created_at": self.tick(),
             "level": level,
             "message": message,
             "type": kind,
             "data": {} if data is None else data,
         })  # fmt: skip
 
-    def _tick(self) -> int:
+    def tick(self) -> int:
         self._ticks += 1
         return self._ticks
 

@@ -18,13 +18,13 @@ What can be set before or between calls:
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.stubs import _together_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
 from tests.stubs._process import main
+from tests.stubs._together_rest import NO_FIGURES, Rest, StoredJob
 from tests.stubs._together_rules import StoredFile, iso
 
 STUB_KEY = "tgp-stub-0123456789abcdef"
@@ -36,16 +36,6 @@ NANO = 10**9
 PRICE = 480  # nano-dollars a token: $0.48 per million
 MINIMUM = 4 * NANO
 STORAGE = "/storage/"
-
-
-@dataclass
-class StoredJob:
-    """Be a job: what the API shows of it, where its life stands, and its events (oldest first)."""
-
-    shown: dict[str, Any]
-    hidden: int
-    step: int = 0
-    events: list[dict[str, Any]] = field(default_factory=list)
 
 
 class TogetherStub(StubServer):
@@ -64,6 +54,7 @@ class TogetherStub(StubServer):
         self.files: dict[str, StoredFile] = {}
         self._records: dict[str, StoredJob] = {}
         self._ticks = START
+        self.rest = Rest(self)
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
@@ -98,7 +89,7 @@ class TogetherStub(StubServer):
     def finish(self, job_id: str) -> None:
         """Let a job end well, now."""
         with self.lock:
-            self._enter(self._records[job_id], "completed")
+            self.enter(self._records[job_id], "completed")
 
     def answer(self, call: Call) -> Reply:
         if call.path.startswith(STORAGE):
@@ -111,12 +102,12 @@ class TogetherStub(StubServer):
             case "POST", ["v1", "files"]:
                 return self._reserve(call)
             case "GET", ["v1", "files", id]:
-                return self._look(self._file(id))
+                return self._look(self.file(id))
             case "POST", ["v1", "files", id, "preprocess"]:
-                return self._preprocess(self._file(id))
+                return self._preprocess(self.file(id))
             case method, ["v1", "fine-tunes", *rest]:
                 return self._tunes(method, rest, call)
-        raise rules.refusal(404, f"no such endpoint: {call.route}")
+        return self.rest.answer(call)
 
     def _tunes(self, method: str, rest: list[str], call: Call) -> Reply:
         match method, rest:
@@ -133,10 +124,10 @@ class TogetherStub(StubServer):
             case "GET", [id]:
                 return self._retrieve(id)
             case "GET", [id, "events"]:
-                return Reply(200, {"data": [dict(event) for event in self._job(id).events]})
+                return Reply(200, {"data": [dict(event) for event in self.job(id).events]})
             case "POST", [id, "cancel"]:
-                return self._cancel(self._job(id))
-        raise rules.refusal(404, f"no such endpoint: {call.route}")
+                return self._cancel(self.job(id))
+        return self.rest.answer(call)
 
     def _reserve(self, call: Call) -> Reply:
         form = {name: content.decode() for name, (_, content) in multipart(call).items()}
@@ -162,7 +153,7 @@ class TogetherStub(StubServer):
         file.content = call.body
         return Reply(200, b"")
 
-    def _file(self, id: str, *, status: int = 404) -> StoredFile:
+    def file(self, id: str, *, status: int = 404) -> StoredFile:
         if id not in self.files:
             raise rules.refusal(status, f"File {id} not found")
         return self.files[id]
@@ -186,16 +177,16 @@ class TogetherStub(StubServer):
             raise rules.refusal(402, "You have reached your spending limit", code="spending_limit")
         for param in ("training_file", "validation_file"):
             if body.get(param):
-                self._check_use(self._file(body[param], status=400), body)
+                self._check_use(self.file(body[param], status=400), body)
         now = iso(self._tick())
         shown = {
             **body,
+            "batch_size": rules.batch_size(body),
             "id": f"ft-{len(self.journal):08x}-{START:x}",
             "status": self.life[0],
             "created_at": now,
             "updated_at": now,
             "user_id": "user-stub",
-            "model_output_name": None,
             "token_count": 0,
             "total_price": 0,
         }
@@ -220,21 +211,21 @@ class TogetherStub(StubServer):
                 found.append(dict(record.shown))
         return Reply(200, {"data": found})
 
-    def _job(self, id: str) -> StoredJob:
+    def job(self, id: str) -> StoredJob:
         if id not in self._records:
             raise rules.refusal(404, f"Fine-tune {id} not found")
         return self._records[id]
 
     def _retrieve(self, id: str) -> Reply:
-        record = self._job(id)
+        record = self.job(id)
         if record.shown["status"] == "cancel_requested":
-            self._enter(record, "cancelled")
+            self.enter(record, "cancelled")
         elif record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
             record.step += 1
-            self._enter(record, self.life[record.step])
+            self.enter(record, self.life[record.step])
         return Reply(200, dict(record.shown))
 
-    def _enter(self, record: StoredJob, word: str) -> None:
+    def enter(self, record: StoredJob, word: str) -> None:
         """Move a job to its next word, with the events and fields that belong to it."""
         before, job = record.shown["status"], record.shown
         job.update(status=word, updated_at=iso(self._tick()))
@@ -269,7 +260,7 @@ class TogetherStub(StubServer):
 
     def _estimate(self, body: dict[str, Any]) -> Reply:
         for param, word in (("training_file", "train"), ("validation_file", "eval")):
-            status = self._file(body[param], status=400).status if body.get(param) else "COMPLETED"
+            status = self.file(body[param], status=400).status if body.get(param) else "COMPLETED"
             if status != "COMPLETED":
                 fault = "invalid" if status in {"INVALID_FORMAT", "FAILED"} else "not_validated"
                 reason = f"{word}_file_{fault}"
@@ -292,6 +283,7 @@ class TogetherStub(StubServer):
             "type": kind,
             "level": level,
             "message": message,
+            **NO_FIGURES,
             **figures,
             **({"hash": hashlib.sha256(told.encode()).hexdigest()[:16]} if self.hashes else {}),
         })  # fmt: skip
