@@ -80,10 +80,10 @@ def request(
             raise UsageError(
                 "a dpo job at Fireworks takes no evaluation dataset", fix="leave out data.validation and data.split"
             )
-        body = {**shared, "trainingConfig": config, "lossConfig": _loss(spec)}
-        return {"collection": DPO, "id": resource_id(job_id), "body": body}
+        preference = {**shared, "trainingConfig": config, "lossConfig": _loss(spec)}
+        return {"collection": DPO, "id": resource_id(job_id), "body": preference}
     # Said, because a service that carves its own part off the data would train on other data than were planned.
-    body = {**shared, **config, "evalAutoCarveout": False}
+    body: dict[str, Any] = {**shared, **config, "evalAutoCarveout": False}
     if validation_file:
         body["evaluationDataset"] = validation_file
     return {"collection": SFT, "id": resource_id(job_id), "body": body}
