@@ -132,7 +132,7 @@ def _write(answer: Any, part: Path, *, start: int, total: int) -> None:
     have = start
     with part.open("ab" if start else "wb") as target:
         try:
-            for chunk in answer.iter_raw(storage.CHUNK):
+            for chunk in answer.iter_raw():  # in no larger pieces: what waits for the rest of one is lost with it
                 have += len(chunk)
                 target.write(chunk)
         except httpx.TransportError as error:
