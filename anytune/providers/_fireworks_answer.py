@@ -50,7 +50,7 @@ BAD_ENDS = {JobState.FAILED, JobState.CANCELLED}
 NOT_FOUND, FAILED_PRECONDITION = (5, "NOT_FOUND"), (9, "FAILED_PRECONDITION")
 PLAINTEXT = {None, "", "ENCRYPTION_STATE_UNSPECIFIED", "ENCRYPTION_STATE_PLAINTEXT"}
 CHECK_AGAIN = 2.0  # seconds
-NANO = Decimal(10) ** -9
+NANO = 10**9
 
 
 def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) -> RemoteJob:
@@ -130,7 +130,7 @@ def _dollars(money: object) -> Decimal | None:
     units, nanos = str(money.get("units") or 0), money.get("nanos") or 0
     if not units.isdecimal() or not isinstance(nanos, int) or nanos < 0:
         return None
-    return Decimal(units) + nanos * NANO
+    return Decimal(int(units) * NANO + nanos) / NANO
 
 
 def _moment(value: object) -> datetime | None:

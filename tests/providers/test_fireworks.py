@@ -52,7 +52,7 @@ def test_a_job_goes_from_upload_to_a_model_that_bears_its_id(rig: FireworksRig) 
         JobState.SUCCEEDED,
     ]
     assert seen[-1].model == f"accounts/{ACCOUNT}/models/at-{JOB_ID}"
-    assert str(seen[-1].cost) == "2.500000000"
+    assert str(seen[-1].cost) == "2.5"
 
 
 def test_preferences_are_found_in_their_own_collection(rig: FireworksRig, tmp_path: Path) -> None:
