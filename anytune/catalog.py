@@ -30,15 +30,21 @@ class Entry(Value):
 
 
 class Catalog(Value):
-    """Describe one provider as read on `as_of` from `source`."""
+    """Describe one provider as read on `as_of` from `source`.
+
+    `key` and `account` name environment variables. `sites` are the provider's own names of the places that a job can
+    be sent to, each with the regions that it lies in.
+    """
 
     provider: str
     as_of: date
     source: str
     key: str | None = None
+    account: str | None = None
     base_url: str | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
+    sites: dict[str, tuple[str, ...]] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None

@@ -111,7 +111,7 @@ def _globals(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (or ANYTUNE_DEBUG=1).")] = False,
 ) -> None:
-    """Fine-tune the same way on OpenAI, Together or your own machine."""
+    """Fine-tune the same way on OpenAI, Together, Fireworks or your own machine."""
     del version
     if debug:
         os.environ["ANYTUNE_DEBUG"] = "1"

@@ -74,6 +74,7 @@ class Tuner:
             key=config.key_source(name, variable, self._environment),
             base_url=wanted.base_url,
             region=wanted.region,
+            account=wanted.account or self._account(name),
             timeout=wanted.timeout,
         )
 
@@ -83,6 +84,11 @@ class Tuner:
             return catalog.load(name).key
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
+
+    def _account(self, name: str) -> str | None:
+        with suppress(UsageError):
+            return self._environment.get(catalog.load(name).account or "", "").strip() or None
+        return None
 
     def read(
         self,

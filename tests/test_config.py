@@ -135,7 +135,7 @@ def project(folder: Path, text: str) -> config.Settings:
     return config.load_settings(folder=folder, environment={"XDG_CONFIG_HOME": str(folder)})
 
 
-@pytest.mark.parametrize("key", ["key_variable: AWS_SECRET_ACCESS_KEY", "region: eu"])
+@pytest.mark.parametrize("key", ["key_variable: AWS_SECRET_ACCESS_KEY", "region: eu", "account: theirs"])
 def test_a_strangers_project_cannot_choose_the_key_or_vouch_for_a_region(tmp_path: Path, key: str) -> None:
     with pytest.raises(UsageError, match="a project cannot set profiles"):
         project(tmp_path, f"profiles: {{openai: {{{key}}}}}\n")

@@ -22,14 +22,18 @@ from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
 from tests.stubs._process import Served, served
 
-MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B"}
-CREATES = {"openai": "/v1/fine_tuning/jobs", "together": "/v1/fine-tunes"}
-UPLOADS = {"openai": "/v1/files", "together": "/storage/"}
-BASES = {"openai": "/v1", "together": ""}
+MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B", "fireworks": "qwen3p5-9b"}
+CREATES = {
+    "openai": "/v1/fine_tuning/jobs",
+    "together": "/v1/fine-tunes",
+    "fireworks": "/v1/accounts/stub-account/supervisedFineTuningJobs",
+}
+UPLOADS = {"openai": "/v1/files", "together": "/storage/", "fireworks": "/storage/"}
+BASES = {"openai": "/v1", "together": "", "fireworks": ""}
 MOST_STEPS = 60
 
 
-@pytest.fixture(params=["openai", "together"])
+@pytest.fixture(params=["openai", "together", "fireworks"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -62,7 +66,11 @@ class Dying:
 
 def tuner(home: Path, name: str, far_side: Served) -> Tuner:
     profile = ProfileSettings(base_url=far_side.origin + BASES[name], timeout=20)
-    key = {"OPENAI_API_KEY": "sk-stub-0123456789abcdef", "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef"}
+    key = {
+        "OPENAI_API_KEY": "sk-stub-0123456789abcdef",
+        "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef",
+        "FIREWORKS_API_KEY": "fw-stub-0123456789abcdef",
+    }
     return Tuner(settings=Settings(home=home, profiles={name: profile}), environment=key, clock=FakeClock())
 
 

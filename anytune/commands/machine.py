@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 LITTLE_DISK = 5 << 30
-IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together"}
+IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together", "FIREWORKS_BASE_URL": "fireworks"}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")
 LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
@@ -84,9 +84,11 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
 
 def _packages(extra: str) -> str:
     """Say which packages of an extra are here, by the metadata alone."""
+    from anytune.providers import BUILT_IN
+
     wanted = dict(_requirements(extra))
     if not wanted:
-        return "installed (by a plug-in)"
+        return "installed: none of its own needed" if extra in BUILT_IN else "installed (by a plug-in)"
     versions = {name: _version(name) for name in wanted}
     lacking = [name for name, found in versions.items() if found is None]
     if lacking:

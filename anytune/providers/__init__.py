@@ -13,6 +13,7 @@ BUILT_IN = {
     "local": "anytune.local.provider:LocalProvider",
     "openai": "anytune.providers.openai:OpenAIProvider",
     "together": "anytune.providers.together:TogetherProvider",
+    "fireworks": "anytune.providers.fireworks:FireworksProvider",
 }
 
 

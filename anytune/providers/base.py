@@ -29,6 +29,7 @@ class Profile:
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
+    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Profile:
     key: Callable[[], str] = field(repr=False)
     base_url: str | None = None
     region: str | None = None
+    account: str | None = None
     timeout: float = 120.0
     upload_timeout: float = 3600.0
 

@@ -26,6 +26,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
+from anytune.providers import _storage as storage
 from anytune.providers import _together_answer as answers
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_upload as uploads
@@ -74,14 +75,17 @@ class TogetherProvider:
         Raises `ConflictError` when the file has changed since it was checked, `RejectedError` with the
         server's report when the service finds it faulty.
         """
-        with uploads.open_unchanged(file) as handle, self._connected("upload") as sdk:
+        with (
+            storage.open_unchanged(file, provider="Together", most=uploads.MAX_BYTES) as handle,
+            self._connected("upload") as sdk,
+        ):
             answer = uploads.reserve(sdk, file)
             known = uploads.known_id(answer)
             if known is not None:
                 return self._reuse(answers.safe_id(known, act="upload"))
             url, file_id = uploads.place(answer)
             file_id = answers.safe_id(file_id, act="upload")
-            uploads.put(url, handle, file, seconds=self._profile.upload_timeout)
+            storage.put(url, handle, file, provider="together", seconds=self._profile.upload_timeout)
         answers.refuse_faulty(self._post("check the file", f"{FILES}/{file_id}/preprocess"), act="check the file")
         return file_id
 

@@ -79,7 +79,9 @@ def _sensible(job: Job) -> Iterator[terminal.Command]:
         case JobState.SUCCEEDED:
             yield f"anytune chat {job.id}", "ask it something"
             yield f"anytune eval {job.id}", "compare it with its base"
-            yield f"anytune export {job.id} --to merged", "take the weights with you"
+            can = job.plan.capabilities
+            kind = "adapter" if can.weights_downloadable and not can.local else "merged"
+            yield f"anytune export {job.id} --to {kind}", "take the weights with you"
         case JobState.PAUSED:
             yield f"anytune resume {job.id}", "go on from the last checkpoint"
         case JobState.FAILED:

@@ -51,7 +51,8 @@ def job(folder: Path) -> Path:
     path = folder / "everywhere.yaml"
     path.write_text(
         "name: everywhere\nprovider: openai\n"
-        "models: {openai: gpt-4.1-mini-2025-04-14, together: Qwen/Qwen3.5-9B, local: a/model-with-a-rather-long-name}\n"
+        "models: {openai: gpt-4.1-mini-2025-04-14, together: Qwen/Qwen3.5-9B, local: a/model-with-a-rather-long-name,\n"
+        "  fireworks: qwen3-8b}\n"
         "data: {train: train.jsonl, test: test.jsonl}\n"
     )
     return path

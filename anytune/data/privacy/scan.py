@@ -42,13 +42,16 @@ def scan(
     tally = Tally(path, looker)
     with opened(path) as stream:
         lines = Lines(stream, longest=LONGEST, hashed=False)
-        for number, _, text, _ in lines.blocks():
+        number = 1
+        for _, text, _ in lines.blocks():
             if text is None:
                 tally.pass_over()
+                number += 1
                 continue
             tally.see(text.split(b"\n"))
             for place, line, found in looker.look_through(text):
                 tally.add(number + place, line, found)
+            number += text.count(b"\n")
         return tally.report(lines.size)
 
 

@@ -1,0 +1,103 @@
+"""The storage behind hosted APIs: a signed address to which bytes are put, or from which they are read.
+
+The address itself is a secret: whoever has it may write or read there. It is never shown, our key never goes there,
+and a redirect of it is not followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from anytune.errors import AnytuneError, ConflictError, RejectedError, UnavailableError, UsageError
+from anytune.providers.edge import bounded_client, error_for_status
+from anytune.schema.data import DataFile
+
+CHUNK = 1024 * 1024
+EXPIRED = {401, 403, 404}  # an address that is not ours any more; the next try is given a new one
+
+
+def open_unchanged(file: DataFile, *, provider: str, most: int | None = None) -> IO[bytes]:
+    """Open the file if its bytes are still those that were checked; `most` is what one upload may carry, in bytes.
+
+    Raises `UsageError` when it cannot be read or is too large, `ConflictError` when it has changed.
+    """
+    if most is not None and file.bytes > most:
+        raise UsageError(f"{file.path}: {file.bytes} bytes are more than one upload to {provider} may carry")
+    try:
+        handle = file.path.open("rb")
+    except OSError as error:
+        raise UsageError(f"{file.path}: {error.strerror or error}") from error
+    if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
+        handle.close()
+        raise changed(file.path)
+    handle.seek(0)
+    return handle
+
+
+def changed(path: Path) -> ConflictError:
+    """Say that a file is not the one that was checked."""
+    return ConflictError(f"{path} has changed since it was checked; nothing was started", fix="check and plan again")
+
+
+def safe_place(url: Any, *, provider: str, act: str) -> Any:
+    """Return the address (httpx.URL); raise `RejectedError` for one neither reached by https nor on this machine."""
+    if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))):
+        return url
+    raise RejectedError(f"{provider}: {act}: the storage at {url.scheme}://{url.host} is not reached by https")
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def put(
+    url: Any,
+    handle: IO[bytes],
+    file: DataFile,
+    *,
+    provider: str,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Put the bytes at their place, without our key and without following a redirect.
+
+    Raises our errors for what the storage answers, and httpx's for what happens on the way.
+    """
+    import httpx
+
+    if os.fstat(handle.fileno()).st_size != file.bytes:
+        raise changed(file.path)
+    with closing(bounded_client(httpx, seconds=seconds)) as storage:
+        answer = storage.put(
+            url,
+            content=_chunks(handle, file),
+            headers={"Content-Length": str(file.bytes), **(headers or {})},
+        )
+    if not answer.is_success:
+        raise storage_error(answer, provider=provider, act="upload", does="does not take the file")
+
+
+def _chunks(handle: IO[bytes], file: DataFile) -> Iterator[bytes]:
+    left = file.bytes
+    while left:
+        chunk = handle.read(min(CHUNK, left))
+        if not chunk:
+            raise changed(file.path)
+        left -= len(chunk)
+        yield chunk
+
+
+def storage_error(answer: Any, *, provider: str, act: str, does: str) -> AnytuneError:
+    """Return our error for what the storage answered; `does` says what it refused."""
+    status = answer.status_code
+    if status in EXPIRED:
+        return UnavailableError(f"{provider}: {act}: the storage {does} (HTTP {status})", status=status)
+    return error_for_status(status, provider=provider, act=act, headers=answer.headers)
