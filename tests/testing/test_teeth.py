@@ -12,6 +12,8 @@ import pytest
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
+from tests.providers import _fireworks
+from tests.providers._fireworks import FireworksRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import FakeRig
@@ -28,9 +30,9 @@ class Mutant(NamedTuple):
     caught_by: str
 
 
-def drops_the_seed(render: Method) -> Method:
+def drops_the_epochs(render: Method) -> Method:
     def broken(self: Any, spec: Any, **rest: Any) -> Any:
-        training = spec.training.model_copy(update={"seed": "auto"})
+        training = spec.training.model_copy(update={"epochs": 1})
         return render(self, spec.model_copy(update={"training": training}), **rest)
 
     return broken
@@ -84,7 +86,12 @@ def does_not_look_at_the_data(upload: Method) -> Method:
 
 
 def changes_what_was_rendered(create: Method) -> Method:
-    return lambda self, request: create(self, {**request, "suffix": "other-" + str(request.get("suffix", ""))[6:]})
+    def changed(held: Any) -> Any:
+        if isinstance(held, dict):
+            return {name: changed(value) for name, value in held.items()}
+        return 3 if held == 2 else held  # the epochs of the sample
+
+    return lambda self, request: create(self, changed(request))
 
 
 def repeats_itself(method: Method) -> Method:
@@ -217,7 +224,7 @@ def names_events_anew(events: Method) -> Method:
 
 
 MUTANTS = {
-    "a dropped knob": Mutant("render", drops_the_seed, "test_what_is_kept_or_translated_changes_the_request"),
+    "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
     "a secret in a request": Mutant("render", puts_the_key_in, "test_the_request_carries_our_job_id_and_no_key"),
     "a request without our id": Mutant("render", forgets_our_id, "test_the_request_carries_our_job_id_and_no_key"),
     "a file left out": Mutant("render", forgets_the_validation_file, "test_the_request_names_the_model_and_both_files"),
@@ -273,15 +280,17 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together"])
+@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
             yield FakeRig(tmp_path)
         elif request.param == "openai":
             yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
-        else:
+        elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+        else:
+            yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
 
 @pytest.mark.parametrize("name", MUTANTS)
