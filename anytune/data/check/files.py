@@ -186,11 +186,15 @@ def _survey(
             survey.finish()
             return survey
 
-    results = parts.each(work, len(ranges) + 1, workers=number)
-    survey, *others = [result for result in results if isinstance(result, Survey)]
-    for other in others:
-        survey.merge(other)
-    return survey, str(results[0])
+    sha256, whole = "", list[Survey]()
+    for result in parts.each(work, len(ranges) + 1, workers=number):
+        if isinstance(result, str):
+            sha256 = result
+        elif whole:
+            whole[0].merge(result)
+        else:
+            whole.append(result)
+    return whole[0], sha256
 
 
 def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
@@ -45,12 +45,11 @@ def workers_for(size: int) -> int:
     return min(2, os.cpu_count() or 1) if native is not None and size >= LARGE else 1
 
 
-def each(work: Callable[[int, Event], Result], number: int, *, workers: int) -> list[Result]:
-    """Return the result of `work` for 0 to `number` - 1, in order; what is interrupted sets the event it is given."""
+def each(work: Callable[[int, Event], Result], number: int, *, workers: int) -> Iterator[Result]:
+    """Yield the result of `work` for 0 to `number` - 1, in order; what is interrupted sets the event it is given."""
     stop = Event()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            return [*pool.map(work, range(number), [stop] * number)]
-        except BaseException:
+            yield from pool.map(work, range(number), [stop] * number)
+        finally:
             stop.set()
-            raise

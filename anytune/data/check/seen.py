@@ -87,7 +87,7 @@ def _asked_raw(record: dict[str, Any]) -> list[str]:
 
 
 def _texts(message: dict[str, Any]) -> Iterator[str]:
-    """Yield what a message says: its content or the text of its parts, then the name and arguments of each call."""
+    """Yield what a message says: its content or the text of its parts, then the arguments of each call."""
     content = message.get("content")
     if isinstance(content, str):
         yield content
@@ -96,5 +96,5 @@ def _texts(message: dict[str, Any]) -> Iterator[str]:
     calls = message.get("tool_calls") if len(message) > 2 or content is None else None
     for call in calls if isinstance(calls, list) else ():
         function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            yield from (function[key] for key in ("name", "arguments") if isinstance(function.get(key), str))
+        if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+            yield function["arguments"]
