@@ -70,8 +70,6 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
 
     Tokens are counted for one provider or a named model only: two providers may count differently.
     """
-    from anytune.data.tokens.rough import Rough
-
     counter: Counter | None = None
     limit = None
     provider = providers[0] if len(providers) == 1 else None
@@ -80,7 +78,7 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
     if counter is None and (look.exact or look.max_length):
         what = "an exact count" if look.exact else "a limit"
         raise UsageError(f"{what} needs a tokenizer to count with", fix="name one provider or a model: --for, --model")
-    if look.exact and isinstance(counter, Rough):
+    if look.exact and _is_rough(counter):
         fix = "pip install 'anytune[tokens]', or name a model with a tokenizer at hand: --model"
         raise UsageError("no tokenizer is at hand to count exactly with", fix=fix)
     return Wish(
@@ -91,6 +89,12 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
         near=look.near,
         private=_kinds(look, block),
     )
+
+
+def _is_rough(counter: Counter | None) -> bool:
+    from anytune.data.tokens.rough import Rough
+
+    return isinstance(counter, Rough)
 
 
 def _counter(provider: str | None, model: str | None, catalogs: Sequence[Catalog]) -> tuple[Counter, int | None]:

@@ -67,15 +67,18 @@ def tokens(path: Path, survey: Survey, longest: Seen, start: int, whole: Tally, 
             _tell_of_cuts(counted.over, survey.rows, start, whole)
         return counted.noun()
     sample = [line for _, line in sorted(survey.sample.lines)[:ENOUGH]]
-    most, over = _of_longest(path, survey.rows, start, whole, wish, wish.counter)
-    told = estimate(
+    estimated = partial(
+        estimate,
         sample,
         records=survey.examples,
         content_bytes=survey.content,
         messages=survey.messages,
         counter=wish.counter,
-        largest=None if most else Size(longest.messages, longest.content, 0),
     )
+    told = estimated()  # before the longest are counted: the words of the sample are most of theirs, too
+    most, over = _of_longest(path, survey.rows, start, whole, wish, wish.counter)
+    if not most:
+        told = estimated(largest=Size(longest.messages, longest.content, 0))
     told = told.model_copy(update={"longest": max(told.longest, most)})
     if over is None:
         return told

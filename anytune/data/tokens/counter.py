@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -116,9 +116,8 @@ class Folder:
 
     def count(self, text: str) -> int:
         """Return the number of tokens, without those that begin and end a text."""
-        encode = _tokenizer(self.path).encode
-        whole = text if text.isascii() else text.encode(errors="replace").decode()
-        return sum(len(encode(piece, add_special_tokens=False).ids) for piece in _slices(whole))
+        encode = partial(_tokenizer(self.path).encode, add_special_tokens=False)
+        return _count(encode, text if text.isascii() else text.encode(errors="replace").decode())
 
     def counting(self, texts: Sequence[str]) -> Callable[[str], int]:  # noqa: ARG002
         """Return `count`: the tokenizer is read whole."""
@@ -179,7 +178,7 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _count(encode: Callable[[str], list[int]], text: str) -> int:
+def _count(encode: Callable[[str], Sized], text: str) -> int:
     return len(encode(text)) if len(text) <= _SLICE else sum(len(encode(piece)) for piece in _slices(text))
 
 

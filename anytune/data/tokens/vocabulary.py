@@ -100,7 +100,12 @@ def _windows(texts: Sequence[str]) -> set[bytes] | None:
 
 
 def _of_windows(windows: set[bytes]) -> Encoding:
-    return _encoding(_within(windows, zlib.decompress(PACKED.read_bytes())))
+    return _encoding(_within(windows, _plain()))
+
+
+@cache
+def _plain() -> bytes:
+    return zlib.decompress(PACKED.read_bytes())
 
 
 def pack(tokens: Sequence[bytes]) -> bytes:
