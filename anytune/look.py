@@ -15,6 +15,7 @@ from anytune.schema.data import DataMethod, DataReport
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
     from anytune.config import Settings
+    from anytune.data.privacy.text import Finder
     from anytune.data.tokens import Counter
 
 
@@ -23,7 +24,8 @@ class Look(NamedTuple):
 
     `model` is the base model whose tokenizer counts and whose limit holds, unless `max_length` is another limit;
     `exact` counts all records, not a sample. `against` is a held-out file of which nothing may stand in the others.
-    `near` compares by likeness, too. `private` looks for all kinds of private data.
+    `near` compares by likeness, too. `private` looks for all kinds of private data, `names` for what it finds beside
+    them, such as names of people.
     """
 
     model: str | None = None
@@ -32,6 +34,7 @@ class Look(NamedTuple):
     against: Path | None = None
     near: bool = False
     private: bool = False
+    names: Finder | None = None
 
 
 def check(
@@ -88,6 +91,7 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
         against=look.against,
         near=look.near,
         private=_kinds(look, block),
+        names=look.names,
     )
 
 
