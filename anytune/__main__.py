@@ -1,10 +1,13 @@
 """The door: `anytune` and `python -m anytune` come in here, so that Ctrl-C is quiet from the first import on."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Run the command line and end the process."""
+    # Plug-ins of pydantic watch values; nobody asked for one here, and to look for them costs a tenth of a check.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         from anytune.cli import main as run
 

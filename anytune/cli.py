@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import sys
-import traceback
 from itertools import pairwise
 from typing import Annotated, Any
 
@@ -219,6 +218,8 @@ def _defect(error: Exception) -> int:
 
 def _trace() -> None:
     if os.environ.get("ANYTUNE_DEBUG") not in (None, "", "0"):
+        import traceback
+
         traceback.print_exc()
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anytune.data.convert import Conversion
     from anytune.data.dedupe import Deduped, Kind
     from anytune.data.fix import Fixed
+    from anytune.data.privacy.text import Finder
     from anytune.data.split import Split
 
 __all__ = [
@@ -52,12 +53,14 @@ def check(
     against: Path | str | None = None,
     near: bool = False,
     private: bool = False,
+    names: Finder | None = None,
 ) -> DataReport:
     """Check one data file for a target provider (every built-in one if None), offline, without a key.
 
     With a `target` or a `model`, tokens are counted with the model's own tokenizer where it is at hand, and examples
     over its limit (or `max_length` tokens) are told. `against` is a held-out file of which nothing may stand in this
-    one; `near` compares by likeness, too (extra `dedup`); `private` looks for personal data, secrets and keys.
+    one; `near` compares by likeness, too (extra `dedup`); `private` looks for personal data, secrets and keys,
+    `names` for what it finds beside them: `anytune.data.privacy.names.presidio()` finds names of people.
     """
     look = Look(
         model=model,
@@ -65,6 +68,7 @@ def check(
         against=Path(against) if against is not None else None,
         near=near,
         private=private,
+        names=names,
     )
     return Tuner().check([Path(path)], for_providers=(target,) if target else BUILT_IN, method=method, look=look)
 

@@ -15,6 +15,7 @@ from anytune.schema.data import DataMethod, DataReport
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
     from anytune.config import Settings
+    from anytune.data.privacy.text import Finder
     from anytune.data.tokens import Counter
 
 
@@ -23,7 +24,8 @@ class Look(NamedTuple):
 
     `model` is the base model whose tokenizer counts and whose limit holds, unless `max_length` is another limit;
     `exact` counts all records, not a sample. `against` is a held-out file of which nothing may stand in the others.
-    `near` compares by likeness, too. `private` looks for all kinds of private data.
+    `near` compares by likeness, too. `private` looks for all kinds of private data, `names` for what it finds beside
+    them, such as names of people.
     """
 
     model: str | None = None
@@ -32,6 +34,7 @@ class Look(NamedTuple):
     against: Path | None = None
     near: bool = False
     private: bool = False
+    names: Finder | None = None
 
 
 def check(
@@ -70,8 +73,6 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
 
     Tokens are counted for one provider or a named model only: two providers may count differently.
     """
-    from anytune.data.tokens.rough import Rough
-
     counter: Counter | None = None
     limit = None
     provider = providers[0] if len(providers) == 1 else None
@@ -80,7 +81,7 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
     if counter is None and (look.exact or look.max_length):
         what = "an exact count" if look.exact else "a limit"
         raise UsageError(f"{what} needs a tokenizer to count with", fix="name one provider or a model: --for, --model")
-    if look.exact and isinstance(counter, Rough):
+    if look.exact and _is_rough(counter):
         fix = "pip install 'anytune[tokens]', or name a model with a tokenizer at hand: --model"
         raise UsageError("no tokenizer is at hand to count exactly with", fix=fix)
     return Wish(
@@ -90,7 +91,14 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
         against=look.against,
         near=look.near,
         private=_kinds(look, block),
+        names=look.names,
     )
+
+
+def _is_rough(counter: Counter | None) -> bool:
+    from anytune.data.tokens.rough import Rough
+
+    return isinstance(counter, Rough)
 
 
 def _counter(provider: str | None, model: str | None, catalogs: Sequence[Catalog]) -> tuple[Counter, int | None]:

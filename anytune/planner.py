@@ -10,7 +10,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from anytune import policy as rules
-from anytune.data.privacy.block import blocked
 from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import (
     Capabilities,
@@ -78,6 +77,8 @@ def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, polic
     block = frozenset({*spec.data.privacy.block, *policy.privacy.block})
     if capabilities.local or not block:
         return
+    from anytune.data.privacy.block import blocked  # all patterns are behind it
+
     for report in data.files:
         if report.file is None or report.file.role == "test":
             continue

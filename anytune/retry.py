@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
-
-from tenacity import RetryCallState, Retrying, retry_if_exception_type
-from tenacity.wait import wait_base, wait_random_exponential
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anytune.errors import AmbiguousError, ProviderError, RateLimitedError, UnavailableError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 T = TypeVar("T")
 
@@ -27,17 +27,6 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         ...
-
-
-class _Wait(wait_base):
-    """Wait as long as the provider said, else exponentially with full jitter (AWS Architecture Blog, 2015)."""
-
-    def __init__(self) -> None:
-        self._backoff = wait_random_exponential(multiplier=1, max=60)
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        said = _said(retry_state)
-        return self._backoff(retry_state) if said is None else max(SHORTEST, said)
 
 
 def _said(state: RetryCallState) -> float | None:
@@ -59,7 +48,14 @@ def call(
     sent again: `REPEATABLE` for what changes nothing at the provider, `SURELY_NOT_DONE` for `create`. The last error is
     raised as it came.
     """
+    from tenacity import Retrying, retry_if_exception_type, wait_random_exponential  # asyncio and all, for a call only
+
     started, counted = clock.monotonic(), 0
+    backoff = wait_random_exponential(multiplier=1, max=60)  # with full jitter (AWS Architecture Blog, 2015)
+
+    def wait(state: RetryCallState) -> float:
+        said = _said(state)
+        return backoff(state) if said is None else max(SHORTEST, said)
 
     def enough(state: RetryCallState) -> bool:
         nonlocal counted
@@ -68,7 +64,7 @@ def call(
 
     retrying = Retrying(
         retry=retry_if_exception_type(repeat),
-        wait=_Wait(),
+        wait=wait,
         stop=enough,
         sleep=clock.sleep,
         reraise=True,

@@ -14,6 +14,7 @@ from anytune.commands import options
 
 if TYPE_CHECKING:
     from anytune.config import Settings
+    from anytune.data.privacy.text import Finder
 
 _EVERY = 1_000_000
 _FEW = 20
@@ -38,6 +39,13 @@ def check(
     ] = None,
     near: Annotated[bool, typer.Option("--near", help="Tell of near duplicates and near leaks, too.")] = False,
     private: Annotated[bool, typer.Option("--privacy", help="Look for personal data, secrets and keys, too.")] = False,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LANGUAGE",
+            help="And for names of people in a text of this language, such as en (needs the extra names).",
+        ),
+    ] = None,
     redact: Annotated[
         Path | None, typer.Option(metavar="COPY", help="Write a copy of the one FILE with placeholders for these.")
     ] = None,
@@ -55,9 +63,11 @@ def check(
 
     if as_json and form not in {"text", "json"}:
         raise UsageError(f"--format {form} and --json do not go together", fix="choose one of them")
+    finder = _finder(names) if names is not None else None
     if redact is not None:
-        _write_redacted(files, redact)
-    look = look_at.Look(model, max_length, exact, against, near, private=private or redact is not None)
+        _write_redacted(files, redact, finder)
+    wanted = private or redact is not None or finder is not None
+    look = look_at.Look(model, max_length, exact, against, near, private=wanted, names=finder)
     found = look_at.check(
         files,
         settings=_settings(),
@@ -105,12 +115,19 @@ def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
     return providers
 
 
-def _write_redacted(files: list[Path], copy: Path) -> None:
+def _finder(language: str) -> Finder:
+    """Return what finds names of people; made before any file is read, for it may be missing."""
+    from anytune.data.privacy.names import presidio
+
+    return presidio(language=language)
+
+
+def _write_redacted(files: list[Path], copy: Path, names: Finder | None) -> None:
     from anytune.data.privacy import redact
     from anytune.errors import UsageError
     from anytune.ui import terminal, words
 
     if len(files) != 1:
         raise UsageError("--redact writes a copy of one file", fix="name one file at a time")
-    done = redact(files[0], copy)
+    done = redact(files[0], copy, names=names)
     terminal.note(f"wrote {words.place(copy)}: {words.count(sum(done.counts.values()), 'placeholder')}")

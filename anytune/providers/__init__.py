@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -19,12 +20,12 @@ BUILT_IN = {
 
 def names() -> tuple[str, ...]:
     """List every provider that can be named: built in, and plugged in by the entry point `anytune.providers`."""
-    return (*BUILT_IN, *(e.name for e in entry_points(group="anytune.providers") if e.name not in BUILT_IN))
+    return (*BUILT_IN, *(name for name in _plugged_in() if name not in BUILT_IN))
 
 
 def load(name: str, profile: Profile) -> Provider:
     """Make the provider of that name; raise `UsageError` with the nearest names when there is none."""
-    target = BUILT_IN.get(name) or _plugged_in(name)
+    target = BUILT_IN.get(name) or _plugged_in().get(name)
     if target is None:
         raise UsageError(f"no provider is called {name!r}", fix=nearest(name, names()))
     module, _, attribute = target.partition(":")
@@ -32,5 +33,10 @@ def load(name: str, profile: Profile) -> Provider:
     return provider
 
 
-def _plugged_in(name: str) -> str | None:
-    return next((e.value for e in entry_points(group="anytune.providers") if e.name == name), None)
+@cache
+def _plugged_in() -> dict[str, str]:
+    """Return where the providers that other packages bring stand, by name; the first of a name has it."""
+    found: dict[str, str] = {}
+    for each in entry_points(group="anytune.providers"):
+        found.setdefault(each.name, each.value)
+    return found

@@ -8,4 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class Value(BaseModel):
     """Be a frozen value whose unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    # Built at first use: a command makes values of a few kinds.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )

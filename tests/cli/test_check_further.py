@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,6 +160,63 @@ def test_private_data_are_counted_and_never_shown(anytune: Type, folder: Path) -
     assert "4111" not in said.out
     places = {(issue["line"], issue["path"]) for issue in said.document["files"][0]["warnings"]}
     assert places == {(11, "$.messages[0].content"), (11, "$.messages[1].content")}
+
+
+def with_presidio(monkeypatch: pytest.MonkeyPatch, *models: str) -> list[str]:
+    """Put a stand-in of Presidio, which knows one name, and of these spaCy models; return what it is asked for."""
+    asked: list[str] = []
+
+    class Engine:
+        def __init__(self, **given: Any) -> None:
+            asked.append(f"{given['nlp_engine']['models'][0]['model_name']} for {given['supported_languages'][0]}")
+
+        def analyze(self, text: str, language: str, entities: list[str]) -> list[Any]:
+            assert (language, entities) == ("fr", ["PERSON"])
+            at = text.find("Jeanne Martin")
+            return [SimpleNamespace(entity_type="PERSON", start=at, end=at + 13, score=0.9)] if at >= 0 else []
+
+    def provider(nlp_configuration: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(create_engine=lambda: nlp_configuration)
+
+    fakes = {
+        "spacy": SimpleNamespace(util=SimpleNamespace(get_installed_models=lambda: list(models))),
+        "presidio_analyzer": SimpleNamespace(AnalyzerEngine=Engine),
+        "presidio_analyzer.nlp_engine": SimpleNamespace(NlpEngineProvider=provider),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    return asked
+
+
+def test_names_of_people_are_found_and_taken_out_where_their_language_is_said(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = with_presidio(monkeypatch, "en_core_web_lg", "fr_core_news_sm", "fr_core_news_lg")
+    write(folder / "chats.jsonl", *CHATS, chat("Is Jeanne Martin in?", "Write to jeanne@example.org"))
+    said = anytune("check", "chats.jsonl", "--names", "fr", "--json")
+    assert said.code == 0
+    assert said.document["files"][0]["privacy"]["counts"] == {"email": 1, "name": 1}
+    assert "Martin" not in said.out
+    assert anytune("check", "chats.jsonl", "--names", "fr", "--redact", "copy.jsonl").code == 0
+    assert "Is <NAME_1> in?" in (folder / "copy.jsonl").read_text()
+    assert asked == ["fr_core_news_lg for fr"] * 2
+
+
+def test_names_without_presidio_or_a_model_say_what_to_install(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(folder / "chats.jsonl", *CHATS)
+    with_presidio(monkeypatch, "en_core_web_lg")
+    said = anytune("check", "chats.jsonl", "--names", "de", "--redact", "copy.jsonl")
+    assert said.code == 2
+    assert "spaCy model for the language de" in said.err
+    assert "python -m spacy download de_core_news_md" in said.err
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    said = anytune("check", "chats.jsonl", "--names", "de", "--redact", "copy.jsonl")
+    assert said.code == 2
+    assert "presidio-analyzer is not installed" in said.err
+    assert "pip install 'anytune[names]'" in said.err
+    assert not (folder / "copy.jsonl").exists()
 
 
 def test_a_line_that_was_not_looked_through_is_told(anytune: Type, folder: Path) -> None:

@@ -14,7 +14,9 @@ from tests.cli.conftest import Type
 
 VERBS = [[name] for name, *_ in cli.COMMANDS] + [["config", name] for name, *_ in cli.CONFIG]
 HEAVY = {"torch", "transformers", "openai", "together", "httpx", "rich", "pydantic", "yaml", "sqlite3", "anytune.tuner"}
-NO_NEED_TO_CHECK = (HEAVY - {"pydantic"}) | {"anytune.config.settings", "anytune.providers", "asyncio", "statistics"}
+NO_NEED_TO_CHECK = (HEAVY - {"pydantic"}) | {
+    *("anytune.config.settings", "anytune.data.tokens", "anytune.providers", "asyncio", "statistics"),
+}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -76,8 +78,11 @@ def test_a_check_without_settings_loads_nothing_that_it_does_not_need(
     assert not seen & NO_NEED_TO_CHECK
 
 
-def test_planning_everywhere_loads_no_sdk(folder: object) -> None:
-    assert not loaded("plan", "--all") & {"torch", "transformers", "openai", "together", "peft", "tokenizers"}
+def test_planning_everywhere_loads_no_sdk_and_nothing_that_it_does_not_need(folder: object) -> None:
+    seen = loaded("plan", "--all")
+    assert "anytune.ui.plan" in seen
+    assert not seen & {"torch", "transformers", "openai", "together", "peft", "tokenizers"}
+    assert not seen & {"anytune.data.privacy.text", "tenacity"}
 
 
 def test_the_schema_of_the_job_file_is_json_schema(anytune: Type) -> None:

@@ -311,6 +311,15 @@ def test_names_are_found_by_the_adapter_that_was_asked_for(tmp_path: Path) -> No
     assert "I am <NAME_1>, <EMAIL_1>, since May." in (tmp_path / "out.jsonl").read_text()
 
 
+@both
+def test_names_alone_are_found_in_every_line(engine: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "train.jsonl", "I am Jane Doe, jane@harbour.example.", "No one.", "Jane Doe?")
+    for kinds in ([], ["name"]):
+        report = scan(path, engine=engine, kinds=kinds, names=presidio(Persons()))
+        assert (report.counts, report.records_with) == ({"name": 2}, 2)
+        assert [sample.line for sample in report.samples] == [1, 3]
+
+
 def test_without_presidio_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
     monkeypatch.setitem(sys.modules, "spacy", None)

@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from anytune.data.tokens import Counter, Size, counter_for, measure, size
-from anytune.data.tokens.vocabulary import PACKED, PIECES, SPECIAL, pack, part, unpack, whole
+from anytune.data.tokens.vocabulary import PACKED, PIECES, SPECIAL, enough, pack, part, unpack, whole
 from tests.data.samples import ROOT, assistant, chat, script, user
 
 pytest.importorskip("tiktoken")
@@ -94,6 +94,18 @@ def test_a_part_of_the_vocabulary_counts_programs_as_the_whole_does() -> None:
     texts = [path.read_text() for path in sorted((ROOT / "anytune" / "data").glob("*.py"))]
     small = part(texts)
     assert [small.encode_ordinary(text) for text in texts] == [whole().encode_ordinary(text) for text in texts]
+
+
+def test_the_part_that_was_built_last_does_for_texts_of_which_it_has_all_and_grows_for_others() -> None:
+    first, more = ["The ferry leaves at seven.", ODD], ["Der Dampfer fährt um acht.", "seven ferry"]
+    whole.cache_clear()
+    one = enough(first)
+    assert enough(first[:1]) is one
+    both = enough(more)
+    assert both is not one
+    assert enough(first) is both
+    assert [both.encode_ordinary(t) for t in (*first, *more)] == [whole().encode_ordinary(t) for t in (*first, *more)]
+    assert enough(more) is whole()
 
 
 @pytest.mark.parametrize("text", [" " * 1_200_000, " \t" * 700_000, "A" * 300_000, "\ud83d" * 50_000, "a\x00" * 9])

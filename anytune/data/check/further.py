@@ -20,6 +20,7 @@ from anytune.data.quote import Plain
 from anytune.schema.data import PrivacyReport, Tokens
 
 if TYPE_CHECKING:
+    from anytune.data.privacy.text import Finder
     from anytune.data.tokens import Candidate, Cut, OverLimit
     from anytune.data.tokens import Counter as TokenCounter
 
@@ -36,7 +37,7 @@ class Wish(NamedTuple):
 
     `counter` counts tokens, of a sample or `exact`; examples longer than `limit` tokens are told. `against` is a file
     of which nothing may stand in this one. `near` compares by likeness, too. `private` are the kinds of private data
-    to look for.
+    to look for, `names` finds further ones.
     """
 
     counter: TokenCounter | None = None
@@ -45,6 +46,7 @@ class Wish(NamedTuple):
     against: Path | None = None
     near: bool = False
     private: frozenset[str] = frozenset()
+    names: Finder | None = None
 
 
 NOTHING = Wish()
@@ -67,15 +69,18 @@ def tokens(path: Path, survey: Survey, longest: Seen, start: int, whole: Tally, 
             _tell_of_cuts(counted.over, survey.rows, start, whole)
         return counted.noun()
     sample = [line for _, line in sorted(survey.sample.lines)[:ENOUGH]]
-    most, over = _of_longest(path, survey.rows, start, whole, wish, wish.counter)
-    told = estimate(
+    estimated = partial(
+        estimate,
         sample,
         records=survey.examples,
         content_bytes=survey.content,
         messages=survey.messages,
         counter=wish.counter,
-        largest=None if most else Size(longest.messages, longest.content, 0),
     )
+    told = estimated()  # before the longest are counted: the words of the sample are most of theirs, too
+    most, over = _of_longest(path, survey.rows, start, whole, wish, wish.counter)
+    if not most:
+        told = estimated(largest=Size(longest.messages, longest.content, 0))
     told = told.model_copy(update={"longest": max(told.longest, most)})
     if over is None:
         return told
@@ -116,11 +121,11 @@ def likeness(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) -
 
 def private(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) -> PrivacyReport | None:
     """Tell of private data."""
-    if not wish.private:
+    if not wish.private and wish.names is None:
         return None
     from anytune.data.privacy import scan
 
-    report = scan(path, kinds=wish.private)
+    report = scan(path, kinds=wish.private, names=wish.names)
     if report.unread:
         whole.whole(Fault("not-scanned", value=Plain(f"{report.unread:,}")))
     if "personal-data" in whole.terms.minded and report.counts:

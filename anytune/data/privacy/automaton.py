@@ -21,6 +21,8 @@ def make(wanted: int) -> Callable[[bytes], Iterator[tuple[int, int]]]:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.never_capture = True
+    if not wanted:
+        return lambda _: iter(())  # and not a pattern of nothing, which stands everywhere
     patterns = [(family, pattern) for family, pattern in _PATTERNS if family & wanted]
     numbers = _NUMBERS if wanted & NUMBER else ()
     any_of_them = [f"(?:{pattern})" for pattern in (*(p for _, p in patterns), *((_SIX_DIGITS,) if numbers else ()))]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What is counted in one go, in characters: white space of about a million makes tiktoken panic (0.14), and
 # repetitions of that length take more than their share of time.
 _SLICE = 1 << 15
+_SHORT, _MANY = 1 << 10, 1 << 12  # characters of the texts whose count is remembered, and how many: they come again
 _FRAMED = 0.1  # how far off a count may be whose frame is estimated: chats of some 100 tokens, a few a message
 _O200K = re.compile(r"(?:ft:)?(?:gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|gpt-oss|chatgpt-4o|o[1-9])")
 _OLDER = re.compile(r"(?:ft:)?(?:gpt-3|gpt-4|davinci|babbage|curie|ada)")
@@ -116,9 +117,7 @@ class Folder:
 
     def count(self, text: str) -> int:
         """Return the number of tokens, without those that begin and end a text."""
-        encode = _tokenizer(self.path).encode
-        whole = text if text.isascii() else text.encode(errors="replace").decode()
-        return sum(len(encode(piece, add_special_tokens=False).ids) for piece in _slices(whole))
+        return (_remembered if len(text) <= _SHORT else _counted)(self.path, text)
 
     def counting(self, texts: Sequence[str]) -> Callable[[str], int]:  # noqa: ARG002
         """Return `count`: the tokenizer is read whole."""
@@ -164,6 +163,14 @@ def _of_folder(folder: Path) -> Counter:
     return rough if framed is None else replace(rough, per_message=framed.per_message, per_record=framed.per_record)
 
 
+def _counted(path: Path, text: str) -> int:
+    encode = partial(_tokenizer(path).encode, add_special_tokens=False)
+    return _count(encode, text if text.isascii() else text.encode(errors="replace").decode())
+
+
+_remembered = lru_cache(_MANY)(_counted)
+
+
 @cache
 def _frame(path: Path) -> Frame | None:
     return frame(path.parent, _tokenizer(path))
@@ -179,7 +186,7 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _count(encode: Callable[[str], list[int]], text: str) -> int:
+def _count(encode: Callable[[str], Sized], text: str) -> int:
     return len(encode(text)) if len(text) <= _SLICE else sum(len(encode(piece)) for piece in _slices(text))
 
 
