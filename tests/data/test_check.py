@@ -89,7 +89,7 @@ def test_line_column_and_path_lead_to_the_spot(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", *GOOD, line.encode())
     issue = only(path, "weight-invalid")
     assert (issue.line, issue.column, issue.path) == (11, line.index("2}") + 1, "$.messages[1].weight")
-    assert issue.providers == ("openai", "together", "local")
+    assert issue.providers == ("openai", "together", "fireworks", "local")
 
 
 def test_an_unknown_key_is_shown_at_the_key(tmp_path: Path) -> None:
