@@ -21,6 +21,7 @@ NAME, ACT = "fireworks", "download"
 SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+)")
 MANIFEST = "manifest.json"
+VERSION = "[0-9a-f]" * 12  # a glob for what `_version` returns
 
 
 def free_folder(out: Path) -> Path:
@@ -78,7 +79,7 @@ def _fetch(url: str, path: Path, *, seconds: float) -> None:
 
 def _grow(client: Any, url: Any, path: Path) -> bool:
     """Read on to the end and give the file its name; False when the part does not fit and was thrown away."""
-    old = next(iter(path.parent.glob(f".{path.name}.*.part")), None)
+    old = next(iter(path.parent.glob(f".{path.name}.{VERSION}.part")), None)
     have = old.stat().st_size if old is not None else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with client.stream("GET", url, headers=headers) as answer:
@@ -117,7 +118,8 @@ def _extent(answer: Any) -> tuple[int, int | None]:
 
 
 def _version(answer: Any) -> str:
-    return hashlib.sha256(answer.headers.get("etag", "").encode()).hexdigest()[:12]
+    told = answer.headers.get("etag") or answer.headers.get("last-modified", "")
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _no_file(answer: Any) -> Exception:
