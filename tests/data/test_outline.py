@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from array import array
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +38,8 @@ from tests.data.samples import assistant, user
 
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled part is missing")
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "chat"
-MOST = settings(max_examples=400, deadline=None, suppress_health_check=SLOW)
+MOST = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+FEWER = settings(MOST, max_examples=50)  # each is a report of nine lines, several times
 METHODS = st.sampled_from(["sft", "dpo", "rft"])
 Method = Literal["sft", "dpo", "rft"]
 
@@ -276,12 +278,10 @@ def test_outlines_that_are_too_many_are_left_to_the_rules() -> None:
 @MOST
 @given(st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)))
 def test_repeated_keys_are_found(numbers: list[int]) -> None:
-    from array import array
-
     assert repeated(array("q", numbers)) == {number for number in numbers if numbers.count(number) > 1} - {0}
 
 
-@MOST
+@FEWER
 @given(st.lists(LINES, min_size=1, max_size=3), st.data(), st.integers(1, 3), METHODS)
 def test_a_report_does_not_hang_on_the_blocks_that_lines_come_in(
     lines: list[bytes], data: st.DataObject, show: int, method: Method
@@ -304,7 +304,7 @@ def surveyed(blocks: list[bytes], show: int, method: Method) -> object:
     return survey.tally.counts, survey.tally.issues(), survey.key_sets, sizes, survey.rows.keys
 
 
-@MOST
+@FEWER
 @given(st.lists(LINES, min_size=1, max_size=3), st.data(), st.integers(1, 3), METHODS)
 def test_the_report_is_the_same_without_the_compiled_part(
     lines: list[bytes], data: st.DataObject, show: int, method: Method

@@ -6,24 +6,21 @@ only authority (tests/data/test_tiers.py holds the two together).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from anytune.data.check import scan
 from anytune.data.check.garble import is_suspect
 from anytune.data.check.seen import Seen, key_of
+from anytune.data.check.sound import DEEPEST, has_long_number, is_upsetting
 from anytune.data.check.tool import is_object
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 FunctionName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 NOT_CLEAN = (msgspec.MsgspecError, ValueError, RecursionError)
 _REMEMBERED = 256
-# An escaped colon could hide a second key from the count of colons; \u0000 is a fault.
-_ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")
 
 
 class _System(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True, gc=False):
@@ -120,7 +117,7 @@ def chat(line: bytes) -> Seen | None:
         if message.tool_calls is not msgspec.UNSET:  # type: ignore[union-attr]
             return _with_tools(line, record)
     keys = () if record.parallel_tool_calls is msgspec.UNSET else ("parallel_tool_calls",)
-    if not trained or line.count(b":") != colons + len(keys) or any(map(str.isspace, texts)) or _is_odd(line):
+    if not trained or line.count(b":") != colons + len(keys) or any(map(str.isspace, texts)) or is_upsetting(line):
         return None
     if is_suspect(said):
         return None
@@ -133,15 +130,11 @@ def _turns(number: int) -> list[type]:
     return [_System] * (number % 2) + [_User, _Assistant] * (number // 2)
 
 
-def _is_odd(line: bytes) -> bool:
-    return _ODD_ESCAPE.search(line) is not None
-
-
 def _with_tools(line: bytes, record: _Chat) -> Seen | None:
     """See a chat with tools: each call declared, well formed and answered in turn."""
     keys = tuple(key for key in ("tools", "parallel_tool_calls") if getattr(record, key) is not msgspec.UNSET)
     tools = None if record.tools is msgspec.UNSET else _tools(bytes(record.tools))
-    if tools is None or _is_odd(line):
+    if tools is None or is_upsetting(line):
         return None
     texts: list[str] = []
     asked = trained = colons = 0
@@ -229,7 +222,7 @@ def _look_at_tools(raw: bytes) -> Tools | None:
 
     Odd escapes are looked for in the whole line.
     """
-    if raw.count(b"{") + raw.count(b"[") >= scan.DEEPEST or scan.has_long_number(raw):
+    if raw.count(b"{") + raw.count(b"[") >= DEEPEST or has_long_number(raw):
         return None
     try:
         tools = _decode_tools(raw)
@@ -254,7 +247,7 @@ def preference(line: bytes) -> Seen | None:
     if len(turns) % 2 == 0 or any(type(m) is not (_Output if i % 2 else _User) for i, m in enumerate(turns)):
         return None
     texts = [m.content for m in (*asked, *pair.preferred_output, *pair.non_preferred_output)]
-    if texts[-1] == texts[-2] or any(map(str.isspace, texts)) or _is_odd(line):
+    if texts[-1] == texts[-2] or any(map(str.isspace, texts)) or is_upsetting(line):
         return None
     said = "".join(texts)
     if line.count(b":") != said.count(":") + 2 * len(texts) + 4 or is_suspect(said):

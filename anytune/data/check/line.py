@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import msgspec
@@ -12,10 +11,10 @@ from anytune.data.check import scan
 from anytune.data.check.fault import Fault
 from anytune.data.check.garble import garbled, is_suspect
 from anytune.data.check.record import check_record
+from anytune.data.check.sound import DEEPEST, is_suspicious
 from anytune.data.quote import Plain
 from anytune.schema.data import DataMethod
 
-_ODD_ESCAPE = re.compile(rb"\\u00(?:00|3[aA])")  # an escaped colon would upset the count
 _decode = msgspec.json.Decoder().decode
 _read_python = json.JSONDecoder()
 
@@ -31,7 +30,7 @@ def examine(line: bytes, method: DataMethod, faults: list[Fault]) -> dict[str, A
             return None
     else:
         written = _written(value)
-        if written is None or _is_suspicious(line, written):
+        if written is None or is_suspicious(line, value, written):
             found, ended = scan.faults(line)
             faults += found
             if ended:
@@ -58,7 +57,7 @@ def _read_broken(line: bytes, faults: list[Fault]) -> tuple[Any, bool]:
     try:
         value, end = _read_python.raw_decode(text, len(text) - len(text.lstrip(" \t\r")))
     except ValueError:
-        if line.count(b"[") + line.count(b"{") <= scan.DEEPEST:
+        if line.count(b"[") + line.count(b"{") <= DEEPEST:
             faults.append(Fault("invalid-json"))
             return None, False
     except RecursionError:
@@ -79,7 +78,7 @@ def _is_cut_off(line: bytes) -> bool:
     """Tell whether an object begins but does not end, which no parser walks past."""
     ends = line.strip()
     unended = ends[:1] == b"{" and ends[-1:] not in (b"}", b",") and ends.isascii()
-    return unended and line.count(b"[") + line.count(b"{") <= scan.DEEPEST
+    return unended and line.count(b"[") + line.count(b"{") <= DEEPEST
 
 
 def _written(value: Any) -> bytes | None:
@@ -88,14 +87,3 @@ def _written(value: Any) -> bytes | None:
         return msgspec.json.encode(value)
     except RecursionError:
         return None
-
-
-def _is_suspicious(line: bytes, written: bytes) -> bool:
-    """Tell whether the line may hold duplicate keys, NUL, huge integers or deep nesting.
-
-    Each key has a colon after it, so a line with more colons than the value has when it is `written` anew has a key
-    twice.
-    """
-    if line.count(b":") != written.count(b":") or (b"\\" in line and _ODD_ESCAPE.search(line)):
-        return True
-    return line.count(b"{") + line.count(b"[") > scan.DEEPEST or scan.has_long_number(line)
