@@ -31,7 +31,7 @@ demo: setup
 test: check sanitize test-local wheel
 
 check: lint
-	$(BIN)/python -m pytest -m "not live and not local"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local"
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from anytune.providers import _fireworks_answer as answers
 from anytune.providers import _storage as storage
 from anytune.providers._fireworks_gateway import Gateway
 from anytune.providers._fireworks_request import dataset_id
+from anytune.providers.checked import open_unchanged
 from anytune.schema.data import DataFile
 
 ACT = "upload"
@@ -27,7 +28,7 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
     """
     import httpx
 
-    with storage.open_unchanged(file, provider="Fireworks") as handle:
+    with open_unchanged(file, provider="Fireworks") as handle:
         name = f"accounts/{gateway.account()}/datasets/{dataset_id(file.sha256)}"
         standing = gateway.seek(name, act=ACT) or _make(gateway, name, file)
         if standing.get("state") == "READY":

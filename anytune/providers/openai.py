@@ -6,18 +6,18 @@ id travels in the job's metadata, and `find` looks for it there.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import IO, Any
+from typing import Any
 
 from anytune import catalog
-from anytune.errors import ConflictError, MissingExtraError, RejectedError, UsageError
+from anytune.errors import MissingExtraError, RejectedError
 from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_request as requests
 from anytune.providers.base import ChatMessage, Profile
+from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
@@ -53,7 +53,7 @@ class OpenAIProvider:
         The name at the provider is made of the content's hash: a send whose answer was lost is not repeated.
         Raises `UsageError` for a file that cannot be read, `ConflictError` for one that has changed.
         """
-        with _opened(file) as handle:
+        with open_unchanged(file, provider=self.name) as handle:
             name = f"{file.sha256[:16]}-{file.role}.jsonl"
             known = self._uploaded(name, size=file.bytes)
             if known is not None:
@@ -186,18 +186,3 @@ class ChatGenerator:
 
     def close(self) -> None:
         """Hold nothing: each call has a connection of its own."""
-
-
-def _opened(file: DataFile) -> IO[bytes]:
-    """Open a file if it is still the one that was checked."""
-    try:
-        handle = file.path.open("rb")
-    except OSError as error:
-        raise UsageError(f"{file.path}: {error.strerror or error}") from error
-    if hashlib.file_digest(handle, "sha256").hexdigest() != file.sha256:
-        handle.close()
-        raise ConflictError(
-            f"{file.path} has changed since it was checked; nothing was sent", fix="check and plan again"
-        )
-    handle.seek(0)
-    return handle

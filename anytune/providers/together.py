@@ -31,6 +31,7 @@ from anytune.providers import _together_answer as answers
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_upload as uploads
 from anytune.providers.base import Profile
+from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
@@ -76,7 +77,7 @@ class TogetherProvider:
         server's report when the service finds it faulty.
         """
         with (
-            storage.open_unchanged(file, provider="Together", most=uploads.MAX_BYTES) as handle,
+            open_unchanged(file, provider="Together", most=uploads.MAX_BYTES) as handle,
             self._connected("upload") as sdk,
         ):
             answer = uploads.reserve(sdk, file)

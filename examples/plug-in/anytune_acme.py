@@ -5,7 +5,6 @@ Acme takes an id of ours for each job (`PUT /jobs/{id}`), so that a job is found
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -13,8 +12,9 @@ from typing import Any
 
 import httpx
 
-from anytune.errors import ConflictError, MalformedAnswerError, NotFoundError
+from anytune.errors import MalformedAnswerError, NotFoundError
 from anytune.providers.base import Profile
+from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, decoded, error_for_status, mapped, required_id, sendable_key
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
@@ -73,12 +73,9 @@ class AcmeProvider:
 
     def upload(self, file: DataFile) -> str:
         """Send a file under its hash: what is there already is not sent again."""
-        raw = file.path.read_bytes()
-        if hashlib.sha256(raw).hexdigest() != file.sha256:
-            raise ConflictError(f"{file.path} has changed since it was checked; nothing was sent")
-        return required_id(
-            self._call("PUT", f"/data/{file.sha256}", content=raw).get("id"), provider="acme", act="upload"
-        )
+        with open_unchanged(file, provider=self.name) as handle:
+            sent = self._call("PUT", f"/data/{file.sha256}", content=handle.read())
+        return required_id(sent.get("id"), provider=self.name, act="upload")
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job under our id."""

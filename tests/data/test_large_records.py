@@ -18,7 +18,7 @@ from tests.data.samples import assistant, chat, report, user, write
 
 GOOD = [chat(user(f"Question {i}"), assistant(f"Answer {i}")) for i in range(10)]
 BOUND = 10  # CPU seconds; a busy machine takes a few
-MANY = 100_000
+MANY = 30_000
 
 
 def tool(number: int = 0) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import certifi
 import pytest
 
 from anytune.providers.base import Profile
@@ -17,6 +16,7 @@ from anytune.providers.fireworks import FireworksProvider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
 from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
+from tests.providers._roots import one_root
 from tests.stubs.fireworks import ACCOUNT, FireworksStub
 
 MODEL = "qwen3p5-9b"
@@ -30,15 +30,12 @@ PLACE = "POST /v1/*:getUploadEndpoint"
 PUT = "PUT /storage/*"
 VALIDATE = "POST /v1/*:validateUpload"
 WEIGHTS = "GET /storage/*"
-CERTIFICATE_END = "-----END CERTIFICATE-----\n"
 
 
 @contextmanager
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FireworksStub]:
-    """Serve the stand-in; HTTP clients read one root certificate, not all, which is most of a test's time."""
-    roots = folder / "roots.pem"
-    roots.write_text(certifi.contents().partition(CERTIFICATE_END)[0] + CERTIFICATE_END)
-    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    """Serve the stand-in."""
+    one_root(folder, monkeypatch)
     with FireworksStub() as stub:
         yield stub
 

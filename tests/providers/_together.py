@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import certifi
 import pytest
 
 from anytune.providers.base import Profile
@@ -15,6 +14,7 @@ from anytune.providers.together import TogetherProvider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
 from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
+from tests.providers._roots import one_root
 from tests.stubs.together import TogetherStub
 
 MODEL = "Qwen/Qwen3.5-9B"
@@ -22,15 +22,12 @@ JOB_ID = "english-to-sql-7f3a9c2b10"
 CREATE = "POST /v1/fine-tunes"
 LIST = "GET /v1/fine-tunes"
 PUT = "PUT /storage/*"
-CERTIFICATE_END = "-----END CERTIFICATE-----\n"
 
 
 @contextmanager
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherStub]:
-    """Serve the stand-in; HTTP clients read one root certificate, not all, which is most of a test's time."""
-    roots = folder / "roots.pem"
-    roots.write_text(certifi.contents().partition(CERTIFICATE_END)[0] + CERTIFICATE_END)
-    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    """Serve the stand-in."""
+    one_root(folder, monkeypatch)
     with TogetherStub() as stub:
         yield stub
 
