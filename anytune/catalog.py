@@ -32,8 +32,7 @@ class Entry(Value):
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of the places that a job can
-    be sent to, each with the regions that it lies in.
+    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run.
     """
 
     provider: str
@@ -44,7 +43,7 @@ class Catalog(Value):
     base_url: str | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
-    sites: dict[str, tuple[str, ...]] = {}
+    sites: tuple[str, ...] = ()
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None

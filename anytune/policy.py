@@ -12,15 +12,13 @@ def placed(capabilities: Capabilities, *, host: str | None, own_host: str | None
     """Return the capabilities with the regions that hold for a profile.
 
     What the catalogue says of a provider's regions holds for the provider's own host alone; elsewhere they are unknown
-    unless the profile states one, which then is the user's own word. Stated as one of the provider's sites, it stands
-    for the regions that the site lies in.
+    unless the profile states one, which then is the user's own word. One of the provider's sites is none: it says where
+    a job runs, not where the data that were uploaded for it are kept.
     """
     if capabilities.local:
         return capabilities
-    if stated is not None:
-        regions = capabilities.sites.get(stated, (stated,))
-        where = f"{stated}, " if stated in capabilities.sites else ""
-        return capabilities.model_copy(update={"regions": regions, "region_note": f"{where}as the profile says"})
+    if stated is not None and stated not in capabilities.sites:
+        return capabilities.model_copy(update={"regions": (stated,), "region_note": "as the profile says"})
     if host is None or host == own_host:
         return capabilities
     note = f"the profile sends it to {host}"

@@ -44,9 +44,8 @@ class FireworksProvider:
         """
         known = catalog.capabilities(self.name, requests.short_model(model), settings=requests.RULES)
         region, sites = self._profile.region, catalog.load(self.name).sites
-        here = {region: sites[region]} if region in sites else {}
-        problems = () if region is None or here else (_no_such_site(region, sites),)
-        return known.model_copy(update={"model": model, "sites": here, "problems": problems})
+        problems = () if region is None or region in sites else (_no_such_site(region, sites),)
+        return known.model_copy(update={"model": model, "sites": sites, "problems": problems})
 
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Translate the spec into the collection, the id and the body of the one POST that starts the job."""
@@ -163,8 +162,8 @@ class FireworksProvider:
             return downloads.download(urls, tuned, out=folder, seconds=self._profile.upload_timeout)
 
 
-def _no_such_site(region: str, sites: dict[str, tuple[str, ...]]) -> str:
-    near = get_close_matches(region.upper().replace("-", "_"), sites, n=3, cutoff=0.3) or list(sites)[:3]
+def _no_such_site(region: str, sites: tuple[str, ...]) -> str:
+    near = get_close_matches(region.upper().replace("-", "_"), sites, n=3, cutoff=0.3) or sites[:3]
     return f"fireworks has no region {region!r}: profiles.fireworks.region takes {', '.join(near)}, …"
 
 

@@ -43,8 +43,8 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places that this profile sends jobs to, with the regions that each lies in. `fetches` says what a local run
-    would have to get from elsewhere. `price` None means no money.
+    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
+    have to get from elsewhere. `price` None means no money.
     """
 
     provider: str
@@ -55,7 +55,7 @@ class Capabilities(Value):
     local: bool = False
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
-    sites: dict[str, tuple[str, ...]] = {}
+    sites: tuple[str, ...] = ()
     max_length: int | None = None
     min_examples: int = 1
     max_file_bytes: int | None = None

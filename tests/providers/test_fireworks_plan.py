@@ -53,32 +53,18 @@ def test_a_plan_needs_neither_key_nor_account_nor_network(tmp_path: Path) -> Non
     assert plan.request["body"]["outputModel"] == "at-job-id"
 
 
-@pytest.mark.parametrize(
-    ("profile", "residency", "ok"),
-    [
-        ({"region": "EU_FRANKFURT_1"}, "eu", True),
-        ({"region": "EU_FRANKFURT_1"}, "eea", True),
-        ({"region": "EU_ICELAND_2"}, "eea", True),
-        ({"region": "EU_ICELAND_2"}, "eu", False),
-        ({"region": "EU_LONDON_1"}, "eu", False),
-        ({"region": "US_IOWA_1"}, "us", True),
-        ({"region": "US_IOWA_1"}, "eu", False),
-        ({}, "eu", False),
-        ({"base_url": "https://elsewhere.example"}, "us", False),
-    ],
-)
-def test_a_residency_is_promised_for_the_place_that_the_job_names(
-    tmp_path: Path, profile: dict[str, Any], residency: str, ok: bool
+@pytest.mark.parametrize("profile", [{}, {"region": "EU_FRANKFURT_1"}, {"base_url": "https://elsewhere.example"}])
+def test_no_residency_is_promised_since_nobody_says_where_a_dataset_is_kept(
+    tmp_path: Path, profile: dict[str, Any]
 ) -> None:
-    assert planned(tuner(tmp_path, **profile), tmp_path, residency=residency).ok is ok
+    (reason,) = planned(tuner(tmp_path, **profile), tmp_path, residency="eu").refused
+    assert "where fireworks keeps the data is unknown" in reason
 
 
-def test_the_place_that_was_promised_stands_in_the_request(tmp_path: Path) -> None:
-    plan = planned(tuner(tmp_path, region="EU_PARIS_1"), tmp_path, residency="eu")
+def test_the_place_where_the_job_is_to_run_stands_in_the_request(tmp_path: Path) -> None:
+    plan = planned(tuner(tmp_path, region="EU_PARIS_1"), tmp_path)
     assert plan.request is not None
     assert plan.request["body"]["region"] == "EU_PARIS_1"
-    assert plan.capabilities.regions == ("eu", "eea")
-    assert plan.capabilities.region_note == "EU_PARIS_1, as the profile says"
 
 
 def test_a_region_that_is_none_of_the_providers_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ only authority (tests/data/test_tiers.py holds the two together).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -254,6 +253,3 @@ def preference(line: bytes) -> Seen | None:
         return None
     key = key_of([message.content for message in turns])
     return Seen(len(texts), len(said) if said.isascii() else len(said.encode()), key)
-
-
-Pass = Callable[[bytes], Seen | None]
