@@ -18,6 +18,7 @@ import msgspec
 from anytune.data.check.seen import Seen, asked_in, key_of, native
 
 _NO_PROMPT, _NO_RECORD = -1, -2
+_WITHOUT_RECORD = (b"", b"{")  # of a blank line, of one that is cut off
 _STAND_IN = re.compile(r'x(\d+)|\{"x(\d+)":0\}')  # for a text, for the arguments of a call
 _decode = msgspec.json.Decoder().decode
 
@@ -27,7 +28,7 @@ class Sort(NamedTuple):
 
     codes: tuple[str, ...]
     messages: int = 0
-    record: bool = True
+    example: bool = True
     images: bool = False
 
 
@@ -86,7 +87,10 @@ class Outlines:
         if found is None or hash(found[0]) in self._refused:
             return
         outline, content, bare, texts = found
-        ends = (_NO_RECORD, _NO_RECORD) if not outline else _ends(outline, texts, seen) if seen is not None else None
+        if seen is None:
+            ends = (_NO_RECORD, _NO_RECORD) if outline in _WITHOUT_RECORD else None
+        else:
+            ends = _ends(outline, texts, seen)
         if ends is None or (seen is not None and seen.content not in (content, bare)):
             self._refused.add(hash(outline))
         elif self._native.learn(outline, *ends, seen is not None and seen.content != content):
@@ -99,7 +103,7 @@ class Outlines:
         for sort, number in counted:
             codes.update({code: times * number for code, times in Counter(sort.codes).items()})
         return Totals(
-            examples=sum(number for sort, number in counted if sort.record),
+            examples=sum(number for sort, number in counted if sort.example),
             messages=sum(sort.messages * number for sort, number in counted),
             content=self._native.content(),
             with_images=sum(number for sort, number in counted if sort.images),

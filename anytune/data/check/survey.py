@@ -131,12 +131,12 @@ class Survey:
         self.content += seen.content
         return seen.key
 
-    def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault]) -> None:
+    def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault], *, example: bool = True) -> None:
         """Let lines like this one only be counted, once enough faults of each of its codes are shown."""
         codes = self.tally.minded(faults)
         if self._outlines is not None and all(self.tally.counts[code] >= self.tally.terms.show for code in codes):
             images = any(fault.code == "image-part" for fault in faults)
-            self._outlines.learn(line, seen, Sort(codes, seen.messages if seen else 0, seen is not None, images))
+            self._outlines.learn(line, seen, Sort(codes, seen.messages if seen else 0, example, images))
 
     def _pass(self, line: bytes) -> Seen | None:
         """Try the quick look; where it fails line after line, it is not tried for a while."""
@@ -186,8 +186,8 @@ class Survey:
         if faults:
             self.with_images += any(fault.code == "image-part" for fault in faults)
             self.tally.add(faults, line=line, number=number, start=offset)
-        if not bare or (seen is not None and form in (None, self._form)):
-            self._learn(line, seen, faults)
+        if form in (None, self._form):
+            self._learn(line, seen, faults, example=bool(bare))
         return seen
 
     def _across(self, form: str | None, seen: Seen, sighting: Sighting, faults: list[Fault]) -> None:

@@ -3,7 +3,7 @@
    Two lines with equal outlines differ in their texts only, so what the rules say of one holds for the other. The
    outline is JSON itself: keys, roles, types and weights stand in it as they are written; a text is "x0", "x1", ... in
    the order of the line ("" if it is empty, " " if it is blank); ids and names of functions are "n0", "n1", ..., equal
-   where they are equal. No rule is known here: a line is sound, or it is left to Python. Sound is: strict JSON in UTF-8,
+   where they are equal. The outline of a blank line is empty, that of one that is cut off a brace. No rule is known here: a line is sound, or it is left to Python. Sound is: strict JSON in UTF-8,
    an object, without keys that stand twice, numbers that may not fit 64 bits, deep nesting, NUL, lone surrogates, and
    without characters that garbled text is full of. tests/data/test_outline.py holds this and the rules together.
 

@@ -275,6 +275,28 @@ static bool value(Line *line, Kind kind, Key key, int depth)
     }
 }
 
+static bool is_sound(Line *line)
+{
+    if (*line->at != '{' || !value(line, ELSEWHERE, OTHER_KEY, 1) || line->at < line->end)
+        return false;
+    if (line->circumflex && line->euro)
+        return false;
+    return !line->pair || line->outputs[0] != line->outputs[1]; /* else they may be equal */
+}
+
+static bool is_cut_off(const uint8_t *at, const uint8_t *end) /* an object begins and does not end, as line.py says */
+{
+    size_t brackets = 0;
+    if (*at != '{' || end[-1] == '}' || end[-1] == ',' || end[-1] <= ' ')
+        return false;
+    for (; at < end; at++) {
+        if (*at >= 0x80 || *at == '\r')
+            return false;
+        brackets += *at == '{' || *at == '[';
+    }
+    return brackets <= DEEPEST;
+}
+
 bool outline(Line *line, Room *room, const uint8_t *at, const uint8_t *end) /* false: it is left to Python */
 {
     while (end > at && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
@@ -284,9 +306,10 @@ bool outline(Line *line, Room *room, const uint8_t *at, const uint8_t *end) /* f
     *line = (Line){.at = at, .end = end, .room = room, .output = -1};
     if (at == end)
         return true; /* blank: its outline is empty */
-    if (*at != '{' || end - at > LONGEST_LINE || !value(line, ELSEWHERE, OTHER_KEY, 1) || line->at < end)
+    if (end - at > LONGEST_LINE)
         return false;
-    if (line->circumflex && line->euro)
-        return false;
-    return !line->pair || line->outputs[0] != line->outputs[1]; /* else they may be equal */
+    if (is_sound(line))
+        return true;
+    *line = (Line){.at = end, .end = end, .room = room, .output = -1};
+    return is_cut_off(at, end) && put(line, "{", 1); /* of all that are cut off nothing else is told */
 }
