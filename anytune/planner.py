@@ -51,8 +51,7 @@ def make(
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
-        *rules.residency(spec, capabilities, policy),
-        *_private(spec, data, capabilities, policy),
+        *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else doubtful),
     )
@@ -72,6 +71,16 @@ def make(
     )
 
 
+def withheld(spec: TuneSpec, data: DataReport, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:
+    """Return why these data may not go to this provider: where they may be, and what stands in them."""
+    return (*rules.residency(spec, capabilities, policy), *_private(spec, data, capabilities, policy))
+
+
+def sent(data: DataReport) -> DataReport:
+    """Return what a job sends: all but the data that are held out."""
+    return data.model_copy(update={"files": tuple(r for r in data.files if r.file is None or r.file.role != "test")})
+
+
 def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, policy: Policy) -> Iterator[str]:
     """Yield why the private data in the files may not leave this machine; what was not looked for counts as there."""
     block = frozenset({*spec.data.privacy.block, *policy.privacy.block})
@@ -80,7 +89,7 @@ def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, polic
     from anytune.data.privacy.block import blocked  # all patterns are behind it
 
     for report in data.files:
-        if report.file is None or report.file.role == "test":
+        if report.file is None:
             continue
         if report.privacy is None:
             kinds = ", ".join(sorted(block))

@@ -19,6 +19,7 @@ from anytune.data import split as data_split
 from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
 from anytune.look import Look
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
+from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
@@ -272,12 +273,24 @@ class Tuner:
         return jobs.model(self.refresh(job_id))
 
     def generator(self, job_id: str, *, base: bool = False) -> Generator:
-        """Open a job's tuned model (or its base alone) to be asked; close it after use."""
+        """Open a job's tuned model (or its base alone) to be asked; close it after use.
+
+        Raises `RefusedError` where what is asked may not go to the job's provider.
+        """
         job = self.store.get(job_id)
+        self._permit(job, act="ask", data=DataReport(files=()))
+        return self._generator(job, base=base)
+
+    def _generator(self, job: Job, *, base: bool) -> Generator:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+
+    def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
+        """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
+        placed = self._placed(self.provider(job.provider).capabilities(job.plan.spec.model))
+        jobs.permit(job, act=act, data=data, capabilities=placed, desk=self.desk)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""
@@ -308,10 +321,12 @@ class Tuner:
         if path.is_file() and (known := _trained_on(path, job)):
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
+        if not job.plan.capabilities.local:
+            self._permit(job, act="evaluate", data=data_check.check({"test": path}, **self._terms(job.plan.spec)))
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
-            with closing(self.generator(job.id, base=base)) as generator:
+            with closing(self._generator(job, base=base)) as generator:
                 said = generator.answer([q.chat for q in questions], max_new_tokens=wanted.max_new_tokens)
                 answers.append(list(_told(said, progress, start=side * len(questions), of=2 * len(questions))))
         report = evals.compare(
@@ -328,6 +343,12 @@ class Tuner:
         own = path == job.plan.spec.data.test and limit is None
         evals.save(report, self._kept(job) if own else self._kept(job).with_suffix(f".{path.stem}.json"))
         return report
+
+    def audit(self, job_id: str | None = None) -> tuple[Sequence[Link], int | None]:
+        """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is."""
+        links = self.store.decisions()
+        wanted = None if job_id is None else self.store.get(job_id).id
+        return [one for one in links if wanted in (None, one.decision.job_id)], first_broken(links)
 
     def kept_evaluation(self, job_id: str) -> EvalReport | None:
         """Return the last whole comparison on the job's own test data, None if there is none."""

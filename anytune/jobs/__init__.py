@@ -1,7 +1,8 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is all that comes after, `desk` what both need."""
+"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `desk` what all need."""
 
 from anytune.jobs.desk import Clock, Desk, SystemClock
 from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
+from anytune.jobs.permit import permit
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "fetch_events",
     "follow",
     "model",
+    "permit",
     "refresh",
     "resume",
     "submit",

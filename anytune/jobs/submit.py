@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import secrets
 
-from anytune import policy as rules
-from anytune import retry
+from anytune import planner, retry
 from anytune.errors import AmbiguousError, ClosedError, ConflictError, QuotaError, RefusedError, RejectedError
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
+from anytune.jobs.permit import permit
 from anytune.providers.base import Provider, Quotes
 from anytune.schema.data import DataFile
 from anytune.schema.job import Cause, Job, JobState
@@ -51,8 +51,14 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             return stop(job, provider, desk)
         if plan is not None and plan != job.plan:
             job = put(job, desk, plan=plan)
-        if reasons := rules.residency(job.plan.spec, job.plan.capabilities, desk.policy):
-            raise RefusedError(f"{job.id} may not go on", reasons=reasons, fix=f"anytune cancel {job.id}")
+        permit(
+            job,
+            act="submit",
+            data=planner.sent(job.plan.data),
+            capabilities=job.plan.capabilities,
+            desk=desk,
+            fix=f"anytune cancel {job.id}",
+        )
         try:
             job = _upload(job, provider, desk)
             return _create(job, provider, desk)
