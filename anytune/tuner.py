@@ -22,11 +22,11 @@ from anytune.providers.base import Estimates, Exports, Generates, Generator, Pro
 from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
-from anytune.schema.job import Event, Job
+from anytune.schema.job import Event, Job, Summary
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
-from anytune.store import JobStore, SqliteStore
+from anytune.store import JobStore, open_store
 
 BUILT_IN = tuple(providers.BUILT_IN)
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
@@ -52,7 +52,7 @@ class Tuner:
     @cached_property
     def store(self) -> JobStore:
         """Open the record of jobs."""
-        return SqliteStore(self.settings.home)
+        return open_store(self.settings.home, address=self.settings.store)
 
     @property
     def desk(self) -> jobs.Desk:
@@ -229,12 +229,17 @@ class Tuner:
         """Return a job as it was last seen: by id, the beginning of one, name, or `last`."""
         return self.store.get(job_id)
 
-    def all_jobs(self) -> Sequence[Job]:
-        """Return all jobs, newest first: those on this machine as they stand now, hosted ones as last seen."""
-        return [
-            self.refresh(job.id) if job.plan.capabilities.local and job.remote is not None else job
-            for job in self.store.list()
-        ]
+    def all_jobs(self) -> Sequence[Summary]:
+        """Return what a list shows of all jobs, newest first: those on this machine as they stand now, others as last seen.
+
+        A job that runs on another machine is in a shared store only.
+        """
+        return [Summary.of(self.refresh(job.id)) if self._runs_here(job) else job for job in self.store.summaries()]
+
+    def _runs_here(self, job: Summary) -> bool:
+        if not job.local or job.remote is None or job.state.is_terminal:
+            return False
+        return self.settings.store is None or (self.settings.home / "runs" / str(job.remote["id"])).exists()
 
     def look(self, job_id: str) -> tuple[Job, str | None]:
         """Ask the provider how a job stands; if that fails, return it as last seen, and why."""

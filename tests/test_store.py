@@ -15,7 +15,8 @@ import pytest
 from anytune.errors import StoreError, UsageError
 from anytune.schema.audit import first_broken
 from anytune.schema.job import Event
-from anytune.store import MIGRATIONS, SqliteStore
+from anytune.store import SqliteStore
+from anytune.store.migration import SQLITE as MIGRATIONS
 from anytune.testing import sample_job
 from anytune.testing.store import START, sample_decision
 

@@ -124,14 +124,15 @@ def _older(version: str, wanted: str) -> bool:
 
 
 def _home(tuner: Tuner) -> Finding:
-    from anytune.errors import StoreError
+    from anytune.errors import MissingExtraError, StoreError
 
-    home = tuner.settings.home
+    home, store = tuner.settings.home, tuner.settings.store
     try:
-        count = len(tuner.store.list())
-    except StoreError as error:
+        count = len(tuner.store.summaries())
+    except (StoreError, MissingExtraError) as error:
         return Finding("bad", "home", error.message, error.fix)
-    return Finding("ok", "home", f"{home}, {count} job{'' if count == 1 else 's'}")
+    place = f"{home}, jobs in {store}:" if store else f"{home},"
+    return Finding("ok", "home", f"{place} {count} job{'' if count == 1 else 's'}")
 
 
 def _disk(home: Path) -> Finding:

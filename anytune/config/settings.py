@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, field_validator
 
+from anytune.config import address
 from anytune.config.document import Document, merge, validated
 from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
@@ -37,20 +38,33 @@ class CheckSettings(Value):
 
 
 class Settings(Value):
-    """Hold the user's and the project's settings, the project's above the user's."""
+    """Hold the user's and the project's settings, the project's above the user's.
+
+    `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
 
     home: Path
+    store: str | None = None
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
     check: CheckSettings = CheckSettings()
+
+    @field_validator("store")
+    @classmethod
+    def _without_password(cls, store: str | None) -> str | None:
+        if store is not None and (found := address.fault(store)):
+            raise ValueError(found.message)
+        return store
 
 
 def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
-    cannot say in which variable a key is found, which account pays or which region a host is in, and with its own
-    base_url the user's word on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise
+    cannot say in which variable a key is found, which account pays, which region a host is in or where jobs are
+    recorded, and with its own base_url the user's word on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise
     `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
@@ -68,12 +82,22 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settings:
     if "home" in document.data:
         raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
+    _look_at_store(document, foreign=foreign, own=own)
     told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
     for name, profile in told.profiles.items():
         for key in PERSONAL & profile.model_fields_set if foreign else ():
             place = document.place(["profiles", name, key])
             raise UsageError(f"{place}: a project cannot set profiles.{name}.{key}", fix=f"set it in {own}")
     return told
+
+
+def _look_at_store(document: Document, *, foreign: bool, own: Path) -> None:
+    """Refuse an address before anything shows it."""
+    store, place = document.data.get("store"), document.place(["store"])
+    if foreign and store is not None:
+        raise UsageError(f"{place}: a project cannot set store", fix=f"set it in {own}")
+    if isinstance(store, str) and (found := address.fault(store)):
+        raise UsageError(f"{place}: store: {found.message}", fix=found.fix)
 
 
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:

@@ -101,3 +101,47 @@ class Job(Value):
     def name(self) -> str:
         """Return the name that the job file gave."""
         return self.plan.spec.name
+
+
+class Summary(Value):
+    """Be what a list shows of a job, small enough to read ten thousand; `local` jobs run on the machine that made them.
+
+    Files, the remote job and the estimate stand as JSON has them.
+    """
+
+    id: str
+    name: str
+    attempt: int
+    provider: str
+    model: str
+    method: str
+    state: JobState
+    created_at: datetime
+    updated_at: datetime
+    fingerprint: str
+    files: tuple[dict[str, Any], ...]
+    remote: dict[str, Any] | None
+    estimated_cost: dict[str, Any]
+    cost: Decimal | None
+    cause: Cause | None
+    error: str | None
+    local: bool
+
+    @classmethod
+    def of(cls, job: Job) -> Summary:
+        """Take from a job what a list shows."""
+        spec, remote = job.plan.spec, job.remote
+        return cls(
+            name=spec.name,
+            model=spec.model,
+            method=spec.method,
+            fingerprint=job.plan.fingerprint,
+            files=tuple(file.model_dump(mode="json") for file in job.plan.files),
+            remote=remote.model_dump(mode="json") if remote else None,
+            estimated_cost=job.plan.cost.model_dump(mode="json"),
+            local=job.plan.capabilities.local,
+            **{name: getattr(job, name) for name in SHARED},
+        )
+
+
+SHARED = ("id", "attempt", "provider", "state", "created_at", "updated_at", "cost", "cause", "error")

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anytune.schema.job import Event, Job, JobState
+from anytune.schema.job import Event, Job, JobState, Summary
+from anytune.schema.plan import CostEstimate
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
 
@@ -23,12 +24,12 @@ STYLES = {
 LEVELS = {"info": "", "warning": "yellow", "error": "red"}
 
 
-def state(job: Job) -> Text:
+def state(job: Job | Summary) -> Text:
     """Name the state in its colour."""
     return Text(str(job.state), style=STYLES.get(job.state, "cyan"))
 
 
-def many(jobs: Sequence[Job], *, on: Console) -> None:
+def many(jobs: Sequence[Summary], *, on: Console) -> None:
     """Show one line a job; a narrow screen gets fewer columns."""
     names = ["job", "state", "provider", "made"]
     names += ["model"] if on.width >= 90 else []
@@ -41,7 +42,7 @@ def many(jobs: Sequence[Job], *, on: Console) -> None:
             "state": state(job),
             "provider": job.provider,
             "made": words.ago(job.created_at),
-            "model": words.short(words.model(job.plan.spec.model), 48),
+            "model": words.short(words.model(job.model), 48),
             "cost": _cost(job),
         }
         table.add_row(*(cells[name] for name in names))
@@ -144,32 +145,17 @@ def _losses(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
             yield name, f"{found[-1]:.4f} (first {found[0]:.4f})"
 
 
-def _cost(job: Job) -> str:
+def _cost(job: Summary) -> str:
     if job.cost is not None:
         return words.money(job.cost)
-    expected = job.plan.cost.expected
-    shown = words.money(expected, rounded=job.plan.cost.as_of is not None)
+    estimate = CostEstimate.model_validate(job.estimated_cost)
+    expected = estimate.expected
+    shown = words.money(expected, rounded=estimate.as_of is not None)
     return "?" if expected is None else shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
-def document(job: Job) -> dict[str, Any]:
+def document(job: Job | Summary) -> dict[str, Any]:
     """Return a job as the document of `--json`: short, without the whole plan."""
-    spec, remote = job.plan.spec, job.remote
-    return {
-        "id": job.id,
-        "name": spec.name,
-        "attempt": job.attempt,
-        "provider": job.provider,
-        "model": spec.model,
-        "method": spec.method,
-        "state": str(job.state),
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "fingerprint": job.plan.fingerprint,
-        "files": [file.model_dump(mode="json") for file in job.plan.files],
-        "remote": remote.model_dump(mode="json") if remote else None,
-        "estimated_cost": job.plan.cost.model_dump(mode="json"),
-        "cost": job.cost,
-        "cause": job.cause,
-        "error": job.error,
-    }
+    summary = Summary.of(job) if isinstance(job, Job) else job
+    times = {name: getattr(summary, name).isoformat() for name in ("created_at", "updated_at")}
+    return {**dict(summary), "state": str(summary.state), **times}

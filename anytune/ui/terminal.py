@@ -63,7 +63,17 @@ def ask(question: str) -> str:
 def emit(document: dict[str, Any], *, then: Iterable[Command] = ()) -> None:
     """Print the one JSON document of a verb; `next` holds the commands that may follow."""
     whole = {"schema": SCHEMA, **document, "next": [command for command, _ in then]}
-    print(json.dumps(whole, ensure_ascii=False, indent=2, default=str))
+    print(_laid_out(json.dumps(whole, ensure_ascii=False, default=str)))
+
+
+def _laid_out(text: str) -> str:
+    """Indent a document; msgspec takes a tenth of the time that json does, and minds what is not quite JSON or text."""
+    import msgspec
+
+    try:
+        return msgspec.json.format(text, indent=2)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
 
 
 def next_commands(commands: Sequence[Command]) -> None:
