@@ -230,7 +230,7 @@ class Tuner:
         return self.store.get(job_id)
 
     def all_jobs(self) -> Sequence[Summary]:
-        """Return what a list shows of all jobs, newest first: those on this machine as they stand now, others as last seen.
+        """Return what a list shows of all jobs, newest first: those that run here as they are now, others as last seen.
 
         A job that runs on another machine is in a shared store only.
         """

@@ -35,6 +35,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 ENDS = (*[JobState.SUCCEEDED] * 8, JobState.FAILED, JobState.CANCELLED)
 LIVE = (JobState.QUEUED, JobState.RUNNING)
 PROVIDERS = ("openai", "together", "local")
+TIMED = 100  # jobs that are written as the command line does, each synced
 SHOWN = ("list --json", "list", "show last --json", "show job-05000 --json")
 
 
@@ -60,9 +61,13 @@ def fill(home: Path, count: int) -> float:
     store = SqliteStore(home)
     made = list(invented(home, count))
     started = time.perf_counter()
-    for job in made:
+    for job in made[:TIMED]:
         store.add(job)
-    return (time.perf_counter() - started) / count
+    took = time.perf_counter() - started
+    store._db.execute("PRAGMA synchronous = OFF")  # the rest need not outlive anything
+    for job in made[TIMED:]:
+        store.add(job)
+    return took / min(count, TIMED)
 
 
 def invented(home: Path, count: int) -> Iterator[Job]:

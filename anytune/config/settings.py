@@ -64,8 +64,8 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, which region a host is in or where jobs are
-    recorded, and with its own base_url the user's word on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise
-    `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
+    recorded, and with its own base_url the user's word on the region no longer holds. `ANYTUNE_HOME` says where jobs
+    are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()

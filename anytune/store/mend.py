@@ -8,10 +8,11 @@ from pathlib import Path
 from anytune.errors import StoreError
 
 ANOTHER_HOME = "set ANYTUNE_HOME to a folder of yours"
-GRANTS = (
-    "GRANT USAGE ON SCHEMA anytune TO {user}; "
-    "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA anytune TO {user};"
-)
+DENIED = "42501"
+TABLES = "ALL TABLES IN SCHEMA anytune"
+GRANTS = "GRANT USAGE ON SCHEMA anytune TO {user}; GRANT SELECT, INSERT, UPDATE ON " + TABLES + " TO {user};"
+FIRST_OPENED = "GRANT CREATE ON DATABASE {database} TO {user}; or let the database's owner run anytune list once"
+OWNER = "let the owner of the schema anytune run anytune list once with this version of anytune"
 AGAIN = "run it again; nothing that was acknowledged is lost"
 SQLITE = {
     5: "another anytune is writing; try again in a moment",
@@ -25,7 +26,6 @@ SQLITE = {
 }
 POSTGRES = {
     "25006": "the server takes no writes (a standby?): name the primary in `store` of config.yaml",
-    "42501": GRANTS,
     "53100": "the server's disk is full; nothing was lost, make room there and run it again",
     "53300": "the server takes no more connections; try again in a moment",
     "55P03": "another anytune is writing; try again in a moment",
@@ -49,16 +49,14 @@ def for_sqlite(code: int, path: Path) -> str:
     return said.format(path=path, folder=path.parent)
 
 
-def for_postgres(code: str | None, message: str, *, user: str, database: str) -> str:
-    """Say how to mend what the server said, or the way to it."""
+def for_postgres(code: str | None, message: str) -> str:
+    """Say how to mend what the server said, or the way to it, with places for `user` and `database`."""
     if "role" in message and "does not exist" in message:
-        return NO_ROLE.format(user=user)
+        return NO_ROLE
     if "pg_hba.conf" in message or "Peer authentication" in message:
-        return NOT_LET_IN.format(user=user)
+        return NOT_LET_IN
     code = code or next((code for words, code in SAID.items() if words in message), None)
-    if code is None:
-        return NOT_REACHED
-    return POSTGRES.get(code, AGAIN).format(user=user, database=database)
+    return NOT_REACHED if code is None else POSTGRES.get(code, AGAIN)
 
 
 def unwritable(path: Path) -> StoreError:

@@ -40,7 +40,8 @@ class PostgresStore:
         with self._told():
             self._db = self._connected()
             version = self._version(self._db)
-            if version < len(MIGRATIONS):
+        if version < len(MIGRATIONS):
+            with self._told(denied=mend.OWNER if version else mend.FIRST_OPENED):
                 version = self._migrate()
         if version > len(MIGRATIONS):
             raise row.newer(self.place, version)
@@ -183,10 +184,13 @@ class PostgresStore:
         return db
 
     def _version(self, db: psycopg.Connection) -> int:
-        """Return the schema of the record, 0 where there is none."""
-        if _value(db, "SELECT to_regclass(%s) IS NULL", f"{SCHEMA}.version"):
+        """Return the schema of the record, 0 where there is none.
+
+        The catalogue is asked as a table: functions such as to_regclass may miss what another session has just made.
+        """
+        if not _value(db, "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'version'", SCHEMA):
             return 0
-        return int(_value(db, "SELECT number FROM version"))
+        return int(_value(db, f"SELECT number FROM {SCHEMA}.version"))
 
     def _migrate(self) -> int:
         """Bring the record to the newest schema, one process at a time, and return the schema that it has."""
@@ -194,7 +198,7 @@ class PostgresStore:
             _alone(self._db, "schema")
             version = self._version(self._db)
             if not version:
-                if _value(self._db, "SELECT to_regnamespace(%s) IS NULL", SCHEMA):
+                if not _value(self._db, "SELECT 1 FROM pg_namespace WHERE nspname = %s", SCHEMA):
                     self._db.execute(f"CREATE SCHEMA {SCHEMA}")
                 self._db.execute("CREATE TABLE version (number INTEGER NOT NULL)")
                 self._db.execute("INSERT INTO version VALUES (0)")
@@ -204,7 +208,7 @@ class PostgresStore:
                 self._db.execute("UPDATE version SET number = %s", (number,))
         return max(version, len(MIGRATIONS))
 
-    def _read(self, query: str, values: Any = ()) -> list[Any]:
+    def _read(self, query: str, values: Any = ()) -> Sequence[Any]:
         with self._told():
             return self._alive().execute(query.encode(), values).fetchall()
 
@@ -227,12 +231,13 @@ class PostgresStore:
                 yield db
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, *, denied: str = mend.GRANTS) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
-            message = _said(error)
-            fix = mend.for_postgres(error.sqlstate, message, user=self._user, database=self._name)
+            message, code = _said(error), error.sqlstate
+            fix = denied if code == mend.DENIED else mend.for_postgres(code, message)
+            fix = fix.format(user=self._user, database=self._name)
             raise StoreError(f"{self.place}: {message}", fix=fix) from error
 
 

@@ -195,7 +195,7 @@ class SqliteStore:
                 db.execute(f"PRAGMA user_version = {number}")
 
     def _summarize_all(self, db: sqlite3.Connection) -> None:
-        """Write the summaries of jobs from before there were any; one that cannot be read is told when it is asked for."""
+        """Write the summaries of older jobs; a job that cannot be read is told when it is asked for."""
         for (body,) in db.execute("SELECT body FROM jobs").fetchall():
             if (job := row.readable(body)) is not None:
                 _summarize(db, job)

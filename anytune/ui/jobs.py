@@ -154,8 +154,6 @@ def _cost(job: Summary) -> str:
     return "?" if expected is None else shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
-def document(job: Job | Summary) -> dict[str, Any]:
+def document(job: Job) -> dict[str, Any]:
     """Return a job as the document of `--json`: short, without the whole plan."""
-    summary = Summary.of(job) if isinstance(job, Job) else job
-    times = {name: getattr(summary, name).isoformat() for name in ("created_at", "updated_at")}
-    return {**dict(summary), "state": str(summary.state), **times}
+    return Summary.of(job).model_dump(mode="json")

@@ -95,6 +95,7 @@ def settings(found: Settings, *, on: Console) -> None:
     """Show the settings that hold here."""
     policy = found.policy
     rows: list[tuple[str, str | Text]] = [("home", str(found.home)), ("residency", policy.residency)]
+    rows[1:1] = [("store", found.store)] if found.store is not None else []
     rows += [("providers", ", ".join(policy.providers))] if policy.providers is not None else []
     rows += [("budget", words.money(policy.budget_usd))] if policy.budget_usd is not None else []
     for name, profile in found.profiles.items():
