@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,9 @@ from anytune.store.migration import POSTGRES as MIGRATIONS
 from anytune.store.migration import statements
 from anytune.testing import StoreContract, sample_job
 from anytune.testing.store import START, sample_decision
-from tests.postgres import Server, served
+from tests.postgres import Server
 
-pytestmark = pytest.mark.xdist_group("postgres")
 PASSWORD = "correct-horse-battery"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with served() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from anytune.schema.job import Job
 from anytune.store import JobStore, SqliteStore
 from tests.soak import crowd, kills
-from tests.soak.place import InFile, Place, Places, places
+from tests.soak.place import InFile, Place, Places
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    with places(str(request.param), tmp_path) as found:
-        yield found
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Places:
+    return Places(tmp_path, request.getfixturevalue("server") if request.param == "postgres" else None)
 
 
 def test_a_crowd_on_one_record_does_nothing_twice(where: Places) -> None:
