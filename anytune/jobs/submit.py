@@ -11,6 +11,7 @@ travels with the request, before anything is created again.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from anytune import planner, retry
 from anytune.errors import AmbiguousError, ClosedError, ConflictError, QuotaError, RefusedError, RejectedError
@@ -79,9 +80,10 @@ def stop(job: Job, provider: Provider, desk: Desk) -> Job:
 
 
 def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
-    if not again and (settled := earlier(plan, desk=desk)) is not None:
+    attempts = _attempts(plan, desk)  # read once: whoever looks twice may take another's job for an earlier attempt
+    if not again and (settled := _settled(plan, attempts)) is not None:
         return settled
-    last = next(iter(_attempts(plan, desk)), None)
+    last = next(iter(attempts), None)
     if last is not None and not again and _never_sent(last):
         _give_up(last, desk)
         return _intend(plan, desk, again=again)
@@ -100,7 +102,10 @@ def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
     """Return the job that this plan is already, None when its name is free; else raise `ConflictError`."""
-    attempts = _attempts(plan, desk)
+    return _settled(plan, _attempts(plan, desk))
+
+
+def _settled(plan: Plan, attempts: Sequence[Job]) -> Job | None:
     alive = (job for job in attempts if job.plan.fingerprint == plan.fingerprint and job.state not in BAD_ENDS)
     return next(alive, None) or (_same(attempts[0], plan) if attempts else None)
 

@@ -187,7 +187,7 @@ def _count(tally: Tally, place: Place, folder: Path, said: list[tuple[int, str]]
     tally.processes += size
     tally.acts += len(acts)
     tally.double += sum(n - 1 for n in created.values()) + sum(n - 1 for n in cancels.values())
-    tally.double += max(0, uploads - len(known)) + _overlaps(acts)
+    tally.double += max(0, len(known) - rounds) + max(0, uploads - len(known)) + _overlaps(acts)
     tally.lost += len(created.keys() - known.keys()) + max(0, rounds - len(known))
     tally.errors += [answer for _, answer in said if answer not in known]
     tally.unequal += sum(len({answer for n, answer in said if n == number}) > 1 for number in range(rounds))
