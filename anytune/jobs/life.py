@@ -18,6 +18,7 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
+from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.submit import carry_on, stop
 from anytune.providers.base import Exports, Resumes
@@ -52,6 +53,9 @@ def _look(job_id: str, *, desk: Desk, patience: float) -> Update:
     job = desk.store.get(job_id)
     if job.state is JobState.SUBMITTING:
         return Update(carry_on(job.id, desk=desk))
+    if job.to_remove:
+        with desk.store.acting(job.id):
+            job, _ = tidy.remove(desk.store.get(job.id), desk)
     if job.state.is_terminal or job.remote is None:
         return Update(job)
     provider, known = desk.provider(job.provider), job.remote

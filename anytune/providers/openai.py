@@ -7,16 +7,16 @@ id travels in the job's metadata, and `find` looks for it there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 from anytune import catalog
-from anytune.errors import MissingExtraError, RejectedError
+from anytune.errors import MissingExtraError, NotFoundError, RejectedError
 from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_request as requests
-from anytune.providers.base import ChatMessage, Profile
+from anytune.providers.base import ChatMessage, Profile, Reused
 from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.data import DataFile
@@ -57,10 +57,15 @@ class OpenAIProvider:
             name = f"{file.sha256[:16]}-{file.role}.jsonl"
             known = self._uploaded(name, size=file.bytes)
             if known is not None:
-                return known
+                return Reused(known)
             with self._mapped("upload"):
                 sent = self._uploads.files.with_raw_response.create(file=(name, handle), purpose=PURPOSE)
                 return answers.id_of(answers.decoded(sent, act="upload"), act="upload")
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file; harmless when it is gone already."""
+        with suppress(NotFoundError), self._mapped("remove the file"):
+            self._calls.files.with_raw_response.delete(file_id)
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job, sending the request once."""

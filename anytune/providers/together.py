@@ -49,6 +49,7 @@ class TogetherProvider:
 
     def __init__(self, profile: Profile, *, parts: uploads.Parts = uploads.Parts()) -> None:
         """Know how to reach Together; `parts` says how a large file is cut."""
+        self._profile = profile
         self._gateway = Gateway(profile)
         self._uploads = uploads.Uploads(self._gateway, parts=parts)
 

@@ -82,7 +82,11 @@ class Event(Value):
 
 
 class Job(Value):
-    """Be one job from intent to end; `creating` is written just before `create` is sent."""
+    """Be one job from intent to end.
+
+    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that the
+    job itself brought to its provider, `to_remove` those that are about to be removed there.
+    """
 
     id: str
     provider: str
@@ -92,7 +96,10 @@ class Job(Value):
     created_at: datetime
     updated_at: datetime
     files: dict[str, str] = {}
+    sent: tuple[str, ...] = ()
+    to_remove: tuple[str, ...] = ()
     creating: datetime | None = None
+    creates: int = 0
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
     cost: Decimal | None = None

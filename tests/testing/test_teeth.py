@@ -223,6 +223,26 @@ def names_events_anew(events: Method) -> Method:
     return broken
 
 
+def removes_nothing(delete_file: Method) -> Method:
+    return lambda _self, _file_id: None
+
+
+def minds_what_is_gone(delete_file: Method) -> Method:
+    removed = set[str]()
+
+    def broken(self: Any, file_id: str) -> None:
+        if file_id in removed:
+            raise NotFoundError("there is no such file")
+        removed.add(file_id)
+        delete_file(self, file_id)
+
+    return broken
+
+
+def calls_every_file_its_own(upload: Method) -> Method:
+    return lambda self, file: str(upload(self, file))
+
+
 MUTANTS = {
     "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
     "a secret in a request": Mutant("render", puts_the_key_in, "test_the_request_carries_our_job_id_and_no_key"),
@@ -269,6 +289,15 @@ MUTANTS = {
     "a find that finds nothing": Mutant("find", finds_nothing, "test_a_created_job_is_retrieved_and_found_by_our_id"),
     "a cancel that harms": Mutant(
         "cancel", harms_what_has_ended, "test_cancelling_stops_a_job_and_harms_none_that_ended"
+    ),
+    "a file that stays": Mutant(
+        "delete_file", removes_nothing, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
+    "a removal that minds what is gone": Mutant(
+        "delete_file", minds_what_is_gone, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
+    "a file of others taken for its own": Mutant(
+        "upload", calls_every_file_its_own, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
     ),
     "events out of order": Mutant(
         "events", tells_the_newest_first, "test_events_come_oldest_first_with_ids_that_stay"
