@@ -29,6 +29,7 @@ YOUNG = 600.0  # seconds for which a job that the provider does not know is thou
 POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
 PATIENCE = 300.0  # seconds for which one question to a provider is tried again
 DOWNLOAD = 12 * 3600.0  # seconds for which a download that breaks off is gone on with
+WAITING = frozenset((JobState.VALIDATING, JobState.QUEUED))
 PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 
@@ -77,19 +78,21 @@ def _look(job_id: str, *, desk: Desk, patience: float) -> Update:
 def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator[Update]:
     """Yield a look at the job at each poll until it ends or pauses; waits grow, with jitter, up to a ceiling.
 
+    Events of a job that only waits in a queue are asked for when something about it has changed.
     A provider that cannot be reached does not end the wait. Raises `NotYetError` after `timeout` seconds.
     """
     started = desk.clock.monotonic()
     job = desk.store.get(job_id)
     shortest, longest = POLL[job.plan.capabilities.local]
-    wait = shortest
+    wait, told_of = shortest, None
     while True:
         waited, asked = desk.clock.monotonic() - started, 0.0
         patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
         try:
             seen = _look(job_id, desk=desk, patience=patience)
-            job = seen.job
-            update = Update(job, [*seen.events, *fetch_events(job, desk=desk, patience=patience)])
+            job, quiet = seen.job, seen.job.state in WAITING and seen.job.remote == told_of
+            told = () if quiet else fetch_events(job, desk=desk, patience=patience)
+            update, told_of = Update(job, [*seen.events, *told]), job.remote
         except PASSING as error:
             update = Update(job.model_copy(update={"error": error.message}))
             asked = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
