@@ -45,7 +45,8 @@ def make(
     """
     settings = tuple(_settings(spec, capabilities))
     cost = _cost(spec, data, capabilities, resources)
-    doubtful = tuple(_doubtful(capabilities, today))
+    closed = tuple(_closed(capabilities, today))
+    doubtful = (*_unheard(capabilities), *closed)
     refused = (
         *_data_refusals(data),
         *capabilities.problems,
@@ -65,6 +66,7 @@ def make(
         resources=resources,
         request=request,
         refused=refused,
+        closed=() if force else closed,
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
         fingerprint=fingerprint(spec, data),
         made_on=today,
@@ -182,10 +184,13 @@ def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str
         yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
 
 
-def _doubtful(capabilities: Capabilities, today: date) -> Iterator[str]:
+def _unheard(capabilities: Capabilities) -> Iterator[str]:
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
         yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
+
+
+def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
     until = capabilities.accepts_jobs_until
     if until is not None and today > until:
         yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"

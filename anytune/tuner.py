@@ -205,6 +205,18 @@ class Tuner:
             "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
         }
 
+    def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
+        """Return who is asked to train, in order: the job's provider, then its fallbacks.
+
+        Where the job went on to a fallback before, that one comes first, unless it is to be made `again`.
+        """
+        whole = tuple(dict.fromkeys((spec.provider, *spec.fallback)))
+        if len(whole) == 1 or again:
+            return whole
+        went = [job.provider for job in self.store.list(name=spec.name) if job.instead_of]
+        at = next((whole.index(name) for name in went if name in whole), 0)
+        return whole[at:]
+
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
         with suppress(ConflictError):
@@ -213,9 +225,17 @@ class Tuner:
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
+        self._require_key(plan)
+        return jobs.submit(plan, desk=self.desk, again=again)
+
+    def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
+        """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""
+        self._require_key(plan)
+        return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
+
+    def _require_key(self, plan: Plan) -> None:
         if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
             self.profile(plan.spec.provider).key()
-        return jobs.submit(plan, desk=self.desk, again=again)
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""

@@ -32,13 +32,16 @@ def submit(
     """Start a job and leave it to itself; twice is one job."""
     from anytune.commands.order import Order, leaving
 
-    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    made = tuple(changes or ())
+    order = Order(
+        job_file, provider=provider, model=model, changes=made, force=force, yes=yes, again=again, verb="submit"
+    )
     with leaving("stopped", fix=order.command("submit")):
         from anytune.tuner import Tuner
         from anytune.ui import jobs as ui
         from anytune.ui import terminal
 
-        job = order.place(Tuner(), yes=yes, again=again, verb="submit")
+        job = order.place(Tuner())
         if as_json:
             terminal.emit({"job": ui.document(job)}, then=ui.then(job))
             return

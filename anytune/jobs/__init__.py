@@ -1,6 +1,7 @@
 """Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `desk` what all need."""
 
 from anytune.jobs.desk import Clock, Desk, SystemClock
+from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
 from anytune.jobs.permit import permit
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
@@ -8,6 +9,7 @@ from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, subm
 __all__ = [
     "CREATE_ROUNDS",
     "LIST_LAG",
+    "OUTAGE",
     "YOUNG",
     "Clock",
     "Desk",
@@ -18,9 +20,12 @@ __all__ = [
     "earlier",
     "fetch_events",
     "follow",
+    "is_own",
     "model",
     "permit",
     "refresh",
     "resume",
     "submit",
+    "submit_or_leave",
+    "was_own",
 ]

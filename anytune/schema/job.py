@@ -80,12 +80,16 @@ class Event(Value):
 
 
 class Job(Value):
-    """Be one job from intent to end; `creating` is written just before `create` is sent."""
+    """Be one job from intent to end; `creating` is written just before `create` is sent.
+
+    `instead_of` says which providers refused it before, and why.
+    """
 
     id: str
     provider: str
     plan: Plan
     attempt: int = 1
+    instead_of: tuple[str, ...] = ()
     state: JobState = JobState.SUBMITTING
     created_at: datetime
     updated_at: datetime

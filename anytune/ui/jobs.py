@@ -102,6 +102,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
     spec, remote = job.plan.spec, job.remote
     yield "name", spec.name if job.attempt == 1 else f"{spec.name}, attempt {job.attempt}"
     yield "trains", f"{spec.method} of {words.model(spec.model)} at {job.provider}"
+    for refused in job.instead_of:
+        yield "instead of", words.clean(refused)
     for file in job.plan.files:
         yield file.role, f"{words.place(file.path)}, {words.count(file.examples, 'example')}"
     yield "made", f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S} ({words.ago(job.created_at)})"
@@ -160,6 +162,7 @@ def document(job: Job) -> dict[str, Any]:
         "name": spec.name,
         "attempt": job.attempt,
         "provider": job.provider,
+        "instead_of": list(job.instead_of),
         "model": spec.model,
         "method": spec.method,
         "state": str(job.state),
