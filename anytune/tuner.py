@@ -288,6 +288,16 @@ class Tuner:
         """Go on with an interrupted job."""
         return jobs.resume(self.store.get(job_id).id, desk=self.desk)
 
+    def adopt(self, whose: str, remote_id: str) -> Job:
+        """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
+        if whose in providers.names():
+            return jobs.adopt(whose, remote_id, desk=self.desk)
+        return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
+
+    def abandon(self, job_id: str) -> Job:
+        """Give up a job that its provider does not have; see `jobs.abandon`."""
+        return jobs.abandon(self.store.get(job_id).id, desk=self.desk)
+
     def model(self, job_id: str) -> TunedModel:
         """Return the model that a job made."""
         return jobs.model(self.refresh(job_id))
@@ -383,9 +393,11 @@ class Tuner:
 
     def opening(self, job_id: str) -> str | None:
         """Return the system message with which the job's first training chat begins, if there is one at hand."""
-        files = self.store.get(job_id).plan.files
+        train = next((f.path for f in self.store.get(job_id).plan.files if f.role == "train"), None)
+        if train is None:
+            return None  # a job made elsewhere
         try:
-            first = evals.read(next(f.path for f in files if f.role == "train"), limit=1)[0].chat[0]
+            first = evals.read(train, limit=1)[0].chat[0]
         except UsageError:
             return None
         return str(first["content"]) if first.get("role") == "system" else None

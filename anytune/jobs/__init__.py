@@ -1,5 +1,6 @@
 """Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `desk` what all need."""
 
+from anytune.jobs.adopt import abandon, adopt, settle
 from anytune.jobs.desk import Clock, Desk, SystemClock
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
@@ -15,6 +16,8 @@ __all__ = [
     "Desk",
     "SystemClock",
     "Update",
+    "abandon",
+    "adopt",
     "cancel",
     "carry_on",
     "earlier",
@@ -25,6 +28,7 @@ __all__ = [
     "permit",
     "refresh",
     "resume",
+    "settle",
     "submit",
     "submit_or_leave",
     "was_own",

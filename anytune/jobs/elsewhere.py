@@ -18,7 +18,7 @@ from anytune.errors import (
     RejectedError,
 )
 from anytune.jobs.desk import Desk, put
-from anytune.jobs.submit import adopted, carry_on, intend
+from anytune.jobs.submit import adopted, carry_on, intend, word_wanted
 from anytune.schema.job import Job, JobState
 from anytune.schema.plan import Plan
 
@@ -78,4 +78,4 @@ def _sought(job: Job, desk: Desk) -> Job | None:
         return adopted(job, desk.provider(job.provider), desk)
     except retry.SURELY_NOT_DONE as error:
         said = f"{job.provider} may have {job.id} and cannot be asked: {error.message}"
-        raise AmbiguousError(said, fix=f"anytune watch {job.id}") from error
+        raise AmbiguousError(said, fix=word_wanted(job)) from error

@@ -199,13 +199,19 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
         try:
             found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
         except RejectedError as error:
-            raise AmbiguousError(f"{job.provider} may have {job.id}, but: {error.message}", fix=error.fix) from error
+            said = f"{job.provider} may have {job.id}, but: {error.message}"
+            raise AmbiguousError(said, fix=error.fix or word_wanted(job)) from error
         if found is not None:
             return record(job, found, desk)
         left = lag - (desk.clock.monotonic() - started)
         if left <= 0:
             return None
         desk.clock.sleep(min(5.0, left))
+
+
+def word_wanted(job: Job) -> str:
+    """Name what a user can say of a job of which nobody here can tell whether its provider has it."""
+    return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
 
 
 def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:

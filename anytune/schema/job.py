@@ -48,12 +48,14 @@ def _whole(value: Any) -> Any:
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
-    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none.
+    `base` is the model that is tuned, `model` what came of it. `seen_job_id` is our job id as found in the remote job's
+    metadata or suffix, None if it carries none.
     """
 
     id: str
     status: str
     state: JobState
+    base: str | None = None
     model: str | None = None
     error: str | None = None
     cause: Cause | None = None

@@ -69,6 +69,15 @@ def events(happened: Sequence[Event], *, on: Console) -> None:
     terminal.put(on, table)
 
 
+def told(job: Job, *, as_json: bool) -> None:
+    """Say how a job stands after the user's word: a line, or the document, and what can be done now."""
+    if as_json:
+        terminal.emit({"job": document(job)}, then=then(job))
+        return
+    print(f"{job.id} {job.state}")
+    terminal.next_commands(then(job))
+
+
 def then(job: Job, *, after: Sequence[str] = ()) -> list[terminal.Command]:
     """Name the commands that make sense in this state; the verbs in `after` have just been done."""
     return [(command, why) for command, why in _sensible(job) if command.split()[1] not in after]
