@@ -33,6 +33,24 @@ MOST_FILES = 10_000
 END = bytes(1024)
 
 
+class _DamagedError(Exception):
+    """Say that the archive is not what it should be."""
+
+
+# `tarfile` lets the last four through where a header holds no numbers.
+DAMAGED = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    _DamagedError,
+    ValueError,
+    IndexError,
+    KeyError,
+    OverflowError,
+)
+
+
 @dataclass
 class Unpacked:
     """Be what came out: each file with its SHA-256, and the names that were left out (pickles and unknown kinds)."""
@@ -58,7 +76,7 @@ def unpack(archive: Path, into: Path, *, provider: str) -> Unpacked:
                 stream.allow(member.size + HEADERS)
                 _take(members, member, into, done, provider=provider)
             stream.finish()
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, _DamagedError) as error:
+    except DAMAGED as error:
         raise _refused(provider, f"it is damaged or cut off ({error})") from error
     return done
 
@@ -80,10 +98,6 @@ def _zstd(raw: IO[bytes]) -> Any:
     except ImportError as error:
         raise MissingExtraError(needs="zstandard", extra="together") from error
     return zstandard.ZstdDecompressor().stream_reader(raw, read_size=CHUNK, read_across_frames=True)
-
-
-class _DamagedError(Exception):
-    """Say that the archive is not what it should be."""
 
 
 class _Metered:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anytune.errors import RejectedError
 from anytune.providers import _archive, _weights
@@ -142,6 +146,24 @@ def test_a_tar_cut_between_two_files_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, content, "damaged or cut off")
+
+
+SPARSE = {"GNU.sparse.map": "0,1,2,3", "GNU.sparse.size": "9"}
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_whatever_stands_in_the_headers_it_is_unpacked_or_refused(data: st.DataObject) -> None:
+    named = member("b.json", b"{}", pax_headers={"comment": "x" * 40})
+    raw = bytearray(tarred([member("a.json", b"{}" * 300), named, member("c.json", b"{}", pax_headers=SPARSE)]))
+    for _ in range(data.draw(st.integers(1, 8))):
+        raw[data.draw(st.integers(0, len(raw) // 2))] = data.draw(st.integers(0, 255))
+    for at in range(0, len(raw), 512):
+        if raw[at + 257 : at + 262] == b"ustar":  # or the fault would end at the checksum
+            total = 256 + sum(raw[at : at + 148]) + sum(raw[at + 156 : at + 512])
+            raw[at + 148 : at + 156] = b"%06o\0 " % total
+    with tempfile.TemporaryDirectory() as folder, suppress(RejectedError):
+        unpack(Path(folder), bytes(raw))
 
 
 def looked_at(folder: Path, files: dict[str, bytes], *, kind: str = "adapter", left_out: Any = ()) -> None:
