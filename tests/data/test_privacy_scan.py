@@ -393,9 +393,7 @@ def test_many_lines_in_one_go_are_looked_at_as_each_alone(engine: str, tmp_path:
     for sample in report.samples:
         assert sample.kind in each[sample.line - 1]
     with path.open("rb") as stream:
-        sums = Counter(
-            kind for _, _, found in looker.look_through(stream.read()) for _, fs in found for kind, _, _ in fs
-        )
+        sums = Counter(kind for _, found in looker.look_through(stream.read()) for _, fs in found for kind, _, _ in fs)
     assert sums == report.counts
 
 

@@ -135,7 +135,7 @@ def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish:
         examples=survey.examples,
         tokens=tokens,
         statistics=statistics(survey),
-        privacy=further.private(path, survey, start, whole, wish),
+        privacy=further.private(path, whole, wish),
         file=file,
     )
 
