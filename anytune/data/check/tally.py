@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from anytune.data.check import scan
@@ -17,7 +18,7 @@ from anytune.schema.data import Issue
 class Terms(NamedTuple):
     """Hold what a run asks for: who minds what, under which method, and how many issues of a code to show."""
 
-    minded: dict[str, Minded]
+    minded: Mapping[str, Minded]
     method: DataMethod
     show: int
 
