@@ -14,7 +14,7 @@ from anytune.data.privacy.number import compact
 from anytune.data.privacy.report import PLACEHOLDER, Finding
 from anytune.data.privacy.scan import LONGEST, Looker, Tally, opened
 from anytune.data.privacy.text import Finder
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 from anytune.schema.data import PrivacyReport
 
 _BY_LETTERS = frozenset({"phone", "card", "iban", "national-id"})  # the same however they are grouped
@@ -31,8 +31,8 @@ def redact(
     """Write the copy and report what was replaced; a value has the same number throughout one record.
 
     Records without findings are copied byte for byte; in the others only the values change. A number that is no string
-    becomes one. Raise UsageError as `scan` does, and where `out` exists (unless `force`) or a line is too long to look
-    at: then nothing is written.
+    becomes one. Raise what `scan` raises, UsageError where `out` exists (unless `force`), RefusedError where a line
+    is too long to look at: then nothing is written.
     """
     path, out = Path(path), Path(out)
     _refuse_taken(out, path, force=force)
@@ -42,7 +42,8 @@ def redact(
         lines, taken = Lines(stream, longest=LONGEST), 0
         for number, line in lines:
             if line is None:
-                raise UsageError(f"line {number} of {path} is too long to be looked at", fix="mend or remove the line")
+                what = f"{path}:{number}: the line is too long to be looked at"
+                raise RefusedError(what, fix="mend or remove the line")
             tally.see([line])
             copy.write(b"\n" if taken else b"")
             copy.write(_redacted(Line(number, taken, line), looker, tally))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from anytune.data import sniff
+from anytune.data import input, sniff
 from anytune.data.column import columns
 from anytune.data.lines import Lines
 from anytune.data.privacy import screen
@@ -17,7 +17,7 @@ from anytune.data.privacy.line import Line, Piece, is_json, offsets, paths, piec
 from anytune.data.privacy.report import Finding, masked
 from anytune.data.privacy.secret import SHORTEST_KEY
 from anytune.data.privacy.text import ALL, Finder, among
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 from anytune.schema.data import PrivacyReport, PrivacySample
 
 Found = list[tuple[Piece, list[Finding]]]
@@ -42,7 +42,7 @@ def scan(
 
     `kinds` are those to look for, all for None; `names` finds further ones, at its own pace. A line that is no JSON is
     looked at as it stands. The first `samples` of each kind are shown with their places. Raise UsageError where there
-    is no such file, kind or engine, or the file holds no lines.
+    is no such kind or engine, RefusedError where the file cannot be read or holds no lines.
     """
     path = Path(path)
     looker = Looker(chosen(kinds), engine=engine, names=names)
@@ -64,19 +64,12 @@ def scan(
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of lines; raise UsageError if there is none, or if its values are packed where no scan sees them."""
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a directory", fix="name the files in it") from None
-    except PermissionError:
-        raise UsageError(f"{path} may not be read", fix="let your user read it") from None
-    with stream:
+    """Open a file of lines; raise RefusedError as for any, and if its values are packed where no scan sees them."""
+    with input.opened(path) as stream:
         what = sniff.kind(stream.read(sniff.HEAD))
         if what in sniff.ARCHIVES.values() or what in _FIXES:
-            raise UsageError(f"{path} is {what}: what it holds cannot be seen", fix=_FIXES.get(what, "unpack it first"))
+            fix = _FIXES.get(what, "unpack it first")
+            raise RefusedError(f"{path} is {what}: what it holds cannot be seen", fix=fix)
         stream.seek(0)
         yield stream
 
@@ -166,7 +159,9 @@ class Tally:
             self._show(line, shown)
 
     def report(self, size: int) -> PrivacyReport:
-        """Return the counts, the most frequent kind first."""
+        """Return the counts, the most frequent kind first; raise RefusedError where there was no record."""
+        if not self._records:
+            raise input.blank(self._path)
         return PrivacyReport(
             path=self._path,
             bytes=size,
