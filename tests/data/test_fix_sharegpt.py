@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +168,11 @@ def test_what_a_chat_has_no_place_for_goes_only_when_that_is_agreed(tmp_path: Pa
     assert done.removed == 0
     first = json.loads((tmp_path / "b.jsonl").read_bytes().split(b"\n")[0])
     assert first == chat(tools=[{"type": "function", "function": FUNCTION}])
+
+
+def test_very_many_turns_without_roles_are_looked_at_together(tmp_path: Path) -> None:
+    odd = [{"text": "Tide?", "value": 5} for _ in range(5_000)]
+    path = write(tmp_path / "a.jsonl", chat(*odd, {"from": "gpt", "value": "5.9 m"}), *CHATS)
+    before = time.process_time()
+    fix(path, out=tmp_path / "b.jsonl", agreed=ASKED)
+    assert time.process_time() - before < 5

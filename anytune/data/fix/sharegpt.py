@@ -8,7 +8,7 @@ from anytune.data.convert import chat, preference
 from anytune.data.convert.loss import Note, Notes, UnfitError
 from anytune.data.convert.recognise import recognise
 from anytune.data.convert.shape import CALL, ROLES
-from anytune.data.fix.mender import Mender, Path, Record
+from anytune.data.fix.mender import Mender, Path, Record, once
 
 _OURS = ("system", *chat.TOOLS, *chat.BESIDE)
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
@@ -80,7 +80,7 @@ _CODES = ("sharegpt", "messages-missing", "role-missing")
 _TAKEN = "write conversations, from and value as messages, role and content"
 _LOST = "write conversations, from and value as a chat, without what it has no place for"
 SHAREGPT_MENDERS = (
-    *(Mender(code, _TAKEN, _take) for code in _CODES),
+    *(Mender(code, _TAKEN, once(_take)) for code in _CODES),
     Mender("sharegpt", "rename conversations, from and value", _rename),
-    *(Mender(code, _LOST, _take_with_loss, asks=True) for code in _CODES),
+    *(Mender(code, _LOST, once(_take_with_loss), asks=True) for code in _CODES),
 )
