@@ -51,6 +51,7 @@ def make(
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
+        *_chat_refusals(data, capabilities),
         *rules.residency(spec, capabilities, policy),
         *_private(spec, data, capabilities, policy),
         *rules.budget(spec, cost, policy),
@@ -171,6 +172,15 @@ def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str
     if capabilities.methods and spec.method not in capabilities.methods:
         offered = ", ".join(capabilities.methods)
         yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
+
+
+def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
+    for report in data.files if not capabilities.chats else ():
+        if report.file is not None and report.file.role != "test" and report.statistics and report.statistics.roles:
+            yield (
+                f"{report.path.name} holds chats, and {capabilities.model} reads prompts with completions: "
+                "anytune convert --to prompt-completion"
+            )
 
 
 def _doubtful(capabilities: Capabilities, today: date) -> Iterator[str]:

@@ -44,7 +44,8 @@ class Capabilities(Value):
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
     names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money.
+    have to get from elsewhere. `price` None means no money, or that no price is known. `chats` False means that the
+    data are prompts with completions, or plain text.
     """
 
     provider: str
@@ -53,6 +54,7 @@ class Capabilities(Value):
     methods: tuple[Method, ...]
     settings: dict[str, Rule]
     local: bool = False
+    chats: bool = True
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()

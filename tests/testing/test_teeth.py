@@ -61,6 +61,8 @@ def asks_for_the_key(method: Method) -> Method:
 def has_an_undated_price(capabilities: Method) -> Method:
     def broken(self: Any, model: str) -> Any:
         found = capabilities(self, model)
+        if found.price is None:
+            return found.model_copy(update={"notes": ()})
         return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
 
     return broken
