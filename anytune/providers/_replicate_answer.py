@@ -139,9 +139,10 @@ def _times(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shows(answer: Mapping[str, Any], address: str) -> bool:
-    """Tell whether a training was given this file: its input is shown as it was sent."""
-    given = answer.get("input")
-    return isinstance(given, Mapping) and address in given.values()
+    """Tell whether a training was given this file: its input is shown as it was sent, or with a signature added."""
+    given, mark = answer.get("input"), f"/files/{address.rpartition('/')[2]}"
+    values = given.values() if isinstance(given, Mapping) else ()
+    return any(isinstance(value, str) and (value == address or mark in value) for value in values)
 
 
 def require_inputs(version: Mapping[str, Any], given: Mapping[str, Any], *, act: str) -> None:

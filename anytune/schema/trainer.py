@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from anytune.schema.base import Value
 from anytune.schema.spec import every_setting
@@ -34,3 +34,12 @@ class Trainer(Value):
             if path not in MAPPABLE:
                 raise ValueError(f"{path!r} is no setting that an input can take: {', '.join(sorted(MAPPABLE))}")
         return fields
+
+    @model_validator(mode="after")
+    def _each_input_once(self) -> Trainer:
+        names = [self.data, *([self.validation] if self.validation else []), *self.fields.values()]
+        names += [*self.input, *self.unvalidated]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the input {twice!r} is to take two things")
+        return self

@@ -12,8 +12,9 @@ import pytest
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks
+from tests.providers import _fireworks, _replicate
 from tests.providers._fireworks import FireworksRig
+from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import FakeRig
@@ -282,7 +283,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
+@pytest.fixture(params=["fake", "openai", "together", "fireworks", "replicate"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
@@ -291,6 +292,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+        elif request.param == "replicate":
+            yield ReplicateRig(tmp_path, stack.enter_context(_replicate.running(tmp_path, monkeypatch)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
