@@ -18,7 +18,7 @@ from anytune.data import check as data_check
 from anytune.data import split as data_split
 from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
 from anytune.look import Look
-from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
+from anytune.providers.base import Estimates, Generates, Generator, Profile, Provider
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
@@ -286,11 +286,7 @@ class Tuner:
 
     def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
         """Write a job's model into the folder `out` and return its manifest."""
-        job = self.store.get(job_id)
-        provider = self.provider(job.provider)
-        if not isinstance(provider, Exports):
-            raise UsageError(f"{job.provider} does not hand out weights from here")
-        return provider.export(self.model(job_id), to=to, out=out)
+        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk)
 
     def evaluate(
         self,

@@ -1,7 +1,7 @@
 """Jobs: `submit` brings a plan to its provider, `life` is all that comes after, `desk` what both need."""
 
 from anytune.jobs.desk import Clock, Desk, SystemClock
-from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
+from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "cancel",
     "carry_on",
     "earlier",
+    "export",
     "fetch_events",
     "follow",
     "model",

@@ -69,10 +69,13 @@ def put(job: Job, desk: Desk, **changes: object) -> Job:
 
 
 def record(job: Job, remote: RemoteJob, desk: Desk) -> Job:
-    """Write down what the provider says, if the job has not ended; success needs a model. The caller acts for it."""
+    """Write down what the provider says, if the job has not ended; success needs a model. The caller acts for it.
+
+    The id may be another than before only where the provider says that it takes the place of that one.
+    """
     if job.state.is_terminal:
         return job
-    if job.remote is not None and remote.id != job.remote.id:
+    if job.remote is not None and remote.id != job.remote.id and job.remote.id not in remote.replaces:
         raise ProviderError(f"{job.provider} answered about {remote.id} when asked for {job.remote.id}")
     nameless = remote.state is JobState.SUCCEEDED and remote.model is None
     return put(

@@ -23,6 +23,7 @@ from anytune.schema.plan import Plan
 
 CREATE_ROUNDS = 3
 LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
+SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on with
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
@@ -136,7 +137,7 @@ def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
 
 
 def _send(file: DataFile, provider: Provider, desk: Desk) -> str:
-    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=3600)
+    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=max(3600.0, file.bytes / SLOW))
 
 
 def _create(job: Job, provider: Provider, desk: Desk) -> Job:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from anytune.errors import MalformedAnswerError, RejectedError
+from anytune.errors import MalformedAnswerError, NotFoundError, RejectedError
 from anytune.providers._replicate_gateway import NAME
 from anytune.schema.job import Event, JobState, RemoteJob
 
@@ -179,6 +179,14 @@ def address_of(file: Mapping[str, Any], *, act: str) -> str:
     if not isinstance(told, str) or ID.fullmatch(told.rpartition("/")[2]) is None:
         raise MalformedAnswerError(f"{NAME}: {act}: the answer names no address of the file")
     return told
+
+
+def file_id(address: str) -> str:
+    """Return the id of an uploaded file; raise `NotFoundError` for an address that is none of the service's making."""
+    id = address.rpartition("/files/")[2]
+    if ID.fullmatch(id) is None:
+        raise NotFoundError(f"{NAME} knows no {address!r}: this is no file of its making")
+    return id
 
 
 def sha256_of(file: Mapping[str, Any]) -> str | None:

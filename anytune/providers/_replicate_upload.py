@@ -12,6 +12,7 @@ from anytune import catalog
 from anytune.errors import MalformedAnswerError
 from anytune.providers import _replicate_answer as answers
 from anytune.providers._replicate_gateway import NAME, Gateway
+from anytune.providers.base import Reused
 from anytune.providers.checked import open_unchanged
 from anytune.schema.data import DataFile
 
@@ -26,7 +27,7 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
     with open_unchanged(file, provider="Replicate", most=catalog.load(NAME).max_file_bytes) as handle:
         unused = _unused(gateway, file)
         if unused is not None:
-            return unused
+            return Reused(unused)
         sent = gateway.send(handle, name=f"{file.sha256[:48]}.jsonl", seconds=seconds, act=ACT)
     if answers.sha256_of(sent) not in (None, file.sha256) or sent.get("size") not in (None, file.bytes):
         raise MalformedAnswerError(f"{NAME}: {ACT}: the service has other bytes than were sent")

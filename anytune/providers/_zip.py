@@ -7,32 +7,22 @@ byte of it is written.
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import zipfile
 import zlib
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from anytune.errors import RejectedError
+from anytune.providers._archive import ACT, CHUNK, DEEPEST, GROWTH, KEPT, MOST_FILES, SAFE_PART, SMALL, Unpacked
 
-ACT = "unpack"
-SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-KEPT = {".safetensors", ".json", ".jsonl", ".txt", ".model", ".jinja", ".md", ".yaml", ".yml"}
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
-DEEPEST = 8
-CHUNK = 256 * 1024
-GROWTH = 16  # weights hardly shrink when they are compressed: what grows more is a bomb
-SMALL = 64 * 1024 * 1024  # and what stays below this is none
-MOST_FILES = 10_000
+MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # with files in it, and without any
 
 
-@dataclass
-class Unpacked:
-    """Be what came out: each file with its SHA-256, and the names that were left out (pickles and unknown kinds)."""
-
-    files: dict[str, str] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
+def is_zip(archive: Path) -> bool:
+    """Tell by its first bytes whether a file is meant to be a zip."""
+    with archive.open("rb") as handle:
+        return handle.read(4) in MAGIC
 
 
 def unpack(archive: Path, into: Path, *, provider: str) -> Unpacked:

@@ -45,6 +45,12 @@ class Profile:
     upload_timeout: float = 3600.0
 
 
+class Reused(str):
+    """Be the id of a file whose bytes were at the provider before: whoever sent them, they are not ours to remove."""
+
+    __slots__ = ()
+
+
 class Provider(Protocol):
     """Translate between anytune's values and one provider's API."""
 
@@ -59,7 +65,7 @@ class Provider(Protocol):
         ...
 
     def upload(self, file: DataFile) -> str:
-        """Send one file and return the provider's id of it."""
+        """Send one file and return the provider's id of it, as `Reused` where its bytes were there already."""
         ...
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
@@ -137,4 +143,13 @@ class Resumes(Protocol):
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Go on from the newest whole checkpoint; harmless on a job that runs."""
+        ...
+
+
+@runtime_checkable
+class DeletesFiles(Protocol):
+    """Be a provider that can be told to forget a file."""
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file that was uploaded; harmless when it is gone already."""
         ...

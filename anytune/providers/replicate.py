@@ -9,6 +9,7 @@ no such model means that no training was begun; the training that was given this
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,12 @@ class ReplicateProvider:
     def upload(self, file: DataFile) -> str:
         """Send one file and return its address; bytes that lie there unused are not sent again."""
         return uploads.upload(self._gateway, file, seconds=self._profile.upload_timeout)
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove an uploaded file; harmless when it is gone already."""
+        place = f"files/{answers.file_id(file_id)}"
+        with suppress(NotFoundError):
+            self._gateway.ask("DELETE", place, act="remove the file")
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the training by one POST, once the trainer's inputs are checked and the job's model is there.
@@ -178,11 +185,10 @@ class ReplicateProvider:
         if to != "adapter":
             raise RejectedError(f"{NAME} hands out what the trainer made, not {to!r}", fix="--to adapter", param="to")
         folder = downloads.free_folder(out)
-        rows = self._gateway.rows("trainings", act=downloads.ACT)
-        row = next((row for row in rows if answers.tuned_name(row) == tuned.name), None)
-        address = answers.weights(row) if row is not None else None
+        row = self._look(tuned.remote_id or "", act=downloads.ACT)
+        address = answers.weights(row) if answers.tuned_name(row) == tuned.name else None
         if address is None:
-            raise NotFoundError(f"{NAME}: {downloads.ACT}: no training shows the weights of {tuned.name}")
+            raise NotFoundError(f"{NAME}: {downloads.ACT}: the training does not show the weights of {tuned.name}")
         return downloads.download(self._gateway, address, tuned, out=folder, seconds=self._profile.upload_timeout)
 
 

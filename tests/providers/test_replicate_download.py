@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def tuned(rig: ReplicateRig) -> TunedModel:
     id = rig.start()
     rig.stub.finish(id)
     name = str(rig.provider.retrieve(id).model)
-    return TunedModel(provider="replicate", base=MODEL, name=name, job_id=JOB_ID)
+    return TunedModel(provider="replicate", base=MODEL, name=name, job_id=JOB_ID, remote_id=id)
 
 
 def export(rig: ReplicateRig, model: TunedModel, *, to: str = "adapter") -> dict[str, Any]:
@@ -66,10 +68,12 @@ def test_all_files_come_with_a_manifest(rig: ReplicateRig) -> None:
     assert left(rig) == ["out"]
 
 
-def test_a_model_that_no_training_shows_is_not_found(rig: ReplicateRig) -> None:
+def test_another_model_than_the_trainings_is_not_found(rig: ReplicateRig) -> None:
     model = tuned(rig)
-    with pytest.raises(NotFoundError, match="no training shows"):
-        export(rig, model.model_copy(update={"name": f"stub-user/other:{'0' * 64}"}))
+    for other in ({"name": f"stub-user/other:{'0' * 64}"}, {"remote_id": None}):
+        with pytest.raises(NotFoundError):
+            export(rig, model.model_copy(update=other))
+    assert rig.calls(DELIVERY) == 0
 
 
 def test_weights_whose_address_is_gone_are_not_found(rig: ReplicateRig) -> None:
@@ -105,13 +109,26 @@ def test_an_address_that_is_not_reached_by_https_is_refused(rig: ReplicateRig) -
         export(rig, tuned(rig))
 
 
-def test_a_download_that_is_cut_off_leaves_nothing_and_the_next_is_whole(rig: ReplicateRig) -> None:
+def test_a_download_that_is_cut_off_is_gone_on_with(rig: ReplicateRig) -> None:
     model = tuned(rig)
     rig.stub.break_next(DELIVERY)
     with pytest.raises(UnavailableError, match="cut off"):
         export(rig, model)
-    assert left(rig) == []
+    assert not (rig.folder / "out").exists()
     export(rig, model)
+    assert rig.stub.calls(DELIVERY)[-1].headers["range"].startswith("bytes=")
+    assert left(rig) == ["out"]
+
+
+def test_a_tar_is_unpacked_too(rig: ReplicateRig) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as handle:
+        for name, content in WEIGHTS.items():
+            member = tarfile.TarInfo(f"output/{name}")
+            member.size = len(content)
+            handle.addfile(member, io.BytesIO(content))
+    rig.stub.weights = packed.getvalue()
+    assert set(export(rig, tuned(rig))["files"]) == set(WEIGHTS)
 
 
 def test_half_an_archive_is_refused(rig: ReplicateRig) -> None:
@@ -126,13 +143,13 @@ def test_half_an_archive_is_refused(rig: ReplicateRig) -> None:
 def test_an_address_that_has_expired_may_be_tried_again(rig: ReplicateRig, status: int) -> None:
     model = tuned(rig)
     rig.stub.fail_next(DELIVERY, status=status)
-    with pytest.raises(UnavailableError, match="does not give the weights out"):
+    with pytest.raises(UnavailableError, match="does not give the file out"):
         export(rig, model)
 
 
 def test_weights_in_a_pickle_are_not_taken(rig: ReplicateRig) -> None:
     rig.stub.weights = archive({"adapter_config.json": b"{}", "adapter_model.bin": b"\x80\x04"})
-    with pytest.raises(RejectedError, match=r"adapter_model\.bin"):
+    with pytest.raises(RejectedError, match=r"pickle \(adapter_model\.bin\)"):
         export(rig, tuned(rig))
     assert left(rig) == []
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anytune.errors import AmbiguousError, ConflictError, MalformedAnswerError, RejectedError, UsageError
+from anytune.errors import AmbiguousError, ConflictError, MalformedAnswerError, NotFoundError, RejectedError, UsageError
+from anytune.providers.base import DeletesFiles, Reused
 from tests.providers._replicate import UPLOAD, ReplicateRig, running
 from tests.stubs._http import multipart
 
@@ -33,7 +34,7 @@ def test_bytes_that_lie_there_unused_are_not_sent_again(rig: ReplicateRig) -> No
     rig.stub.drop_next(UPLOAD, when="after")
     with pytest.raises(AmbiguousError):
         rig.provider.upload(rig.file())
-    rig.provider.upload(rig.file())
+    assert isinstance(rig.provider.upload(rig.file()), Reused)
     assert rig.calls(UPLOAD) == 1
 
 
@@ -78,3 +79,13 @@ def test_a_file_that_changed_is_not_sent(rig: ReplicateRig) -> None:
     with pytest.raises(ConflictError):
         rig.provider.upload(file)
     assert rig.calls() == 0
+
+
+def test_a_file_is_removed_and_one_that_is_gone_harms_nothing(rig: ReplicateRig) -> None:
+    assert isinstance(rig.provider, DeletesFiles)
+    address = rig.provider.upload(rig.file())
+    for _ in range(2):
+        rig.provider.delete_file(address)
+    assert rig.stub.files == {}
+    with pytest.raises(NotFoundError):
+        rig.provider.delete_file("https://api.replicate.com/v1/files/../models/me/mine")

@@ -126,6 +126,9 @@ class ReplicateStub(StubServer):
                 return self._take_in(call)
             case "GET", [id] if id in self.files:
                 return Reply(200, self.files[id])
+            case "DELETE", [id] if id in self.files:
+                del self.files[id]
+                return Reply(204, b"")
         raise refusal(404, LOST)
 
     def _take_in(self, call: Call) -> Reply:
