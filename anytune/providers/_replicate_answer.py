@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from anytune.errors import MalformedAnswerError, NotFoundError, RejectedError
@@ -25,6 +25,7 @@ STATES = {
     "aborted": JobState.FAILED,
 }
 ABORTED = "it was aborted before it could start"
+DRIFT = timedelta(hours=1)
 MOST_LETTERS = 1000  # of a line of the log
 
 # As replicate/cog-llama-template prints it: "step 7 is completed and loss is 1.25".
@@ -194,6 +195,12 @@ def sha256_of(file: Mapping[str, Any]) -> str | None:
     checksums = file.get("checksums")
     told = checksums.get("sha256") if isinstance(checksums, Mapping) else None
     return told if isinstance(told, str) else None
+
+
+def is_older(row: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
+    """Tell whether one thing was surely made before another, whichever of the service's clocks dated them."""
+    one, other = _moment(row.get("created_at")), _moment(than.get("created_at"))
+    return one is not None and other is not None and other - one > DRIFT
 
 
 def lives_on(file: Mapping[str, Any], *, now: datetime) -> bool:

@@ -35,13 +35,17 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
 
 
 def _unused(gateway: Gateway, file: DataFile) -> str | None:
+    """Return the address of such a file that no training was given: not one that was made since it is there."""
     now = datetime.now(UTC)
-    same = [
-        answers.address_of(row, act=ACT)
+    same = {
+        answers.address_of(row, act=ACT): row
         for row in gateway.rows("files", act=ACT)
         if answers.sha256_of(row) == file.sha256 and row.get("size") == file.bytes and answers.lives_on(row, now=now)
-    ]
-    if not same:
-        return None
-    used = {address for row in gateway.rows("trainings", act=ACT) for address in same if answers.shows(row, address)}
-    return next((address for address in same if address not in used), None)
+    }
+    for training in gateway.rows("trainings", act=ACT) if same else ():
+        if all(answers.is_older(training, than=row) for row in same.values()):
+            break  # the newest come first
+        same = {address: row for address, row in same.items() if not answers.shows(training, address)}
+        if not same:
+            break
+    return next(iter(same), None)

@@ -8,6 +8,7 @@ no such model means that no training was begun; the training that was given this
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -49,8 +50,9 @@ class ReplicateProvider:
                 "model": model,
                 "known": trainer is not None,
                 "methods": ("sft",),
-                "chats": trainer is None or trainer.chats,
+                "trainer": trainer,
                 "problems": tuple(_problems(model, short, trainer)),
+                "notes": (*known.notes, *_besides(trainer)),
             }
         )
 
@@ -98,9 +100,9 @@ class ReplicateProvider:
         return answers.job_of(self._gateway.ask("POST", f"{trainer}/trainings", act=act, body=body), act=act)
 
     def _require_files(self, given: dict[str, Any], *, act: str) -> None:
-        ours = f"{self._gateway.origin}/v1/files/"
+        ours = tuple(f"{origin}/v1/files/" for origin in (self._gateway.origin, catalog.load(NAME).base_url))
         for address in (value for value in given.values() if isinstance(value, str) and value.startswith(ours)):
-            if self._gateway.seek(f"files/{address.removeprefix(ours)}", act=act) is None:
+            if self._gateway.seek(f"files/{answers.file_id(address)}", act=act) is None:
                 raise RejectedError(f"{NAME}: {act}: the uploaded data have expired", fix="start it anew with --again")
 
     def _destination(self, model: dict[str, Any], *, act: str) -> str:
@@ -110,6 +112,8 @@ class ReplicateProvider:
         standing = self._gateway.seek(f"models/{place}", act=act) or self._make(owner, model, act=act)
         if standing.get("description") != model["description"]:
             raise RejectedError(f"{NAME}: {act}: {place} is there already, and not for this job and these data")
+        if standing.get("visibility") != model["visibility"]:
+            raise RejectedError(f"{NAME}: {act}: {place} is not {model['visibility']}: all could use what is trained")
         return place
 
     def _make(self, owner: str, model: dict[str, Any], *, act: str) -> dict[str, Any]:
@@ -197,6 +201,14 @@ def _problems(model: str, short: str, trainer: Trainer | None) -> Iterator[str]:
         yield f"which inputs {short} has for data and settings is not known: say it in profiles.replicate.trainers"
     if requests.TRAINER.fullmatch(model) is None:
         yield requests.no_version(model)
+
+
+def _besides(trainer: Trainer | None) -> Iterator[str]:
+    """Say what a trainer is given that no setting says."""
+    if trainer is not None and trainer.input:
+        yield f"the trainer is also given {json.dumps(trainer.input)}"
+    if trainer is not None and trainer.unvalidated:
+        yield f"without a validation file the trainer is also given {json.dumps(trainer.unvalidated)}"
 
 
 def _version_path(trainer: str) -> str:

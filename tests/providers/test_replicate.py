@@ -145,6 +145,17 @@ def test_a_model_of_the_same_name_with_another_note_is_left_alone(rig: Replicate
     assert rig.calls(CREATE) == 1
 
 
+def test_nothing_is_trained_into_a_model_that_all_can_see(rig: ReplicateRig) -> None:
+    request = rig.request()
+    rig.stub.fail_next(CREATE, status=402)
+    with pytest.raises(QuotaError):
+        rig.provider.create(request)
+    rig.stub.models[f"{USERNAME}/{MADE}"]["visibility"] = "public"
+    with pytest.raises(RejectedError, match="is not private"):
+        rig.provider.create(request)
+    assert rig.calls(CREATE) == 1
+
+
 def test_no_model_means_that_nothing_was_begun(rig: ReplicateRig) -> None:
     assert rig.provider.find(JOB_ID) is None
     assert rig.calls(LIST) == 0

@@ -112,6 +112,19 @@ def test_an_unlisted_trainer_is_refused_until_the_profile_describes_it(tmp_path:
     assert plan.request["input"] == {"passes": 1, "rows": "<file id>"}
 
 
+def test_what_a_trainer_is_given_besides_is_told_and_makes_another_job(tmp_path: Path) -> None:
+    plan = planned(tuner(tmp_path), tmp_path)
+    assert any("run_validation" in warning for warning in plan.warnings)
+    own = {"meta/llama-2-7b": {"data": "train_data", "fields": {"training.epochs": "num_train_epochs"}}}
+    other = planned(tuner(tmp_path, trainers=own), tmp_path)
+    assert other.fingerprint != plan.fingerprint
+    assert other.fingerprint == planned(tuner(tmp_path, trainers=own), tmp_path).fingerprint
+    sized = {"meta/llama-2-7b": {**own["meta/llama-2-7b"], "input": {"pack_sequences": True}}}
+    told = planned(tuner(tmp_path, trainers=sized), tmp_path)
+    assert told.fingerprint != other.fingerprint
+    assert any('{"pack_sequences": true}' in warning for warning in told.warnings)
+
+
 def test_a_missing_key_is_told_by_the_name_of_its_variable(tmp_path: Path) -> None:
     here = tuner(tmp_path)
     with pytest.raises(CredentialError, match="REPLICATE_API_TOKEN is not set"):

@@ -97,8 +97,8 @@ def test_the_users_word_on_one_version_comes_before_that_on_the_model() -> None:
 
 def test_the_users_word_comes_before_the_catalogues() -> None:
     listed = f"meta/llama-2-7b:{'ab' * 32}"
-    assert not provider().capabilities(listed).chats
-    assert provider(**{"meta/llama-2-7b": FLAN}).capabilities(listed).chats
+    assert provider().capabilities(listed).trainer != FLAN
+    assert provider(**{"meta/llama-2-7b": FLAN}).capabilities(listed).trainer == FLAN
 
 
 def test_a_profile_describes_a_trainer_as_the_catalogue_does(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, ConflictError, MalformedAnswerError, NotFoundError, RejectedError, UsageError
 from anytune.providers.base import DeletesFiles, Reused
-from tests.providers._replicate import UPLOAD, ReplicateRig, running
+from tests.providers._replicate import LIST, UPLOAD, ReplicateRig, running
 from tests.stubs._http import multipart
 
 
@@ -44,6 +44,16 @@ def test_two_jobs_on_the_same_data_have_a_file_each(rig: ReplicateRig) -> None:
     second = rig.request("two-0123456789")
     assert first["input"]["train_data"] != second["input"]["train_data"]
     assert rig.calls(UPLOAD) == 2
+
+
+def test_trainings_of_before_a_file_was_there_are_not_looked_through(rig: ReplicateRig) -> None:
+    for number in range(5):
+        rig.stub.set(rig.start(f"old-{number}"), created_at="2020-01-01T00:00:00Z")
+    rig.stub.page = 2
+    address = rig.provider.upload(rig.file())
+    before = rig.calls(LIST)
+    assert rig.provider.upload(rig.file()) == address
+    assert rig.calls(LIST) == before + 1
 
 
 def test_a_file_that_may_expire_before_it_is_read_is_sent_anew(rig: ReplicateRig) -> None:

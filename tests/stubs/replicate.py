@@ -37,7 +37,6 @@ USERNAME = "stub-user"
 TRAINER, VERSION = "meta/llama-2-7b", "77dde5d6" * 8
 LIFE = ("starting", "processing", "succeeded")
 ENDED = {"succeeded", "failed", "canceled", "aborted"}
-START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 LOST = "The requested resource could not be found."
 
 
@@ -83,7 +82,7 @@ class ReplicateStub(StubServer):
         self.read: dict[str, dict[str, Any]] = {}  # what the trainer took of a training's input
         self._steps: dict[str, int] = {}
         self._destinations: dict[str, str] = {}
-        self._ticks = 0
+        self._ticks, self._start = 0, datetime.now(UTC)
 
     def set(self, id: str, **fields: Any) -> None:
         """Change fields of a training by hand."""
@@ -273,7 +272,7 @@ class ReplicateStub(StubServer):
 
     def _tick(self) -> str:
         self._ticks += 1
-        return iso(START + timedelta(seconds=self._ticks))
+        return iso(self._start + timedelta(seconds=self._ticks))
 
 
 if __name__ == "__main__":
