@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -43,8 +43,6 @@ FIGURES = (
     "type",
     "step",
     "total_steps",
-    "loss",
-    "eval_loss",
     "token_count",
     "param_count",
     "checkpoint_path",
@@ -180,8 +178,12 @@ def listed(answer: Mapping[str, Any], *, act: str) -> list[Mapping[str, Any]]:
 
 def events_of(rows: list[Mapping[str, Any]]) -> list[Event]:
     """Read events: each once, oldest first; one whose time cannot be read stands first."""
-    unique = {event.id: event for event in map(_event, rows)}
-    return sorted(unique.values(), key=lambda event: (event.at, _count(event.data.get("step")) or 0))
+    return in_order({event.id: event for event in map(_event, rows)}.values())
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Sort events by time, those of one moment by step."""
+    return sorted(events, key=lambda event: (event.at, _count(event.data.get("step")) or 0))
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -17,6 +17,7 @@ from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedEr
 from anytune.providers import _download as download_of
 from anytune.providers import _together_answer as answers
 from anytune.providers import _together_download as downloads
+from anytune.providers import _together_metrics as metrics
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_restart as restarts
 from anytune.providers import _together_upload as uploads
@@ -135,10 +136,20 @@ class TogetherProvider:
         return found.id if found is not None and found.id != job.id else None
 
     def events(self, remote_id: str) -> list[Event]:
-        """List all events, each once, oldest first."""
+        """List all events, each once, oldest first; once training has begun, the figures of its steps among them.
+
+        Figures that cannot be had now come with a later look.
+        """
         act = "list events"
         answer = self._gateway.get(act, f"{JOBS}/{_in_path(remote_id)}/events")
-        return answers.events_of(answers.listed(answer, act=act))
+        told = answers.events_of(answers.listed(answer, act=act))
+        if not metrics.have_begun(told):
+            return told
+        try:
+            rows = answers.rows(self._gateway.get("list metrics", f"{JOBS}/{remote_id}/metrics"), "metrics")
+        except (AmbiguousError, RejectedError, UnavailableError):
+            return told
+        return answers.in_order([*told, *metrics.events_of(rows, among=told, remote_id=remote_id)])
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop a job; one that has ended, or is being cancelled, is returned as it stands."""

@@ -26,7 +26,7 @@ from typing import Any
 from tests.stubs import _together_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
 from tests.stubs._process import main
-from tests.stubs._together_rest import NO_FIGURES, Rest, StoredJob
+from tests.stubs._together_rest import NO_FIGURES, Rest, StoredJob, metrics
 from tests.stubs._together_rules import StoredFile, iso
 from tests.stubs._together_storage import PATH, Storage
 
@@ -79,6 +79,11 @@ class TogetherStub(StubServer):
         """Count the events of a job."""
         with self.lock:
             return len(self._records[job_id].events)
+
+    def figures(self, job_id: str) -> list[dict[str, float]]:
+        """List the metrics of a job."""
+        with self.lock:
+            return metrics(self._records[job_id], {})
 
     def hold(self, content: bytes) -> str:
         """Keep a file as if it had been uploaded and validated, and return its id."""
