@@ -15,10 +15,14 @@ from anytune.errors import UsageError
 from anytune.schema.base import Value
 from anytune.schema.plan import Capabilities, Price, Rule
 from anytune.schema.spec import Method
+from anytune.schema.trainer import Trainer
 
 
 class Entry(Value):
-    """Describe one base model of a provider; `price` is in US dollars per million tokens, by method."""
+    """Describe one base model of a provider; `price` is in US dollars per million tokens, by method.
+
+    `trainer` names its inputs where they are its own.
+    """
 
     methods: tuple[Method, ...]
     max_length: int | None = None
@@ -27,6 +31,7 @@ class Entry(Value):
     shutdown: date | None = None
     price: dict[str, Decimal] = {}
     minimum: Decimal | None = None
+    trainer: Trainer | None = None
 
 
 class Catalog(Value):

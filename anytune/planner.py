@@ -22,6 +22,7 @@ from anytune.schema.plan import (
     Setting,
 )
 from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.trainer import Trainer
 
 CENT = Decimal("0.01")
 SHORT_LIFE_DAYS = 90
@@ -52,6 +53,7 @@ def make(
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
+        *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else doubtful),
@@ -68,7 +70,7 @@ def make(
         refused=refused,
         closed=() if force else closed,
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
-        fingerprint=fingerprint(spec, data),
+        fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
     )
 
@@ -100,15 +102,19 @@ def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, polic
             yield from blocked(report.privacy, block)
 
 
-def fingerprint(spec: TuneSpec, data: DataReport) -> str:
-    """Hash what makes a job the same job: its settings and the bytes of its data, not where they lie."""
+def fingerprint(spec: TuneSpec, data: DataReport, *, trainer: Trainer | None = None) -> str:
+    """Hash what makes a job the same job: its settings and the bytes of its data, not where they lie.
+
+    What a trainer is given besides belongs to the settings.
+    """
     content = spec.model_dump(
         mode="json",
         include={"provider", "model", "method", "training", "suffix", "name"},
         exclude_defaults=True,
     )
     hashes = {r.file.role: r.file.sha256 for r in data.files if r.file is not None and r.file.role != "test"}
-    return hashlib.sha256(json.dumps([content, hashes], sort_keys=True).encode()).hexdigest()
+    besides = [trainer.model_dump(mode="json", exclude_defaults=True)] if trainer is not None else []
+    return hashlib.sha256(json.dumps([content, hashes, *besides], sort_keys=True).encode()).hexdigest()
 
 
 def _settings(spec: TuneSpec, capabilities: Capabilities) -> Iterator[Setting]:
@@ -182,6 +188,16 @@ def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str
     if capabilities.methods and spec.method not in capabilities.methods:
         offered = ", ".join(capabilities.methods)
         yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
+
+
+def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
+    trainer = capabilities.trainer
+    for report in data.files if trainer is not None and not trainer.chats else ():
+        if report.file is not None and report.file.role != "test" and report.statistics and report.statistics.roles:
+            yield (
+                f"{report.path.name} holds chats, and {capabilities.model} reads prompts with completions: "
+                "anytune convert --to prompt-completion"
+            )
 
 
 def _unheard(capabilities: Capabilities) -> Iterator[str]:

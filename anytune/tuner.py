@@ -78,6 +78,7 @@ class Tuner:
             region=wanted.region,
             account=wanted.account or self._account(name),
             timeout=wanted.timeout,
+            trainers=wanted.trainers,
         )
 
     def key_variable(self, name: str) -> str | None:

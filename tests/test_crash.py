@@ -18,22 +18,31 @@ from anytune import jobs
 from anytune.config import ProfileSettings, Settings
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
+from anytune.schema.trainer import Trainer
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
 from tests.stubs._process import Served, served
+from tests.stubs.replicate import TRAINER, VERSION
 
-MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B", "fireworks": "qwen3p5-9b"}
+MODELS = {
+    "openai": "gpt-4.1-mini-2025-04-14",
+    "together": "Qwen/Qwen3.5-9B",
+    "fireworks": "qwen3p5-9b",
+    "replicate": f"{TRAINER}:{VERSION}",
+}
 CREATES = {
     "openai": "/v1/fine_tuning/jobs",
     "together": "/v1/fine-tunes",
     "fireworks": "/v1/accounts/stub-account/supervisedFineTuningJobs",
+    "replicate": f"/v1/models/{TRAINER}/versions/{VERSION}/trainings",
 }
-UPLOADS = {"openai": "/v1/files", "together": "/storage/", "fireworks": "/storage/"}
-BASES = {"openai": "/v1", "together": "", "fireworks": ""}
+UPLOADS = {"openai": "/v1/files", "together": "/storage/", "fireworks": "/storage/", "replicate": "/v1/files"}
+BASES = {"openai": "/v1", "together": "", "fireworks": "", "replicate": ""}
+TRAINERS = {TRAINER: Trainer(data="train_data", fields={"training.epochs": "num_train_epochs"})}
 MOST_STEPS = 60
 
 
-@pytest.fixture(params=["openai", "together", "fireworks"])
+@pytest.fixture(params=["openai", "together", "fireworks", "replicate"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -65,11 +74,12 @@ class Dying:
 
 
 def tuner(home: Path, name: str, far_side: Served) -> Tuner:
-    profile = ProfileSettings(base_url=far_side.origin + BASES[name], timeout=20)
+    profile = ProfileSettings(base_url=far_side.origin + BASES[name], timeout=20, trainers=TRAINERS)
     key = {
         "OPENAI_API_KEY": "sk-stub-0123456789abcdef",
         "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef",
         "FIREWORKS_API_KEY": "fw-stub-0123456789abcdef",
+        "REPLICATE_API_TOKEN": "r8_stub0123456789abcdef",
     }
     return Tuner(settings=Settings(home=home, profiles={name: profile}), environment=key, clock=FakeClock())
 

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 LITTLE_DISK = 5 << 30
-IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together", "FIREWORKS_BASE_URL": "fireworks"}
+IGNORED = {
+    "OPENAI_BASE_URL": "openai",
+    "TOGETHER_BASE_URL": "together",
+    "FIREWORKS_BASE_URL": "fireworks",
+    "REPLICATE_BASE_URL": "replicate",
+}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")
 LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 

@@ -13,6 +13,7 @@ from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
 from anytune.schema.plan import Policy
+from anytune.schema.trainer import Trainer
 
 PERSONAL = {"key_variable", "region", "account"}  # what only the user may say of a provider
 
@@ -21,6 +22,7 @@ class ProfileSettings(Value):
     """Say how a provider is reached; `key_variable` names the environment variable that holds the key.
 
     `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know.
+    `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name.
     """
 
     base_url: str | None = None
@@ -28,6 +30,7 @@ class ProfileSettings(Value):
     account: str | None = None
     key_variable: str | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    trainers: dict[str, Trainer] = {}
 
 
 class CheckSettings(Value):

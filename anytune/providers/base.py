@@ -19,6 +19,7 @@ from anytune.schema.job import Event, RemoteJob
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
+from anytune.schema.trainer import Trainer
 
 ChatMessage = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ class Profile:
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
     `account` is whose jobs they are, where a provider's addresses name it and a key may serve several.
+    `trainers` are the user's own words on the inputs of trainers.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Profile:
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    trainers: Mapping[str, Trainer] = field(default_factory=dict)
     timeout: float = 120.0
     upload_timeout: float = 3600.0
 

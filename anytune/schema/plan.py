@@ -9,6 +9,7 @@ from typing import Any, Literal
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.trainer import Trainer
 
 Outcome = Literal["kept", "translated", "refused"]
 
@@ -44,7 +45,8 @@ class Capabilities(Value):
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
     names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money.
+    have to get from elsewhere. `price` None means no money, or that no price is known. `trainer` says which of
+    a trainer's own inputs take what, where each model has its own.
     """
 
     provider: str
@@ -53,6 +55,7 @@ class Capabilities(Value):
     methods: tuple[Method, ...]
     settings: dict[str, Rule]
     local: bool = False
+    trainer: Trainer | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()

@@ -12,8 +12,9 @@ import pytest
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks
+from tests.providers import _fireworks, _replicate
 from tests.providers._fireworks import FireworksRig
+from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import FakeRig
@@ -61,6 +62,8 @@ def asks_for_the_key(method: Method) -> Method:
 def has_an_undated_price(capabilities: Method) -> Method:
     def broken(self: Any, model: str) -> Any:
         found = capabilities(self, model)
+        if found.price is None:
+            return found.model_copy(update={"notes": ()})
         return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
 
     return broken
@@ -309,7 +312,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
+@pytest.fixture(params=["fake", "openai", "together", "fireworks", "replicate"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
@@ -318,6 +321,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+        elif request.param == "replicate":
+            yield ReplicateRig(tmp_path, stack.enter_context(_replicate.running(tmp_path, monkeypatch)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
