@@ -64,10 +64,22 @@ class Tuner:
             self._providers[name] = providers.load(name, self.profile(name))
         return self._providers[name]
 
+    def names(self) -> tuple[str, ...]:
+        """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
+        known = providers.names()
+        return (*known, *(n for n, profile in self.settings.profiles.items() if profile.like and n not in known))
+
+    def kind(self, name: str) -> str:
+        """Return the provider whose ways a name goes: its own, or those that its profile is like."""
+        return self._settings_of(name).like or name
+
+    def _settings_of(self, name: str) -> ProfileSettings:
+        return self.settings.profiles.get(name, ProfileSettings())
+
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
-        wanted = self.settings.profiles.get(name, ProfileSettings())
-        variable = wanted.key_variable or self.key_variable(name)
+        wanted = self._settings_of(name)
+        variable = self.key_variable(name)
         return Profile(
             name=name,
             home=self.settings.home,
@@ -75,12 +87,21 @@ class Tuner:
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
+            tier=wanted.tier,
+            like=wanted.like,
             timeout=wanted.timeout,
         )
 
     def key_variable(self, name: str) -> str | None:
-        """Return the environment variable that holds a provider's key, None when it needs none."""
+        """Return the environment variable that holds a provider's key, None when it needs none.
+
+        A server of one's own gets the key that its profile names, and no other provider's.
+        """
+        wanted = self._settings_of(name)
+        if wanted.key_variable or (wanted.like and wanted.base_url):
+            return wanted.key_variable
         try:
+            name = wanted.like or name
             return catalog.load(name).key
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
@@ -99,7 +120,7 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=providers.names())
+        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=self.names())
 
     def check(
         self,
@@ -141,7 +162,7 @@ class Tuner:
         Raises `UsageError` for a job file that no provider could be planned from.
         """
         self.read(job_file, changes=changes, model=model or "any")
-        for name in providers.names():
+        for name in self.names():
             try:
                 spec = self.read(job_file, changes=changes, provider=name, model=model)
                 yield name, self.plan(spec, force=force)
@@ -151,7 +172,7 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
-        capabilities = self._placed(provider.capabilities(spec.model))
+        capabilities = self.capabilities(spec.provider, spec.model)
         data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
@@ -169,12 +190,19 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
+    def capabilities(self, name: str, model: str) -> Capabilities:
+        """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
+        return self._placed(self.provider(name).capabilities(model))
+
     def _placed(self, capabilities: Capabilities) -> Capabilities:
-        profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
-        own = next((c.base_url for c in self.catalogs() if c.provider == capabilities.provider), None)
+        profile = self._settings_of(capabilities.provider)
+        kind = self.kind(capabilities.provider)
+        known = next((c for c in self.catalogs() if c.provider == kind), None)
+        own = known.base_url if known is not None else None
+        moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(profile.base_url).netloc if profile.base_url else None,
+            host=urlsplit(profile.base_url).netloc if profile.base_url and moves else None,
             own_host=urlsplit(own).netloc if own else None,
             stated=profile.region,
         )
@@ -198,10 +226,10 @@ class Tuner:
         look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
         block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
         return {
-            "providers": (spec.provider,),
+            "providers": (self.kind(spec.provider),),
             "method": spec.method,
             "ignore": frozenset(self.settings.check.ignore),
-            "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
+            "wish": look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block),
         }
 
     def earlier(self, plan: Plan) -> Job | None:
@@ -212,7 +240,8 @@ class Tuner:
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
-        if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
+        kind = self.kind(plan.spec.provider)
+        if plan.ok and any(c.key and c.provider == kind for c in self.catalogs()):
             self.profile(plan.spec.provider).key()
         return jobs.submit(plan, desk=self.desk, again=again)
 

@@ -89,7 +89,6 @@ class Wish:
 
 def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
     """Fill in what the flags left open: by questions where somebody can answer, by defaults elsewhere."""
-    from anytune import providers
     from anytune.tuner import Tuner
 
     def answered(question: str, default: str) -> str:
@@ -99,8 +98,8 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
     if not NAME.fullmatch(name):
         allowed = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
         raise UsageError(f"a job cannot be called {name!r}", fix=f"--name takes {allowed}")
-    provider = wish.provider or answered(f"Where to train: {', '.join(providers.names())}?", "local")
     tuner = Tuner()
+    provider = wish.provider or answered(f"Where to train: {', '.join(tuner.names())}?", "local")
     tuner.provider(provider)  # a wrong name ends here, before anything is written
     default = cheapest(tuner.catalogs()).get(provider, "")
     model = wish.model or (answered("Which base model?", default) if default else "")

@@ -255,8 +255,8 @@ def test_the_environment_does_not_choose_where_data_go(
 
 def test_without_a_base_url_the_catalogue_says_where_to_send() -> None:
     at = OpenAIProvider(Profile(name="openai", home=Path("/nowhere"), key=lambda: "sk-test"))
-    assert str(at._calls.base_url) == "https://api.openai.com/v1/"
-    assert at._calls.max_retries == 0
+    assert str(at._client.calls.base_url) == "https://api.openai.com/v1/"
+    assert at._client.calls.max_retries == 0
 
 
 def test_a_key_with_a_line_break_is_mended_and_a_broken_one_not_sent(stub: OpenAIStub, tmp_path: Path) -> None:
