@@ -56,8 +56,8 @@ def job_of(job: Mapping[str, Any], *, act: str) -> RemoteJob:
         model=model,
         error=_reason(job.get("error")),
         cause=_cause(job.get("error")) if state is JobState.FAILED else None,
-        created_at=_time(job.get("created_at")),
-        finished_at=_time(job.get("finished_at")),
+        created_at=moment(job.get("created_at")),
+        finished_at=moment(job.get("finished_at")),
         trained_tokens=tokens if type(tokens) is int else None,
         training_file=_text(job.get("training_file")),
         seen_job_id=_job_id(job),
@@ -85,7 +85,7 @@ def event(told: Mapping[str, Any], *, act: str) -> Event:
     figures = data if isinstance(data, Mapping) else {}
     return Event(
         id=id_of(told, act=act),
-        at=_time(told.get("created_at")) or EPOCH,
+        at=moment(told.get("created_at")) or EPOCH,
         level=LEVELS.get(str(told.get("level")), "info"),
         message=str(told.get("message") or ""),
         data=named(figures),
@@ -182,7 +182,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _time(value: object) -> datetime | None:
+def moment(value: object) -> datetime | None:
+    """Read a time in seconds; None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < LAST_TIME:
         return None
     return datetime.fromtimestamp(value, UTC)

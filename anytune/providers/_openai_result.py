@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from anytune.providers._openai_answer import EPOCH, id_of, named
+from anytune.providers._openai_answer import EPOCH, id_of, moment, named
 from anytune.schema.job import Event
 
 
@@ -52,11 +52,12 @@ def _number(cell: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def checkpoint(told: Mapping[str, Any], *, at: datetime | None, act: str) -> Event:
+def checkpoint(told: Mapping[str, Any], *, act: str) -> Event:
     """Read a decoded checkpoint as an event."""
     metrics, id = told.get("metrics"), id_of(told, act=act)
     figures = {**(metrics if isinstance(metrics, Mapping) else {}), "step": _step(told)}
-    return Event(id=id, at=at or EPOCH, message=f"checkpoint at step {_step(told)}: {id}", data=named(figures))
+    at = moment(told.get("created_at")) or EPOCH
+    return Event(id=id, at=at, message=f"checkpoint at step {_step(told)}: {id}", data=named(figures))
 
 
 def newest(checkpoints: list[dict[str, Any]]) -> dict[str, Any] | None:

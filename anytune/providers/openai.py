@@ -141,7 +141,7 @@ class OpenAIProvider:
                 if job.get("status") != "succeeded":
                     return []
                 if self._speech.dialect.model == "checkpoint":
-                    return [results.checkpoint(each, at=at, act=act) for each in self._checkpoints(remote_id)]
+                    return [results.checkpoint(each, act=act) for each in self._checkpoints(remote_id)]
                 files = job.get("result_files") or [None]
                 if not isinstance(files[0], str):
                     return []

@@ -15,9 +15,8 @@ from anytune.testing import ProviderContract, Rig
 from tests.providers import _fireworks
 from tests.providers._fireworks import FireworksRig
 from tests.providers._together import TogetherRig, running
-from tests.providers.test_openai_contract import OpenAIRig
+from tests.providers.test_openai_contract import SPEAKERS, speaking
 from tests.rigs import FakeRig
-from tests.stubs.openai import OpenAIStub
 
 Method = Callable[..., Any]
 
@@ -280,13 +279,13 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
+@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
             yield FakeRig(tmp_path)
-        elif request.param == "openai":
-            yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
+        elif request.param in SPEAKERS:
+            yield stack.enter_context(speaking(request.param, tmp_path))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
         else:
