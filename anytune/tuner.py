@@ -306,7 +306,8 @@ class Tuner:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+        opened = provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._clock)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""

@@ -1,5 +1,6 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is all that comes after, `desk` what both need."""
+"""Jobs: `submit` brings a plan to its provider, `life` is all that comes after, `desk` what both need, `ask` chats."""
 
+from anytune.jobs.ask import Patient
 from anytune.jobs.desk import Clock, Desk, SystemClock
 from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
@@ -10,6 +11,7 @@ __all__ = [
     "YOUNG",
     "Clock",
     "Desk",
+    "Patient",
     "SystemClock",
     "Update",
     "cancel",

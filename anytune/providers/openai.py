@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import IO, Any
 
 from anytune.errors import (
@@ -16,8 +17,10 @@ from anytune.errors import (
     RateLimitedError,
     RejectedError,
     UnavailableError,
+    UsageError,
 )
 from anytune.providers import _openai_answer as answers
+from anytune.providers import _openai_download as downloads
 from anytune.providers import _openai_request as requests
 from anytune.providers import _openai_result as results
 from anytune.providers._openai_chat import ChatGenerator
@@ -36,6 +39,7 @@ PAGE = 100  # the most that one list call is asked for
 UNUSABLE = {"error", "deleted"}
 CHECK_AGAIN = 5.0  # seconds after which an unchecked file is looked at again
 ENDED_ALREADY = {400, 409}  # how a cancel of an ended job is refused
+ASK_AGAIN = 15.0  # seconds after which a new model is asked again
 GETS_READY = timedelta(hours=1)  # for which a model that was just made may not answer
 
 
@@ -188,17 +192,30 @@ class OpenAIProvider:
     def generator(self, *, base: str, tuned: TunedModel | None) -> ChatGenerator:
         """Open the tuned model, or the base alone when `tuned` is None.
 
-        A tuned model that is not there yet is answered with `UnavailableError`.
+        A tuned model that is not there yet is answered with `RateLimitedError`.
         """
         model = tuned.name if tuned is not None else base
         return ChatGenerator(self._client, model, missing=partial(self._missing, tuned=tuned))
+
+    def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
+        """Download a checkpoint's files into `out` and return its manifest; raise `UsageError` where none are given."""
+        if self._speech.dialect.model != "checkpoint":
+            raise UsageError(f"{self.name} does not hand out weights from here")
+        folder = downloads.free_folder(out)
+        remote_id, _, wanted = tuned.name.partition(":")
+        with self._client.mapped("checkpoints"):
+            found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})
+        files = [id for id in found.get("result_files") or [] if isinstance(id, str)]
+        if not files:
+            raise NotFoundError(f"{self.name}: {tuned.name} has no files")
+        return downloads.download(files, tuned, self._client, to=to, out=folder)
 
     def _missing(self, error: NotFoundError, *, tuned: TunedModel | None) -> Exception:
         if tuned is not None and self._speech.dialect.serving is not None:
             return NotFoundError(error.message, status=error.status, fix=self._speech.dialect.serving)
         if tuned is not None and self._is_new(tuned):
             said = f"{self.name}: {tuned.name} does not answer yet: a new model takes some minutes"
-            return UnavailableError(said, status=error.status)
+            return RateLimitedError(said, retry_after=ASK_AGAIN, status=error.status)
         return error
 
     def _is_new(self, tuned: TunedModel) -> bool:

@@ -194,6 +194,7 @@ def checkpoints(job: Mapping[str, Any]) -> list[dict[str, Any]]:
             "fine_tuning_job_id": job["id"],
             "metrics": {"step": 3, "train_loss": 0.5},
             "step_number": 3,
+            **({"result_files": job["checkpoint_files"]} if "checkpoint_files" in job else {}),
         }
     ]
 

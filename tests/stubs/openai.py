@@ -20,6 +20,7 @@ What can be set before or between calls:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,7 @@ class OpenAIStub(StubServer):
         return self._shown(record)
 
     def _shown(self, record: StoredJob) -> Reply:
-        return Reply(200, self.manner.shown(record.shown))
+        return Reply(200, self.manner.shown(record.shown), {"Date": formatdate(self.tick(), usegmt=True)})
 
     def _list_jobs(self, query: Mapping[str, str]) -> Reply:
         wanted = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
