@@ -91,7 +91,7 @@ class Speech:
             "methods": self.dialect.methods,
             "similar": (),
             "region_note": f"the profile sends it to {host}",
-            "weights_downloadable": False,
+            "weights_downloadable": self.dialect.model == "checkpoint",
             "notes": (note,),
         }
 
