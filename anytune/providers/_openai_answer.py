@@ -61,7 +61,17 @@ def job_of(job: Mapping[str, Any], *, act: str) -> RemoteJob:
         trained_tokens=tokens if type(tokens) is int else None,
         training_file=_text(job.get("training_file")),
         seen_job_id=_job_id(job),
+        settings=_settings(job),
     )
+
+
+def _settings(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that a job trains with; what is still `auto` is none."""
+    method = job.get("method")
+    within = method.get(str(method.get("type"))) if isinstance(method, Mapping) else None
+    told = within.get("hyperparameters") if isinstance(within, Mapping) else job.get("hyperparameters")
+    told = told if isinstance(told, Mapping) else {}
+    return {name: value for name, value in told.items() if isinstance(value, int | float)}
 
 
 def _job_id(job: Mapping[str, Any]) -> str | None:

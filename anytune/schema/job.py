@@ -48,7 +48,8 @@ def _whole(value: Any) -> Any:
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
-    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none.
+    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none. `settings` are
+    the hyperparameters that it says it trains with, in its own words: also what became of those left on `auto`.
     """
 
     id: str
@@ -63,6 +64,7 @@ class RemoteJob(Value):
     cost: Decimal | None = None
     training_file: str | None = None
     seen_job_id: str | None = None
+    settings: dict[str, Any] = {}
 
     _texts = field_validator("*", mode="before")(_whole)
 
