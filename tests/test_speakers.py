@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from anytune.config import ProfileSettings, Settings
+from anytune.config import ProfileSettings, Settings, load_settings
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan, Policy
@@ -186,3 +186,13 @@ def test_the_data_of_an_own_server_are_checked_as_those_of_the_one_it_is_like(pl
     sample_file(planned("nebius").spec.data.train.parent, examples=5)
     assert planned("mine", "overrides={}", like="nebius", **mine).data.ok
     assert not planned("mine", like="openai", **mine).data.ok  # which wants ten
+
+
+def test_a_project_may_name_a_server_but_not_whose_key_it_gets(tmp_path: Path) -> None:
+    environment = {"ANYTUNE_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    (tmp_path / "anytune.yaml").write_text("profiles: {mine: {like: nebius, base_url: 'https://a/v1', tier: x}}\n")
+    found = load_settings(folder=tmp_path, environment=environment).profiles["mine"]
+    assert (found.like, found.tier, found.key_variable) == ("nebius", "x", None)
+    (tmp_path / "anytune.yaml").write_text("profiles: {mine: {like: nebius, key_variable: OTHER_KEY}}\n")
+    with pytest.raises(UsageError, match="a project cannot set profiles"):
+        load_settings(folder=tmp_path, environment=environment)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 LITTLE_DISK = 5 << 30
-IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together", "FIREWORKS_BASE_URL": "fireworks"}
+IGNORED = {
+    "OPENAI_BASE_URL": "openai",
+    "AZURE_OPENAI_ENDPOINT": "azure",
+    "TOGETHER_BASE_URL": "together",
+    "FIREWORKS_BASE_URL": "fireworks",
+}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")
 LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
@@ -44,10 +49,11 @@ def findings(tuner: Tuner) -> Iterator[Finding]:
     ready = readiness(tuner)
     for one in ready:
         missing = not one.packages.startswith("installed")
-        fix = f"pip install 'anytune[{one.extra or one.name}]'" if missing else one.lacks
-        fix = fix or (None if one.ready else f"export {one.key.split()[0]}=…")
+        fix = f"pip install 'anytune[{one.extra or one.name}]'" if missing else None
+        fix = fix or (None if one.ready or "is not set" not in one.key else f"export {one.key.split()[0]}=…")
         level: Literal["ready", "not ready"] = "ready" if one.ready else "not ready"
-        yield Finding(level, one.name, f"packages {one.packages}; key {one.key}", fix)
+        lacks = f"; {one.lacks}" if one.lacks else ""
+        yield Finding(level, one.name, f"packages {one.packages}; key {one.key}{lacks}", fix)
     if not any(one.packages.startswith("installed") for one in ready):
         yield Finding("bad", "providers", "not one can be used", "pip install 'anytune[local]'")
     yield _home(tuner)

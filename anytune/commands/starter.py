@@ -109,16 +109,13 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
 
 
 def cheapest(catalogs: list[Catalog]) -> dict[str, str]:
-    """Return for each provider the model with the lowest price among those that are open."""
+    """Return for each provider the model with the lowest price among those that are open; unpriced, the first."""
     found = {"local": LOCAL_MODEL}
     for catalog in catalogs:
-        prices = {
-            name: entry.price["sft"]
-            for name, entry in catalog.models.items()
-            if "sft" in entry.methods and "sft" in entry.price
-        }
-        if prices:
-            found[catalog.provider] = min(prices, key=lambda name: prices[name])
+        open_ones = {name: entry for name, entry in catalog.models.items() if "sft" in entry.methods}
+        prices = {name: entry.price["sft"] for name, entry in open_ones.items() if "sft" in entry.price}
+        if open_ones:
+            found[catalog.provider] = min(prices, key=lambda name: prices[name]) if prices else next(iter(open_ones))
     return found
 
 

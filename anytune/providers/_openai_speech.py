@@ -41,11 +41,13 @@ class Speech:
 
     @cached_property
     def dialect(self) -> Dialect:
-        """Return the dialect; a server that may not keep metadata gets our job id in the suffix, too."""
+        """Return the dialect; of a server of the user's own neither metadata nor events are relied on."""
         if self.like.dialect is None:
             raise UsageError(f"profiles.{self.name}.like: {self.like.provider} does not speak OpenAI's API")
-        drops = self.foreign and self.like.dialect.tag == "metadata"
-        return self.like.dialect.model_copy(update={"tag": "both"}) if drops else self.like.dialect
+        if not self.foreign:
+            return self.like.dialect
+        tag = "both" if self.like.dialect.tag == "metadata" else self.like.dialect.tag
+        return self.like.dialect.model_copy(update={"tag": tag, "events_tell_losses": False})
 
     @property
     def base_url(self) -> str:

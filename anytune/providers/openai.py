@@ -132,7 +132,7 @@ class OpenAIProvider:
         else:
             newest_first = self._speech.dialect.events == "newest-first"
         told = told[::-1] if newest_first else told
-        if not any("loss" in event.data for event in told):
+        if not self._speech.dialect.events_tell_losses and not any("loss" in event.data for event in told):
             told += self._left_behind(remote_id)
         return sorted(told, key=lambda event: event.at)
 

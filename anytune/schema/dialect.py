@@ -36,7 +36,8 @@ class Dialect(Value):
     path that the user left open, where the server's own choice would surprise. `tag` says where our job id travels,
     `suffix` how long one may be. `path` is what an address without a path gets. A server that `checks_files` takes a
     job only once they are processed. `events` is the order in which events come, `model` where the tuned model's name
-    stands; `serving` is what has to be done before it answers, None where it does by itself.
+    stands; `serving` is what has to be done before it answers, None where it does by itself. Where `events_tell_losses`
+    nothing that an ended job left behind is read for them.
     """
 
     hyperparameters: Literal["method", "top"] = "method"
@@ -57,3 +58,4 @@ class Dialect(Value):
     model: Literal["job", "checkpoint"] = "job"
     pauses: bool = False
     serving: str | None = None
+    events_tell_losses: bool = False
