@@ -19,6 +19,7 @@ class Manner:
     tunable: Mapping[str, set[str]] = field(default_factory=lambda: rules.TUNABLE)
     fields: Mapping[str, rules.Check] = field(default_factory=lambda: rules.JOB_FIELDS)
     knobs: Mapping[str, Mapping[str, rules.Check]] = field(default_factory=lambda: rules.HYPERPARAMETERS)
+    required: tuple[str, ...] = ("model", "training_file")
     top: bool = False
     api_key: bool = False
     byte_order_mark: bool = False
@@ -40,7 +41,7 @@ class Manner:
 
     def checked_job(self, body: Any) -> tuple[dict[str, Any], str, dict[str, Any]]:
         """Return the body of a creation, its method's type and its hyperparameters, or refuse it."""
-        body = rules.checked(body, dict(self.fields), required=("model", "training_file"))
+        body = rules.checked(body, dict(self.fields), required=self.required)
         if self.top:
             kind, at, given = "supervised", "hyperparameters.", body.get("hyperparameters", {})
         else:
@@ -93,6 +94,7 @@ AZURE = Manner(
         "suffix": _short_suffix,
         "trainingType": _word("Standard", "GlobalStandard", "developerTier"),
     },
+    required=("model", "training_file", "trainingType"),  # left out, it was seen to be refused
     api_key=True,
     byte_order_mark=True,
     looks_at_files=True,
