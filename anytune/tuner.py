@@ -27,7 +27,7 @@ from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, SqliteStore
 
-BUILT_IN = tuple(providers.BUILT_IN)
+BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
 
 
@@ -136,18 +136,22 @@ class Tuner:
 
         The codes that the settings pass over are passed over, too. `look` says how far to look beyond the rules.
         """
-        for name in for_providers:
-            if name not in data_check.COLUMNS:
-                self.provider(name)
         return look_at.check(
             paths,
             settings=self.settings,
-            for_providers=for_providers,
+            for_providers=self.judges(for_providers),
             method=method,
             ignore=ignore,
             show=show,
             look=look,
         )
+
+    def judges(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return whose rules hold for data that go to these; raise `UsageError` for a name that no provider has."""
+        for name in names:
+            if name not in data_check.COLUMNS:
+                self.provider(name)
+        return tuple(dict.fromkeys(self.kind(name) for name in names))
 
     def plan_all(
         self,

@@ -196,3 +196,10 @@ def test_a_project_may_name_a_server_but_not_whose_key_it_gets(tmp_path: Path) -
     (tmp_path / "anytune.yaml").write_text("profiles: {mine: {like: nebius, key_variable: OTHER_KEY}}\n")
     with pytest.raises(UsageError, match="a project cannot set profiles"):
         load_settings(folder=tmp_path, environment=environment)
+
+
+def test_a_data_file_is_checked_for_an_own_server_by_its_name(tmp_path: Path) -> None:
+    file = sample_file(tmp_path, examples=5)
+    at = tuner(tmp_path, {"mine": {"like": "openai", "base_url": "https://gpu.example/v1"}})
+    assert not at.check([file.path], for_providers=("mine",)).ok  # ten are wanted
+    assert at.judges(("mine", "openai", "nebius")) == ("openai", "nebius")

@@ -71,7 +71,7 @@ class Client:
         headers = request.headers
         headers["Host"] = request.url.netloc.decode("ascii")
         headers.pop("Authorization", None)
-        if self._speech.dialect.key_header == "api-key":
+        if self._key and self._speech.dialect.key_header == "api-key":
             headers["api-key"] = self._key
         elif self._key:
             headers["Authorization"] = f"Bearer {self._key}"

@@ -42,9 +42,9 @@ def render(
     job_id: str,
     training_file: str,
     validation_file: str | None,
-    tier: str | None = None,
+    beside: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Translate the spec into the body of `POST /fine_tuning/jobs`; only what the user chose is in it.
+    """Translate the spec into the body of `POST /fine_tuning/jobs`; what the user chose is in it, and `beside` it.
 
     The number of epochs always stands there: left out, OpenAI would choose up to 25 of them on a small file.
     """
@@ -56,7 +56,7 @@ def render(
         "metadata": None if dialect.tag == "suffix" else {TAG: job_id},
         **_chosen(spec, dialect, dialect.fields),
         **_placed(spec, dialect),
-        **({dialect.tiers.field: dialect.tiers.words[tier]} if dialect.tiers and tier else {}),
+        **beside,
     }
     return {name: value for name, value in body.items() if value is not None}
 

@@ -59,10 +59,18 @@ class Speech:
         return f"{bare}{self.dialect.path or ''}" if urlsplit(bare).path == "" else bare
 
     @property
-    def tier(self) -> str | None:
-        """Return the price class of the profile, the catalogue's default if it names none."""
-        tiers = self.dialect.tiers
-        return (self.profile.tier or tiers.default) if tiers else None
+    def tier(self) -> dict[str, str]:
+        """Return the field that says in which price class a job is trained; raise `UsageError` for an unknown one."""
+        tiers, tier = self.dialect.tiers, self._tier
+        if tiers is None or tier is None:
+            return {}
+        if tier not in tiers.words:
+            raise UsageError(_no_such_tier(self.name, tier, tiers))
+        return {tiers.field: tiers.words[tier]}
+
+    @property
+    def _tier(self) -> str | None:
+        return (self.profile.tier or self.dialect.tiers.default) if self.dialect.tiers else None
 
     def capabilities(self, model: str) -> Capabilities:
         """Describe what can be done with a base model; of a server of the user's own only the dialect is known."""
@@ -103,7 +111,7 @@ class Speech:
 
     @property
     def _roams(self) -> str | None:
-        tiers, tier = self.dialect.tiers, self.tier
+        tiers, tier = self.dialect.tiers, self._tier
         if tiers is None or tier not in tiers.roaming:
             return None
         return f"the tier {tier} may train anywhere: profiles.{self.name}.tier: {tiers.default} keeps it in the region"

@@ -64,7 +64,7 @@ class OpenAIProvider:
             job_id=job_id,
             training_file=training_file,
             validation_file=validation_file,
-            tier=self._speech.tier,
+            beside=self._speech.tier,
         )
 
     def upload(self, file: DataFile) -> str:
