@@ -72,7 +72,8 @@ def _settings(job: Mapping[str, Any]) -> dict[str, Any]:
     within = method.get(str(method.get("type"))) if isinstance(method, Mapping) else None
     told = within.get("hyperparameters") if isinstance(within, Mapping) else job.get("hyperparameters")
     told = told if isinstance(told, Mapping) else {}
-    return {name: value for name, value in told.items() if isinstance(value, int | float)}
+    # Azure was seen to write -1 for what is still auto
+    return {name: value for name, value in told.items() if isinstance(value, int | float) and value >= 0}
 
 
 def _job_id(job: Mapping[str, Any]) -> str | None:

@@ -196,7 +196,7 @@ def test_what_became_of_auto_is_told_once_it_is_a_number(openai: OpenAIProvider,
     ("fields", "settings"),
     [
         (
-            {"method": None, "hyperparameters": {"n_epochs": 2, "lora": True, "note": "x"}},
+            {"method": None, "hyperparameters": {"n_epochs": 2, "lora": True, "note": "x", "batch_size": -1}},
             {"n_epochs": 2, "lora": True},
         ),
         ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.1}}}}, {"beta": 0.1}),
