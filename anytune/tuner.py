@@ -57,7 +57,13 @@ class Tuner:
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(store=self.store, provider=self.provider, policy=self.settings.policy, clock=self._clock)
+        return jobs.Desk(
+            store=self.store,
+            provider=self.provider,
+            policy=self.settings.policy,
+            clock=self._clock,
+            place=self._placed,
+        )
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""

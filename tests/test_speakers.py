@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from anytune.config import ProfileSettings, Settings, load_settings
-from anytune.errors import CredentialError, UsageError
+from anytune.errors import CredentialError, KeyRefusedError, RefusedError, UsageError
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan, Policy
 from anytune.testing import FakeClock, sample_file
@@ -203,3 +203,22 @@ def test_a_data_file_is_checked_for_an_own_server_by_its_name(tmp_path: Path) ->
     at = tuner(tmp_path, {"mine": {"like": "openai", "base_url": "https://gpu.example/v1"}})
     assert not at.check([file.path], for_providers=("mine",)).ok  # ten are wanted
     assert at.judges(("mine", "openai", "nebius")) == ("openai", "nebius")
+
+
+def test_a_tier_that_became_one_that_roams_stops_a_submit_that_goes_on(
+    tmp_path: Path, hosts: dict[str, OpenAIStub], planned: Callable[..., Plan]
+) -> None:
+    stub = hosts["azure"]
+    profile = {"base_url": stub.base_url, "region": "swedencentral"}
+    at = tuner(tmp_path, {"azure": profile}, AZURE_OPENAI_API_KEY="of-nobody")
+    plan = at.plan(at.read(tmp_path / "finetune.yaml", provider="azure", changes=("data.residency=eu",)))
+    with pytest.raises(KeyRefusedError):
+        at.submit(plan)  # the job is kept
+    (kept,) = at.store.list()
+    roaming = tuner(tmp_path, {"azure": {**profile, "tier": "developer"}}, AZURE_OPENAI_API_KEY=stub.key)
+    with pytest.raises(RefusedError) as caught:
+        roaming.resume(kept.id)
+    assert "the tier developer may train anywhere" in " ".join(caught.value.reasons)
+    assert stub.files == {}
+    staying = tuner(tmp_path, {"azure": profile}, AZURE_OPENAI_API_KEY=stub.key)
+    assert staying.resume(kept.id).remote is not None
