@@ -47,7 +47,7 @@ class Speech:
         if not self.foreign:
             return self.like.dialect
         tag = "both" if self.like.dialect.tag == "metadata" else self.like.dialect.tag
-        return self.like.dialect.model_copy(update={"tag": tag, "events_tell_losses": False})
+        return self.like.dialect.model_copy(update={"tag": tag, "events_tell_losses": False, "parts_above": None})
 
     @property
     def base_url(self) -> str:

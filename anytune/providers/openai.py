@@ -23,6 +23,7 @@ from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_download as downloads
 from anytune.providers import _openai_request as requests
 from anytune.providers import _openai_result as results
+from anytune.providers import _openai_upload as uploads
 from anytune.providers._openai_chat import ChatGenerator
 from anytune.providers._openai_client import Client
 from anytune.providers._openai_speech import Speech
@@ -80,6 +81,9 @@ class OpenAIProvider:
             known = self._uploaded(name, size=file.bytes + getattr(sent, "added", 0))
             if known is not None:
                 return known
+            most = self._speech.dialect.parts_above
+            if most is not None and file.bytes > most:
+                return uploads.in_parts(self._client, handle, name=name, size=file.bytes, purpose=PURPOSE)
             with self._client.mapped("upload"):
                 return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
 

@@ -34,7 +34,8 @@ class Dialect(Value):
     `knobs` and `fields` map a path of the job file to its rule, whose `to` is the server's own name: of a
     hyperparameter (below `method` or at the top of the body), or of a field of the body. `auto` is what is sent for a
     path that the user left open, where the server's own choice would surprise. `tag` says where our job id travels,
-    `suffix` how long one may be. `path` is what an address without a path gets. A server that `checks_files` takes a
+    `suffix` how long one may be. `path` is what an address without a path gets. Files of more bytes than
+    `parts_above` are sent in parts. A server that `checks_files` takes a
     job only once they are processed. `events` is the order in which events come, `model` where the tuned model's name
     stands; `serving` is what has to be done before it answers, None where it does by itself. Where `events_tell_losses`
     nothing that an ended job left behind is read for them.
@@ -53,6 +54,7 @@ class Dialect(Value):
     key_header: Literal["authorization", "api-key"] = "authorization"
     path: str | None = None
     byte_order_mark: bool = False
+    parts_above: int | None = None
     checks_files: bool = False
     events: Literal["newest-first", "oldest-first"] = "newest-first"
     model: Literal["job", "checkpoint"] = "job"
