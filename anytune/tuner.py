@@ -29,7 +29,7 @@ from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, SqliteStore
 
-BUILT_IN = tuple(providers.BUILT_IN)
+BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
 
 
@@ -58,7 +58,13 @@ class Tuner:
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(store=self.store, provider=self.provider, policy=self.settings.policy, clock=self._clock)
+        return jobs.Desk(
+            store=self.store,
+            provider=self.provider,
+            policy=self.settings.policy,
+            clock=self._clock,
+            place=self._placed,
+        )
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -66,10 +72,22 @@ class Tuner:
             self._providers[name] = providers.load(name, self.profile(name))
         return self._providers[name]
 
+    def names(self) -> tuple[str, ...]:
+        """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
+        known = providers.names()
+        return (*known, *(n for n, profile in self.settings.profiles.items() if profile.like and n not in known))
+
+    def kind(self, name: str) -> str:
+        """Return the provider whose ways a name goes: its own, or those that its profile is like."""
+        return self._settings_of(name).like or name
+
+    def _settings_of(self, name: str) -> ProfileSettings:
+        return self.settings.profiles.get(name, ProfileSettings())
+
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
-        wanted = self.settings.profiles.get(name, ProfileSettings())
-        variable = wanted.key_variable or self.key_variable(name)
+        wanted = self._settings_of(name)
+        variable = self.key_variable(name)
         return Profile(
             name=name,
             home=self.settings.home,
@@ -77,13 +95,22 @@ class Tuner:
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
+            tier=wanted.tier,
+            like=wanted.like,
             timeout=wanted.timeout,
             trainers=wanted.trainers,
         )
 
     def key_variable(self, name: str) -> str | None:
-        """Return the environment variable that holds a provider's key, None when it needs none."""
+        """Return the environment variable that holds a provider's key, None when it needs none.
+
+        A server of one's own gets the key that its profile names, and no other provider's.
+        """
+        wanted = self._settings_of(name)
+        if wanted.key_variable or (wanted.like and wanted.base_url):
+            return wanted.key_variable
         try:
+            name = wanted.like or name
             return catalog.load(name).key
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
@@ -102,7 +129,7 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=providers.names())
+        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=self.names())
 
     def check(
         self,
@@ -118,18 +145,22 @@ class Tuner:
 
         The codes that the settings pass over are passed over, too. `look` says how far to look beyond the rules.
         """
-        for name in for_providers:
-            if name not in data_check.COLUMNS:
-                self.provider(name)
         return look_at.check(
             paths,
             settings=self.settings,
-            for_providers=for_providers,
+            for_providers=self.judges(for_providers),
             method=method,
             ignore=ignore,
             show=show,
             look=look,
         )
+
+    def judges(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return whose rules hold for data that go to these; raise `UsageError` for a name that no provider has."""
+        for name in names:
+            if name not in data_check.COLUMNS:
+                self.provider(name)
+        return tuple(dict.fromkeys(self.kind(name) for name in names))
 
     def plan_all(
         self,
@@ -144,7 +175,7 @@ class Tuner:
         Raises `UsageError` for a job file that no provider could be planned from.
         """
         self.read(job_file, changes=changes, model=model or "any")
-        for name in providers.names():
+        for name in self.names():
             try:
                 spec = self.read(job_file, changes=changes, provider=name, model=model)
                 yield name, self.plan(spec, force=force)
@@ -154,7 +185,7 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
-        capabilities = self._placed(provider.capabilities(spec.model))
+        capabilities = self.capabilities(spec.provider, spec.model)
         data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
@@ -172,12 +203,19 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
+    def capabilities(self, name: str, model: str) -> Capabilities:
+        """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
+        return self._placed(self.provider(name).capabilities(model))
+
     def _placed(self, capabilities: Capabilities) -> Capabilities:
-        profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
-        own = next((c.base_url for c in self.catalogs() if c.provider == capabilities.provider), None)
+        profile = self._settings_of(capabilities.provider)
+        kind = self.kind(capabilities.provider)
+        known = next((c for c in self.catalogs() if c.provider == kind), None)
+        own = known.base_url if known is not None else None
+        moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(profile.base_url).netloc if profile.base_url else None,
+            host=urlsplit(profile.base_url).netloc if profile.base_url and moves else None,
             own_host=urlsplit(own).netloc if own else None,
             stated=profile.region,
         )
@@ -201,10 +239,10 @@ class Tuner:
         look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
         block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
         return {
-            "providers": (spec.provider,),
+            "providers": (self.kind(spec.provider),),
             "method": spec.method,
             "ignore": frozenset(self.settings.check.ignore),
-            "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
+            "wish": look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block),
         }
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
@@ -236,7 +274,8 @@ class Tuner:
         return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
 
     def _require_key(self, plan: Plan) -> None:
-        if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
+        kind = self.kind(plan.spec.provider)
+        if plan.ok and any(c.key and c.provider == kind for c in self.catalogs()):
             self.profile(plan.spec.provider).key()
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
@@ -292,7 +331,7 @@ class Tuner:
 
     def adopt(self, whose: str, remote_id: str) -> Job:
         """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
-        if whose in providers.names():
+        if whose in self.names():
             return jobs.adopt(whose, remote_id, desk=self.desk)
         return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
 
@@ -317,7 +356,8 @@ class Tuner:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        opened = provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._clock)
 
     def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
         """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""

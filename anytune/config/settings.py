@@ -21,13 +21,16 @@ PERSONAL = {"key_variable", "region", "account"}  # what only the user may say o
 class ProfileSettings(Value):
     """Say how a provider is reached; `key_variable` names the environment variable that holds the key.
 
-    `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know.
+    `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
+    `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name.
     """
 
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    tier: str | None = None
+    like: str | None = None
     key_variable: str | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     trainers: dict[str, Trainer] = {}

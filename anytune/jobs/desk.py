@@ -14,7 +14,7 @@ from anytune import planner
 from anytune.errors import ProviderError
 from anytune.providers.base import Provider
 from anytune.schema.job import Job, JobState, RemoteJob
-from anytune.schema.plan import Policy
+from anytune.schema.plan import Capabilities, Policy
 from anytune.store import JobStore
 
 BAD_ENDS = frozenset((JobState.FAILED, JobState.CANCELLED))
@@ -59,14 +59,22 @@ def _user() -> str:
         return "unknown"
 
 
+def _as_it_is(capabilities: Capabilities) -> Capabilities:
+    return capabilities
+
+
 @dataclass(frozen=True)
 class Desk:
-    """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks."""
+    """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks.
+
+    `place` adds to a provider's capabilities where its profile, as it is now, has the data go.
+    """
 
     store: JobStore
     provider: Callable[[str], Provider]
     policy: Policy = field(default_factory=Policy)
     clock: Clock = field(default_factory=SystemClock)
+    place: Callable[[Capabilities], Capabilities] = _as_it_is
     who: str = field(default_factory=_user)
 
 

@@ -49,7 +49,8 @@ def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
     """Finish a submit from wherever it stopped; one process at a time acts for a job.
 
-    `plan` is the same job planned anew: its budget and the places of its files hold now.
+    `plan` is the same job planned anew: its budget and the places of its files hold now. Where the data would go is
+    judged by the provider's profile as it is now, for that is where they would be sent.
     """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
@@ -64,7 +65,7 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             job,
             act="submit",
             data=planner.sent(job.plan.data),
-            capabilities=job.plan.capabilities,
+            capabilities=desk.place(provider.capabilities(job.plan.spec.model)),
             desk=desk,
             fix=f"anytune cancel {job.id}",
         )

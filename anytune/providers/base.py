@@ -30,7 +30,8 @@ class Profile:
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
-    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several.
+    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
+    price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
     `trainers` are the user's own words on the inputs of trainers.
     """
 
@@ -40,6 +41,8 @@ class Profile:
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    tier: str | None = None
+    like: str | None = None
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     timeout: float = 120.0
     upload_timeout: float = 3600.0

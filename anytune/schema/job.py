@@ -50,7 +50,8 @@ class RemoteJob(Value):
 
     `base` is the model that is tuned, `model` what came of it. `seen_job_id` is our job id as found in the remote job's
     metadata or suffix, None if it carries none. `replaces` are earlier ids of the same job: a provider may start one
-    again, by itself, under a new id.
+    again, by itself, under a new id. `settings` are the hyperparameters that it says it trains with, in its own words:
+    also what became of those left on `auto`.
     """
 
     id: str
@@ -67,6 +68,7 @@ class RemoteJob(Value):
     training_file: str | None = None
     seen_job_id: str | None = None
     replaces: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
 
     _texts = field_validator("*", mode="before")(_whole)
 

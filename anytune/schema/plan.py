@@ -44,9 +44,10 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money, or that no price is known. `trainer` says which of
-    a trainer's own inputs take what, where each model has its own.
+    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that such
+    a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a profile
+    states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or that no
+    price is known. `trainer` says which of a trainer's own inputs take what, where each model has its own.
     """
 
     provider: str
@@ -59,6 +60,8 @@ class Capabilities(Value):
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    places: dict[str, tuple[str, ...]] = {}
+    roams: str | None = None
     max_length: int | None = None
     min_examples: int = 1
     max_file_bytes: int | None = None

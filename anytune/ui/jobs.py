@@ -121,6 +121,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "ended", f"{remote.finished_at.astimezone():%Y-%m-%d %H:%M:%S} (after {took})"
     if remote is not None and not job.plan.capabilities.local:
         yield "there", f"{remote.id}: {remote.status}"
+    if remote is not None and remote.settings:
+        yield "settings", ", ".join(f"{name} {words.value(value)}" for name, value in remote.settings.items())
     if remote is not None and remote.trained_tokens is not None:
         yield "trained", words.count(remote.trained_tokens, "token")
     if not job.plan.capabilities.local:

@@ -26,6 +26,7 @@ def providers(found: Sequence[Readiness], *, on: Console) -> None:
         mark = Text("ready" if ready.ready else "not ready", style="green" if ready.ready else "yellow")
         on.print(Text.assemble((ready.name, "bold"), "  ", mark))
         rows: list[tuple[str, str | Text]] = [("  packages", ready.packages), ("  key", ready.key)]
+        rows += [("  address", Text(ready.lacks, style="yellow"))] if ready.lacks else []
         rows += [("  address", ready.base_url)] if ready.base_url else []
         terminal.put(on, terminal.pairs([*rows, ("  data", ready.place)]))
 

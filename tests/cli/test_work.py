@@ -331,3 +331,23 @@ def test_a_narrow_list_says_what_it_leaves_out(anytune: Type, monkeypatch: pytes
 def test_doctor_and_providers_use_the_same_word(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert "not ready  openai" in anytune("doctor").out
+
+
+def test_an_address_that_only_the_user_knows_is_asked_for_in_one_line(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = "profiles.azure.base_url is not set: https://<resource>.openai.azure.com"
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "of-nobody")
+    for line in ("providers", "doctor"):
+        assert anytune(line).out.count(said) == 1
+    (folder / "anytune.yaml").write_text(
+        "profiles: {azure: {base_url: 'https://a.openai.azure.com'}, mine: {like: openai, base_url: 'https://b/v1'}}\n"
+    )
+    shown = anytune("providers").out
+    assert said not in shown
+    assert {"https://a.openai.azure.com", "https://b/v1"} <= set(shown.split())
+    azure, mine = (
+        row for row in anytune("providers", "--json").document["providers"] if row["name"] in ("azure", "mine")
+    )
+    assert (azure["ready"], mine["ready"], mine["key"]) == (True, True, "none needed")

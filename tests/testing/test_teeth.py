@@ -16,9 +16,8 @@ from tests.providers import _fireworks, _replicate
 from tests.providers._fireworks import FireworksRig
 from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
-from tests.providers.test_openai_contract import OpenAIRig
+from tests.providers.test_openai_contract import SPEAKERS, speaking
 from tests.rigs import FakeRig
-from tests.stubs.openai import OpenAIStub
 
 Method = Callable[..., Any]
 
@@ -312,13 +311,13 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks", "replicate"])
+@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
             yield FakeRig(tmp_path)
-        elif request.param == "openai":
-            yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
+        elif request.param in SPEAKERS:
+            yield stack.enter_context(speaking(request.param, tmp_path))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
         elif request.param == "replicate":

@@ -30,7 +30,7 @@ from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Ro
 
 METHODS = get_args(DataMethod)
 BUILT_IN = ("openai", "together", "fireworks", "local")
-MOST_BYTES = {"openai": 512 << 20, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
+MOST_BYTES = {"openai": 8_000_000_000, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
 LARGE_BYTES = 150_000_000
 FEWEST_EXAMPLES = {"openai": 10, "azure": 10, "fireworks": 3}
 MOST_EXAMPLES = {"fireworks": 3_000_000}
