@@ -32,7 +32,8 @@ class Entry(Value):
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run.
+    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run,
+    `flavors` of machines that it rents out, with what each costs in US dollars an hour.
     """
 
     provider: str
@@ -44,6 +45,7 @@ class Catalog(Value):
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None

@@ -75,6 +75,8 @@ class Tuner:
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
+            flavor=wanted.flavor,
+            hours=wanted.hours,
             timeout=wanted.timeout,
         )
 

@@ -135,7 +135,7 @@ def run_folder(run: Run) -> int:
     stop = StopWish(run)
     (run.path / "worker.pid").write_text(str(os.getpid()))
     (run.path / "spare").write_bytes(bytes(SPARE))
-    events = EventLog(run.path / "events.jsonl")
+    events = EventLog(run.path / "events.jsonl", interval=run.request().get("event_seconds", 0.2))
     stay_offline() if run.request().get("offline", True) else quiet()
     start, cpu = time.monotonic(), time.process_time()
     try:

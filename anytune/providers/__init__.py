@@ -15,6 +15,7 @@ BUILT_IN = {
     "openai": "anytune.providers.openai:OpenAIProvider",
     "together": "anytune.providers.together:TogetherProvider",
     "fireworks": "anytune.providers.fireworks:FireworksProvider",
+    "hf-jobs": "anytune.local.hf_jobs:HFJobsProvider",
 }
 
 

@@ -29,7 +29,8 @@ class Profile:
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
-    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several.
+    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `flavor` and
+    `hours` are for providers that rent out whole machines: which one, and after how long a job is ended.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Profile:
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    flavor: str | None = None
+    hours: float | None = None
     timeout: float = 120.0
     upload_timeout: float = 3600.0
 
