@@ -51,7 +51,7 @@ def render(
     spec: TuneSpec, profile: Profile, *, job_id: str, training_file: str, validation_file: str | None
 ) -> dict[str, Any]:
     """Return the run with every default made explicit, and the arguments of the one call that starts the job."""
-    seconds = int(hours(profile) * 3600)
+    asked, seconds = spec.model_copy(update={"models": {}}), int(hours(profile) * 3600)
     address = {"HF_ENDPOINT": profile.base_url.rstrip("/")} if profile.base_url else {}
     return {
         "run": {
@@ -60,7 +60,7 @@ def render(
             "offline": False,  # the base model comes from the Hub
             "method": spec.method,
             "suffix": spec.suffix,
-            "training": settings.resolve(spec.model_copy(update={"models": {}})),
+            "training": {**settings.resolve(asked), **_open_length(asked)},
             "training_file": training_file,
             "validation_file": validation_file,
             "checkpoint_seconds": 60,
@@ -75,6 +75,12 @@ def render(
             "env": {"ANYTUNE_SECONDS": str(seconds), "HF_HUB_DISABLE_TELEMETRY": "1", **address},
         },
     }
+
+
+def _open_length(spec: TuneSpec) -> dict[str, str]:
+    """Leave the length to the job where only the model says how much it can hold, and the model is not at hand."""
+    unknown = spec.training.max_length == "auto" and settings.context(spec.model) is None
+    return {"max_length": "auto"} if unknown else {}
 
 
 def command() -> list[str]:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 from anytune import retry
 from anytune.errors import AnytuneError
 from anytune.local import _hf_download as downloads
-from anytune.local import checkpoint
+from anytune.local import checkpoint, settings
 from anytune.local._hf_gateway import Hub
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import Run, new_run, write_json
@@ -133,7 +133,7 @@ class Courier:
         self.sent_step = self.sent_step if step is None else step
 
     def linked(self, aside: Path, files: dict[str, Path]) -> int | None:
-        """Hold a new checkpoint's files by a second name, since the worker takes old ones away; None if there is none."""
+        """Hold a new checkpoint's files by a second name, since the worker takes old ones away; None if none is new."""
         newest = checkpoint.newest(self.run.path / "checkpoints")
         if newest is None or newest.step == self.sent_step:
             return None
@@ -164,7 +164,7 @@ class Courier:
 
 def main() -> int:
     """Carry out the run that the environment names."""
-    home, run = Path(tempfile.mkdtemp(prefix="anytune-run-")), json.loads(os.environ["ANYTUNE_RUN"])
+    home, run = Path(tempfile.mkdtemp(prefix="anytune-run-")), settled(json.loads(os.environ["ANYTUNE_RUN"]))
     hub = Hub(
         Profile(name="hf-jobs", home=home, key=lambda: os.environ["HF_TOKEN"], base_url=os.environ.get("HF_ENDPOINT"))
     )
@@ -180,6 +180,17 @@ def main() -> int:
         return courier.finish(trained(courier, seconds=float(os.environ["ANYTUNE_SECONDS"])))
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def settled(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the run with the length that was left to what the base model can hold."""
+    if run["training"]["max_length"] != "auto":
+        return run
+    from huggingface_hub import hf_hub_download
+
+    hf_hub_download(run["model"], "config.json")
+    length = min(settings.LENGTH, settings.context(run["model"]) or settings.LENGTH)
+    return {**run, "training": {**run["training"], "max_length": length}}
 
 
 def trained(courier: Courier, *, seconds: float) -> int:

@@ -107,8 +107,7 @@ class Shelf:
         if oid in self.storage:
             return {"oid": oid, "size": size}
         self.expected[oid] = size
-        origin = self.stub.storage or self.stub.origin
-        upload = {"href": f"{origin}{STORAGE}{oid}?signature=write"}
+        upload = {"href": f"{self.stub.warehouse}{STORAGE}{oid}?signature=write"}
         verify = {"href": f"{self.stub.verifier or self.stub.origin}/api/datasets/{name}/lfs/verify"}
         return {"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}}
 
@@ -164,11 +163,14 @@ class Shelf:
         found = self.repository(name)
         if path not in found.files:
             raise rules.refusal(404, "Entry not found", code="EntryNotFound")
+        content = found.files[path]
+        headers = {"X-Repo-Commit": f"{len(found.commits):040d}", "X-Linked-Size": str(len(content))}
         if path not in found.large:
-            return Reply(307, b"", {"Location": f"{CACHED}{name}/{path}"})
-        oid = hashlib.sha256(found.files[path]).hexdigest()
-        origin = self.stub.storage or self.stub.origin
-        return Reply(302, b"", {"Location": f"{origin}{STORAGE}{oid}?signature=read"})
+            told = {**headers, "ETag": f'"{rules.git_hash(content)}"'}
+            return Reply(307, b"", {**told, "Location": f"{CACHED}{name}/{path}"})
+        oid = hashlib.sha256(content).hexdigest()
+        told = {**headers, "X-Linked-Etag": f'"{oid}"'}
+        return Reply(302, b"", {**told, "Location": f"{self.stub.warehouse}{STORAGE}{oid}?signature=read"})
 
     def store(self, call: Call) -> Reply:
         """Take or give bytes by a signed address."""

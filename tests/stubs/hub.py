@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.stubs import _hub_model as model
 from tests.stubs import _hub_rules as rules
 from tests.stubs._http import Call, Reply, StubServer
 from tests.stubs._hub_repository import CACHED, STORAGE, Repository, Shelf, ranged
@@ -62,6 +63,11 @@ class HubStub(StubServer):
         self.secrets: dict[str, dict[str, str]] = {}
         self._steps: dict[str, int] = {}
         self._ticks = START
+
+    @property
+    def warehouse(self) -> str:
+        """Return the storage's origin: another than the Hub's, as it really is."""
+        return self.storage or f"http://localhost:{self.port}"
 
     def set(self, id: str, **fields: Any) -> None:
         """Change fields of a job by hand."""
@@ -135,6 +141,8 @@ class HubStub(StubServer):
                 return self.shelf.resolve(f"{owner}/{name}", "/".join(path))
             case method, ["api", "jobs", namespace, *rest] if namespace == self.namespace:
                 return self._jobs(method, rest, call)
+            case method, parts if (found := model.folder_of(self.models, parts)) is not None:
+                return model.answer(method, *found)
         raise rules.refusal(404, f"no such endpoint: {call.route}")
 
     def _jobs(self, method: str, rest: list[str], call: Call) -> Reply:
