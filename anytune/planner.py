@@ -24,6 +24,7 @@ from anytune.schema.plan import (
 from anytune.schema.spec import Lora, TuneSpec
 
 CENT = Decimal("0.01")
+MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
 SHORT_LIFE_DAYS = 90
 STALE_DAYS = 60
 
@@ -226,9 +227,9 @@ def _cost(
 
 def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:
     """Return the bill of a whole machine: how long it will train there is not known, when it is ended is."""
-    most = (per_hour * hours).quantize(CENT, ROUND_HALF_UP)
+    least, most = ((per_hour * time).quantize(CENT, ROUND_HALF_UP) for time in (MINUTE, hours))
     basis = f"at most {hours.normalize():f} hours of a machine at ${per_hour} an hour; what is not used is not billed"
-    return CostEstimate(low=Decimal("0.00"), expected=most, high=most, basis=basis, as_of=price.as_of)
+    return CostEstimate(low=least, expected=most, high=most, basis=basis, as_of=price.as_of)
 
 
 def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:

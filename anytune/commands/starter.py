@@ -54,7 +54,7 @@ JOB = Template("""\
 # What to learn, and who teaches it. Begin with: anytune plan
 $name
 
-# local, openai, together or fireworks: another word here is all that a switch takes.
+# local, openai, together, fireworks or hf-jobs: another word here is all that a switch takes.
 provider: $provider
 models:
 $models

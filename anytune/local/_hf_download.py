@@ -15,7 +15,8 @@ from anytune.local._hf_request import NAME
 from anytune.schema.model import TunedModel
 
 ACT = "download"
-ADDRESS = re.compile(r"hf://datasets/([\w.-]+/[\w.-]+)/(jobs/[\w.-]+/model)")
+PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
+ADDRESS = re.compile(f"hf://datasets/({PART}/{PART})/(jobs/{PART}/model)")
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 # What our trainer writes and nothing else: of weights safetensors alone, since a pickle can run code when it is opened.
 KINDS = (".safetensors", ".json", ".jinja", ".model", ".txt")

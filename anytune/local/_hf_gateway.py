@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from anytune import catalog
-from anytune.errors import KeyRefusedError, MalformedAnswerError, NotFoundError, RejectedError, UsageError
+from anytune.errors import (
+    KeyRefusedError,
+    MalformedAnswerError,
+    MissingExtraError,
+    NotFoundError,
+    RejectedError,
+    UsageError,
+)
 from anytune.local._hf_client import Guarded, lent
 from anytune.local._hf_fault import MissingFileError, mapped
 from anytune.local._hf_request import NAME
@@ -42,9 +49,11 @@ class Hub:
     def connected(self, act: str) -> Iterator[Any]:
         """Lend huggingface_hub's interface; whatever it raises inside becomes one of our errors."""
         client = self._client(act)
-        with mapped(act, secret=self._key), lent(client):
+        try:
             from huggingface_hub import HfApi, constants
-
+        except ImportError as error:
+            raise MissingExtraError(needs="huggingface_hub", extra="hf-jobs") from error
+        with mapped(act, secret=self._key), lent(client):
             if constants.is_offline_mode():
                 raise UsageError(
                     f"{NAME}: {act}: HF_HUB_OFFLINE is set: nothing goes to the Hub", fix="unset HF_HUB_OFFLINE"
