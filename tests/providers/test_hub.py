@@ -38,6 +38,7 @@ from tests.stubs._http import Trap
 from tests.stubs.hub import NAMESPACE, HubStub
 from tests.stubs.hub import REPOSITORY as NAME
 
+PREUPLOAD, COMMIT = f"POST {REPOSITORY}/preupload/*", f"POST {REPOSITORY}/commit/*"
 ROOT = Path(__file__).parents[2]
 
 
@@ -102,9 +103,7 @@ def test_the_key_is_not_sent_to_another_host_that_wants_it(rig: HubRig) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-@pytest.mark.parametrize(
-    "pattern", [f"POST {REPOSITORY}/preupload/*", f"POST {REPOSITORY}/commit/*", PUT, CREATE, LOOK]
-)
+@pytest.mark.parametrize("pattern", [PREUPLOAD, COMMIT, PUT, CREATE, LOOK])
 def test_a_redirect_carries_neither_key_nor_data_away(rig: HubRig, pattern: str, status: int) -> None:
     rig.stub.large_from = 0 if pattern == PUT else rig.stub.large_from
     with Trap() as trap:
@@ -147,7 +146,7 @@ def test_the_library_does_not_send_a_create_again_by_itself(rig: HubRig, fault: 
 
 @pytest.mark.parametrize(
     "pattern",
-    [f"POST {REPOSITORY}/preupload/*", "POST */objects/batch", PUT, f"POST {REPOSITORY}/commit/*", f"GET {REPOSITORY}"],
+    [PREUPLOAD, "POST */objects/batch", PUT, COMMIT, f"GET {REPOSITORY}"],
 )
 def test_the_library_repeats_no_step_of_an_upload_and_does_not_sleep(
     rig: HubRig, pattern: str, monkeypatch: pytest.MonkeyPatch
@@ -162,9 +161,7 @@ def test_the_library_repeats_no_step_of_an_upload_and_does_not_sleep(
         assert rig.calls(pattern) == before + 1
 
 
-@pytest.mark.parametrize(
-    "pattern", [f"GET {REPOSITORY}", f"POST {REPOSITORY}/paths-info/*", f"POST {REPOSITORY}/commit/*"]
-)
+@pytest.mark.parametrize("pattern", [f"GET {REPOSITORY}", f"POST {REPOSITORY}/paths-info/*", COMMIT])
 def test_what_fails_before_the_create_has_surely_started_nothing(rig: HubRig, pattern: str) -> None:
     rig.stub.drop_next(pattern)
     with pytest.raises(UnavailableError):

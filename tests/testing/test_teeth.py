@@ -12,8 +12,9 @@ import pytest
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks
+from tests.providers import _fireworks, _hub
 from tests.providers._fireworks import FireworksRig
+from tests.providers._hub import HubRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import FakeRig
@@ -280,7 +281,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
+@pytest.fixture(params=["fake", "openai", "together", "fireworks", "hf-jobs"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
@@ -289,6 +290,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+        elif request.param == "hf-jobs":
+            yield HubRig(tmp_path, stack.enter_context(_hub.running(tmp_path, monkeypatch)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
