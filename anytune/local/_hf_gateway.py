@@ -95,10 +95,10 @@ class Hub:
         act, name = "look at the repository", f"{self.namespace()}/{REPOSITORY}"
         with self.connected(act) as api:
             try:
-                found = api.dataset_info(name)
+                found = api.dataset_info(name, expand=["private"])  # not its files, which grow with each job
             except NotFoundError:
                 api.create_repo(name, repo_type=KIND, private=True)
-                found = api.dataset_info(name)
+                found = api.dataset_info(name, expand=["private"])
         if found.private is not True:
             raise RejectedError(
                 f"{NAME}: {act}: {name} on the Hub can be read by others; nothing was sent",
@@ -145,6 +145,14 @@ class Hub:
             except MissingFileError:
                 return []
         return [entry for entry in found if hasattr(entry, "blob_id")]
+
+    def entry(self, repository: str, path: str, *, act: str) -> Any:
+        """Return a file's size and hash; raise `NotFoundError` if there is no such file."""
+        with self.connected(act) as api:
+            found = next(iter(api.get_paths_info(repository, [path], repo_type=KIND)), None)
+        if found is None:
+            raise NotFoundError(f"{NAME}: {act}: there is no {path} in {repository}")
+        return found
 
     def read(self, repository: str, path: str, *, act: str) -> bytes | None:
         """Return a small file's bytes, None if there is no such file."""

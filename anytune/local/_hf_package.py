@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from pathlib import Path
 
 KINDS = {".py", ".yaml"}  # what is compiled here may not run there, and is not needed for training
@@ -13,6 +12,8 @@ MOMENT = (2026, 1, 1, 0, 0, 0)
 
 def pack() -> tuple[str, bytes]:
     """Return the path under which the code is kept in the repository, and its bytes: the same for the same program."""
+    import zipfile
+
     root = Path(__file__).parents[1]
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as archive:

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,10 +25,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from anytune import retry
-from anytune.errors import AnytuneError
+from anytune.errors import AnytuneError, RejectedError
 from anytune.local import _hf_download as downloads
 from anytune.local import checkpoint, settings
+from anytune.local._hf_fault import mapped
 from anytune.local._hf_gateway import Hub
+from anytune.local._hf_request import NAME
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import Run, new_run, write_json
 from anytune.providers.base import Profile
@@ -62,20 +65,18 @@ class Courier:
         files = self.run.path.parent.parent / "files"
         files.mkdir(exist_ok=True)
         for digest in (name.removeprefix("file-") for name in sorted(wanted) if name):
-            (entry,) = (e for e in self.listed("files") if e.path == f"files/{digest}.jsonl")
+            path = f"files/{digest}.jsonl"
+            entry = self.tried(lambda path=path: self.hub.entry(self.repository, path, act="fetch the data"))
             self.bring(entry, files / digest)
             if checkpoint.sha256(files / digest) != digest:
-                raise AnytuneError(f"files/{digest}.jsonl in the repository is not the file that was checked")
-        for entry in self.listed(self.folder):
+                raise RejectedError(f"{path} in the repository is not the file that was checked")
+        act = "look for what was left"
+        for entry in self.tried(lambda: self.hub.listed(self.repository, self.folder, act=act)):
             name = entry.path.removeprefix(f"{self.folder}/")
             if name in ("events.jsonl", "result.json") or name.startswith("checkpoints/step-"):
                 self.bring(entry, self.run.path / name)
         newest = checkpoint.newest(self.run.path / "checkpoints")
         self.sent_step = newest.step if newest else None
-
-    def listed(self, folder: str) -> list[Any]:
-        """List the files below a folder."""
-        return self.tried(lambda: self.hub.listed(self.repository, folder, act="look for files"))
 
     def bring(self, entry: Any, path: Path) -> None:
         """Bring one file."""
@@ -101,8 +102,8 @@ class Courier:
             return
         try:
             self.send("how it stands", checkpoints="renew" if renew else "leave")
-        except AnytuneError as error:
-            print(f"not sent: {error.message}", flush=True)
+        except (AnytuneError, OSError) as error:
+            print(f"not sent: {error}", flush=True)
 
     def send(
         self,
@@ -149,8 +150,8 @@ class Courier:
         """Bring all that the run left, in one commit, and return the status to end with."""
         result = self.run.result()
         if result is None and status != INTERRUPTED:
-            result = {"state": "failed", "cause": "provider", "error": died(status), "finished_at": now()}
-            write_json(self.run.path / "result.json", result)
+            write_result(self.run.path, cause="provider", error=died(status))
+            result = self.run.result()
         left = {"log": tail(self.run.path / "log")}
         if result is not None:
             left["result.json"] = self.run.path / "result.json"
@@ -164,22 +165,34 @@ class Courier:
 
 def main() -> int:
     """Carry out the run that the environment names."""
-    home, run = Path(tempfile.mkdtemp(prefix="anytune-run-")), settled(json.loads(os.environ["ANYTUNE_RUN"]))
-    hub = Hub(
-        Profile(name="hf-jobs", home=home, key=lambda: os.environ["HF_TOKEN"], base_url=os.environ.get("HF_ENDPOINT"))
-    )
-    made, lock = new_run(home / "runs", run["job_id"], run)
+    home, run = Path(tempfile.mkdtemp(prefix="anytune-run-")), json.loads(os.environ["ANYTUNE_RUN"])
+    address, key = os.environ.get("HF_ENDPOINT"), os.environ["HF_TOKEN"]
+    hub = Hub(Profile(name=NAME, home=home, key=lambda: key, base_url=address))
+    try:
+        return carried_out(hub, home, run)
+    except retry.REPEATABLE:
+        traceback.print_exc()  # the Hub cannot be reached: the next attempt may go on
+        return 1
+    except AnytuneError as error:
+        traceback.print_exc()
+        left = write_result(home, cause="user", error=error.message, fix=error.fix)
+        hub.commit(os.environ["ANYTUNE_REPO"], {f"jobs/{run['job_id']}/result.json": left}, message="failed")
+        return 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def carried_out(hub: Hub, home: Path, asked: dict[str, Any]) -> int:
+    """Make the run's folder, fetch what it needs, train, and bring what it left."""
+    made, lock = new_run(home / "runs", asked["job_id"], settled(asked))
     if lock is not None:
         os.close(lock)  # the worker takes it itself
     courier = Courier(hub, os.environ["ANYTUNE_REPO"], made)
-    try:
-        courier.fetch()
-        if (made.result() or {}).get("state") == "succeeded":
-            return 0  # an attempt before this one did it all
-        (made.path / "result.json").unlink(missing_ok=True)
-        return courier.finish(trained(courier, seconds=float(os.environ["ANYTUNE_SECONDS"])))
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    courier.fetch()
+    if (made.result() or {}).get("state") == "succeeded":
+        return 0  # an attempt before this one did it all
+    (made.path / "result.json").unlink(missing_ok=True)
+    return courier.finish(trained(courier, seconds=float(os.environ["ANYTUNE_SECONDS"])))
 
 
 def settled(run: dict[str, Any]) -> dict[str, Any]:
@@ -188,9 +201,17 @@ def settled(run: dict[str, Any]) -> dict[str, Any]:
         return run
     from huggingface_hub import hf_hub_download
 
-    hf_hub_download(run["model"], "config.json")
+    with mapped("fetch the base model", secret=os.environ["HF_TOKEN"]):
+        hf_hub_download(run["model"], "config.json")
     length = min(settings.LENGTH, settings.context(run["model"]) or settings.LENGTH)
     return {**run, "training": {**run["training"], "max_length": length}}
+
+
+def write_result(folder: Path, **said: Any) -> Path:
+    """Write down that the run has failed, and why."""
+    now = datetime.now(UTC).isoformat()
+    write_json(folder / "result.json", {"state": "failed", **said, "finished_at": now})
+    return folder / "result.json"
 
 
 def trained(courier: Courier, *, seconds: float) -> int:
@@ -238,11 +259,6 @@ def tail(log: Path) -> Path:
             rest = handle.read()
         log.write_bytes(rest)
     return log
-
-
-def now() -> str:
-    """Return the time, as a result has it."""
-    return datetime.now(UTC).isoformat()
 
 
 if __name__ == "__main__":

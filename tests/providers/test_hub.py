@@ -8,6 +8,7 @@ import json
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,39 @@ def test_a_misshapen_answer_to_create_leaves_open_whether_there_is_a_job(rig: Hu
     with pytest.raises(AmbiguousError):
         rig.start()
     assert rig.provider.find(JOB_ID) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None},
+        {"status": None},
+        {"status": {"stage": None, "message": 5}},
+        {"status": {"stage": {"deep": []}}},
+        {"owner": {}},
+        {"createdAt": "yesterday"},
+        {"labels": []},
+        {"labels": {"anytune-job": 5}},
+        {"durations": {"runningSecs": "many"}, "status": {"stage": "ERROR"}},
+        {"durations": [], "flavor": 7, "status": {"stage": "COMPLETED"}},
+    ],
+)
+def test_a_misshapen_answer_about_a_job_ends_nothing(rig: HubRig, change: dict[str, Any]) -> None:
+    id = rig.start()
+    rig.finish(id)
+    whole = {**rig.stub.jobs[hub_id(id)], "status": {"stage": "RUNNING"}, **change}
+    rig.stub.fail_next(LOOK, status=200, body=whole)
+    with suppress(AmbiguousError):
+        assert not rig.provider.retrieve(id).state.is_terminal or "status" in change
+    assert rig.provider.retrieve(id).state is JobState.SUCCEEDED
+
+
+def test_the_data_are_checked_as_for_the_same_trainer_here() -> None:
+    from anytune.data.check.rules import RULES as rules
+
+    methods: tuple[Any, ...] = ("sft", "dpo", "rft")
+    differ = [r.code for r in rules.values() for m in methods if r.level("hf-jobs", m) != r.level("local", m)]
+    assert differ == []
 
 
 def test_an_account_without_credit_is_told_so(rig: HubRig) -> None:

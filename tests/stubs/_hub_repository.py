@@ -59,7 +59,7 @@ class Shelf:
     def answer(self, method: str, name: str, verb: list[str], call: Call) -> Reply:
         found = self.repository(name)
         match method, verb:
-            case "GET", []:
+            case "GET", [] | ["revision", "main"]:
                 shown = {"id": name, "private": found.private, "sha": f"{len(found.commits):040d}"}
                 return Reply(200, {**shown, "siblings": [{"rfilename": path} for path in found.files]})
             case "POST", ["paths-info", "main"]:
