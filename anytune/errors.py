@@ -18,6 +18,7 @@
         └── RejectedError        3   surely refused, for good
             ├── NotFoundError    3   the provider knows no such thing
             ├── QuotaError       3   the account may not spend more
+            │   └── OverBudgetError  3   the provider's quote is above the user's own budget
             └── ClosedError      3   the provider takes no such jobs any more
 
 A provider call ends in one of six ways (done and the five below `ProviderError` and `KeyRefusedError`); what the
@@ -136,6 +137,10 @@ class NotFoundError(RejectedError):
 
 class QuotaError(RejectedError):
     """Report an account that may not spend more."""
+
+
+class OverBudgetError(QuotaError):
+    """Report a quote that is above the user's own budget."""
 
 
 class ClosedError(RejectedError):

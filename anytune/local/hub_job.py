@@ -65,11 +65,7 @@ class Courier:
         files = self.run.path.parent.parent / "files"
         files.mkdir(exist_ok=True)
         for digest in (name.removeprefix("file-") for name in sorted(wanted) if name):
-            path = f"files/{digest}.jsonl"
-            entry = self.tried(lambda path=path: self.hub.entry(self.repository, path, act="fetch the data"))
-            self.bring(entry, files / digest)
-            if checkpoint.sha256(files / digest) != digest:
-                raise RejectedError(f"{path} in the repository is not the file that was checked")
+            self.bring_data(digest, files / digest)
         act = "look for what was left"
         for entry in self.tried(lambda: self.hub.listed(self.repository, self.folder, act=act)):
             name = entry.path.removeprefix(f"{self.folder}/")
@@ -77,6 +73,13 @@ class Courier:
                 self.bring(entry, self.run.path / name)
         newest = checkpoint.newest(self.run.path / "checkpoints")
         self.sent_step = newest.step if newest else None
+
+    def bring_data(self, digest: str, place: Path) -> None:
+        """Bring the data of this hash, and see that they are."""
+        path = f"files/{digest}.jsonl"
+        self.bring(self.tried(lambda: self.hub.entry(self.repository, path, act="fetch the data")), place)
+        if checkpoint.sha256(place) != digest:
+            raise RejectedError(f"{path} in the repository is not the file that was checked")
 
     def bring(self, entry: Any, path: Path) -> None:
         """Bring one file."""
