@@ -111,7 +111,7 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
 
 def cheapest(catalogs: list[Catalog]) -> dict[str, str]:
     """Return for each provider the model with the lowest price among those that are open."""
-    found = {"local": LOCAL_MODEL}
+    found = {"local": LOCAL_MODEL, "hf-jobs": LOCAL_MODEL}
     for catalog in catalogs:
         prices = {
             name: entry.price["sft"]
