@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from anytune.local import _hf_package
 from anytune.local.hf_jobs import HFJobsProvider
 from anytune.providers.base import Profile
 from anytune.schema.data import DataFile
@@ -25,7 +24,6 @@ JOBS = f"/api/jobs/{NAMESPACE}"
 CREATE, LIST, LOOK = f"POST {JOBS}", f"GET {JOBS}", f"GET {JOBS}/*"
 REPOSITORY = f"/api/datasets/{NAMESPACE}/anytune-jobs"
 PUT = "PUT /storage/*"
-PACKED = ("code/" + "0" * 64 + ".zip", b"")
 
 
 @contextmanager
@@ -116,9 +114,3 @@ class HubRig:
 def hub_id(remote_id: str) -> str:
     """Return the Hub's own id of a job's first attempt."""
     return remote_id.split("/")[1]
-
-
-@pytest.fixture
-def quick_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send no code worth the name: what is sent, another test looks at."""
-    monkeypatch.setattr(_hf_package, "pack", lambda: PACKED)
