@@ -1,7 +1,7 @@
 """Everything that anytune raises, as one tree.
 
     AnytuneError                 exit code
-    ├── UsageError               2   a wrong argument, key, name or file
+    ├── UsageError               2   a wrong argument, key, name or job file
     │   └── MissingExtraError    2   a package of an extra is not installed
     ├── RefusedError             3   the plan, the data, the policy or the budget says no; nothing was sent
     ├── JobFailedError           4   the job ended badly
@@ -41,7 +41,7 @@ class AnytuneError(Exception):
 
 
 class UsageError(AnytuneError):
-    """Report a wrong argument, key, name or file of the user's."""
+    """Report a wrong argument, key, name or job file of the user's; a data file is refused (`RefusedError`)."""
 
     exit_code = 2
 

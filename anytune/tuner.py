@@ -16,7 +16,8 @@ from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.data.input import opened
+from anytune.errors import AnytuneError, ConflictError, CredentialError, ProviderError, RefusedError, UsageError
 from anytune.look import Look
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
@@ -350,7 +351,7 @@ class Tuner:
         path = test or job.plan.spec.data.test
         if path is None:
             raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
-        if path.is_file() and (known := _trained_on(path, job)):
+        if known := _trained_on(path, job):
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         if not job.plan.capabilities.local:
@@ -400,7 +401,7 @@ class Tuner:
             return None  # a job made elsewhere
         try:
             first = evals.read(train, limit=1)[0].chat[0]
-        except UsageError:
+        except AnytuneError:
             return None
         return str(first["content"]) if first.get("role") == "system" else None
 
@@ -413,7 +414,7 @@ class Tuner:
 
 
 def _trained_on(path: Path, job: Job) -> str | None:
-    with path.open("rb") as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return next((known.role for known in job.plan.files if known.sha256 == digest), None)
 
