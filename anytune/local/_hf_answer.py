@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from anytune import catalog
 from anytune.errors import MalformedAnswerError, NotFoundError
 from anytune.local._hf_gateway import REPOSITORY
-from anytune.local._hf_request import LABEL, NAME
+from anytune.local._hf_request import LABEL, NAME, label
 from anytune.providers.edge import required_id
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
@@ -73,29 +73,25 @@ def parsed(remote_id: str) -> Name:
     return Name(*found.groups())
 
 
-def named(info: Any, *, namespace: str, act: str) -> Name:
+def named(info: Any, *, namespace: str, job_id: str, act: str) -> Name:
     """Return what a job that the Hub has just told of is called here."""
-    return Name(
-        namespace, required_id(info.id, provider=NAME, act=act), required_id(our_id(info), provider=NAME, act=act)
-    )
+    return Name(namespace, required_id(info.id, provider=NAME, act=act), job_id)
 
 
-def our_id(info: Any) -> str | None:
-    """Return our job id, which a job carries as a label."""
-    labels = info.labels if isinstance(info.labels, dict) else {}
-    told = labels.get(LABEL)
-    return told if isinstance(told, str) else None
+def our_label(info: Any) -> object:
+    """Return the label that a job of ours carries."""
+    return info.labels.get(LABEL) if isinstance(info.labels, dict) else None
 
 
 def require(info: Any, name: Name, *, act: str) -> None:
     """Raise `MalformedAnswerError` when an answer is about another job than the one asked for."""
-    if info.id != name.first or our_id(info) not in (None, name.job_id):
+    if info.id != name.first or our_label(info) not in (None, label(name.job_id)):
         raise MalformedAnswerError(f"{NAME}: {act}: asked for {name.first}, the answer is about another job")
 
 
 def attempts(infos: Sequence[Any], job_id: str) -> list[Any]:
     """Return the jobs at the Hub that carry our id, the oldest first."""
-    ours = [info for info in infos if our_id(info) == job_id]
+    ours = [info for info in infos if our_label(info) == label(job_id)]
     return sorted(ours, key=lambda info: info.created_at or datetime.min.replace(tzinfo=UTC))
 
 
@@ -138,7 +134,7 @@ def job_of(
         trained_tokens=tokens if isinstance(tokens, int) else None,
         cost=_cost(told) if state.is_terminal else None,
         training_file=None,
-        seen_job_id=our_id(last),
+        seen_job_id=name.job_id if our_label(last) == label(name.job_id) else None,
     )
 
 

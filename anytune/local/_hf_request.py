@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from difflib import get_close_matches
@@ -40,7 +41,8 @@ sys.path.insert(0, folder)
 os.environ["PYTHONPATH"] = folder
 runpy.run_module("anytune.local.hub_job", run_name="__main__")
 """
-SAFE_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+NOT_IN_LABELS = re.compile("[^A-Za-z0-9_-]")
 RULES: dict[str, Rule] = {
     **settings.RULES,
     "training.beta": Rule(outcome="refused", why="beta belongs to preference tuning, which hf-jobs does not do"),
@@ -71,7 +73,7 @@ def render(
             "command": command(),
             "flavor": flavor(profile),
             "timeout": seconds,
-            "labels": {LABEL: job_id, "name": re.sub("[^A-Za-z0-9_-]", "-", job_id)},
+            "labels": {LABEL: label(job_id), "name": label(job_id)},
             "env": {"ANYTUNE_SECONDS": str(seconds), "HF_HUB_DISABLE_TELEMETRY": "1", **address},
         },
     }
@@ -114,8 +116,14 @@ def flavor_problem(name: str) -> str | None:
     return f"hf-jobs has no machine {name!r} with one GPU or none: profiles.hf-jobs.flavor takes {', '.join(near)}, …"
 
 
-def checked_label(job_id: str) -> str:
-    """Return the job id if a label can carry it; raise `UsageError` for another."""
-    if SAFE_LABEL.fullmatch(job_id) is None or len(job_id) > ID_LIMIT:
-        raise UsageError(f"{job_id!r} cannot be a label of a job at Hugging Face")
+def label(job_id: str) -> str:
+    """Return the label of a job id, the same every time; labels hold letters, digits, - and _ alone."""
+    plain = NOT_IN_LABELS.sub("-", job_id)
+    return job_id if plain == job_id else f"{plain}_{hashlib.sha256(job_id.encode()).hexdigest()[:12]}"
+
+
+def checked_id(job_id: str) -> str:
+    """Return the job id if it can name a job and its folder there; raise `UsageError` for another."""
+    if SAFE_ID.fullmatch(job_id) is None or len(job_id) > ID_LIMIT:
+        raise UsageError(f"{job_id!r} cannot name a job at Hugging Face")
     return job_id

@@ -24,7 +24,6 @@ from anytune.local._hf_gateway import Hub
 from anytune.local._hf_package import pack
 from anytune.providers.base import Profile
 from anytune.providers.checked import open_unchanged
-from anytune.providers.edge import required_id
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -92,7 +91,7 @@ class HFJobsProvider:
 
         What fails before the POST is an `UnavailableError`: then no job was surely started.
         """
-        job_id = requests.checked_label(request["run"]["job_id"])
+        job_id = requests.checked_id(request["run"]["job_id"])
         try:
             repository, code = self._hub.repository(), self._with_code()
         except AmbiguousError as error:
@@ -111,7 +110,7 @@ class HFJobsProvider:
         namespace = self._hub.namespace()
         with self._hub.connected(act) as api:
             info = api.run_job(**arguments, secrets=self._hub.secrets(), namespace=namespace)
-            name = answers.Name(namespace, required_id(info.id, provider=self.name, act=act), job_id)
+            name = answers.named(info, namespace=namespace, job_id=job_id, act=act)
             answers.require(info, name, act=act)
             return answers.job_of(name, [info]).model_copy(update={"seen_job_id": job_id})
 
@@ -137,7 +136,7 @@ class HFJobsProvider:
             answers.require(first, name, act=act)
             if not answers.has_ended(first) or answers.word(first) == "COMPLETED":
                 return [first]
-            labelled = api.list_jobs(labels={requests.LABEL: name.job_id}, namespace=name.namespace)
+            labelled = api.list_jobs(labels={requests.LABEL: requests.label(name.job_id)}, namespace=name.namespace)
             later = [info for info in answers.attempts(list(labelled), name.job_id) if info.id != first.id]
         return [first, *later]
 
@@ -168,11 +167,11 @@ class HFJobsProvider:
         """Look for the jobs that carry our id as a label; None when the Hub lists none."""
         act, namespace = "find the job", self._hub.namespace()
         with self._hub.connected(act) as api:
-            labelled = list(api.list_jobs(labels={requests.LABEL: job_id}, namespace=namespace))
+            labelled = list(api.list_jobs(labels={requests.LABEL: requests.label(job_id)}, namespace=namespace))
         told = answers.attempts(labelled, job_id)
         if not told:
             return None
-        return self._stand(answers.named(told[0], namespace=namespace, act=act), act=act)
+        return self._stand(answers.named(told[0], namespace=namespace, job_id=job_id, act=act), act=act)
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Start one more machine, which goes on from the newest checkpoint; a job that is not paused is left alone."""

@@ -117,6 +117,17 @@ def test_a_job_is_found_beyond_the_first_page(rig: HubRig) -> None:
         assert found.id == id
 
 
+def test_an_id_that_no_label_can_carry_as_it_is_is_found_by_one_made_of_it(rig: HubRig) -> None:
+    ids = ["v1.2-7f3a9c2b10", "v1-2-7f3a9c2b10"]
+    made = [rig.start(id) for id in ids]
+    for id, remote_id in zip(ids, made, strict=True):
+        found = rig.provider.find(id)
+        assert found is not None
+        assert (found.id, found.seen_job_id) == (remote_id, id)
+        rig.finish(remote_id)
+        assert rig.provider.retrieve(remote_id).model == f"hf://datasets/{NAME}/jobs/{id}/model"
+
+
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 502}, {"status": 503}, {"status": 408}])
 def test_the_library_does_not_send_a_create_again_by_itself(rig: HubRig, fault: dict[str, Any]) -> None:
     rig.stub.fail_next(CREATE, when="after", **fault)

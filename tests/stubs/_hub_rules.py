@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.stubs._call import Refuse, Reply
 
-LABEL = re.compile(r"[A-Za-z0-9._-]{0,100}")
+LABEL = re.compile(r"[A-Za-z0-9_-]{0,120}")
 PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$)).+")
 FLAVORS = {"cpu-basic", "cpu-upgrade", "t4-small", "l4x1", "a10g-small", "a10g-large", "a100-large", "h200"}
 JOB: dict[str, Callable[[Any], bool]] = {

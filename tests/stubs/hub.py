@@ -33,7 +33,6 @@ from tests.stubs._process import main
 STUB_KEY = "hf_stubstubstubstubstubstub"
 NAMESPACE = "stub-user"
 REPOSITORY = f"{NAMESPACE}/anytune-jobs"
-LABEL = "anytune-job"
 LIFE = ("SCHEDULING", "RUNNING", "RUNNING", "COMPLETED")
 ENDED = {"COMPLETED", "CANCELED", "ERROR", "DELETED"}
 START = 1_790_000_000
@@ -98,7 +97,7 @@ class HubStub(StubServer):
     def finish(self, id: str) -> None:
         """Let a job end well, now."""
         with self.lock:
-            job_id = self.jobs[id]["labels"][LABEL]
+            job_id = json.loads(self.jobs[id]["environment"]["ANYTUNE_RUN"])["job_id"]
             result = {"state": "succeeded", "trained_tokens": 120}
             events = [
                 {"id": f"event-{n:07d}", "at": iso(START + n), "level": "info", "message": said, "data": {}}
