@@ -165,6 +165,15 @@ def _cost(told: Sequence[Any]) -> Decimal | None:
     return total.quantize(CENT_OF_A_CENT)
 
 
+def price_of(machines: Sequence[Any], flavor: str, seconds: int) -> Decimal | None:
+    """Price so many seconds of a machine by the Hub's list; None where it is not in it, or not billed by the minute."""
+    for machine in machines:
+        if machine.name == flavor and machine.unit_label == "minute":
+            price = Decimal(int(machine.unit_cost_micro_usd)) * -(-seconds // 60) / 1_000_000
+            return price.quantize(Decimal("0.01"))  # a minute's price is rounded: $1.00 an hour is told as 0.016667
+    return None
+
+
 def decoded_result(content: bytes | None, *, act: str) -> dict[str, Any] | None:
     """Read the result that the trainer left, None if it left none."""
     if content is None:

@@ -114,6 +114,11 @@ class HFJobsProvider:
             answers.require(info, name, act=act)
             return answers.job_of(name, [info]).model_copy(update={"seen_job_id": job_id})
 
+    def quote(self, request: dict[str, Any]) -> Decimal | None:
+        """Return what the whole time limit costs by the Hub's own list of machines; None where it has not this one."""
+        with self._hub.connected("ask for the price") as api:
+            return answers.price_of(api.list_jobs_hardware(), request["job"]["flavor"], request["job"]["timeout"])
+
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Ask how a job stands: its machine while that runs, and once it is gone what the trainer left."""
         return self._stand(answers.parsed(remote_id), act="retrieve the job")

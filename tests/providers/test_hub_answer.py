@@ -56,6 +56,13 @@ def test_a_machine_that_is_not_gone_is_asked_about_by_one_call(rig: HubRig, stag
     assert rig.calls() == before + 1
 
 
+def test_the_price_is_that_of_the_hubs_own_list(rig: HubRig) -> None:
+    request = rig.request()
+    assert str(rig.provider.quote(request)) == "3.20"
+    rig.stub.prices.pop("l4x1")
+    assert rig.provider.quote(request) is None
+
+
 @pytest.mark.parametrize("stage", ["COMPLETED", "ERROR", "CANCELED", "DELETED"])
 def test_with_the_whole_model_there_a_job_has_succeeded_however_its_machine_ended(rig: HubRig, stage: str) -> None:
     id = rig.start()

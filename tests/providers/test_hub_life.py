@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anytune.config import ProfileSettings, Settings
-from anytune.errors import AmbiguousError
+from anytune.errors import AmbiguousError, QuotaError
 from anytune.schema.job import JobState
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
@@ -84,3 +84,12 @@ def test_polling_asks_once_for_the_job_and_once_for_its_events(tuner: Tuner, stu
     asked = len(stub.calls(f"GET {JOBS}/*"))
     assert asked <= looks + 1
     assert len(stub.calls()) - before <= 3 * looks
+
+
+def test_a_machine_that_has_become_dearer_than_the_budget_is_not_rented(
+    tuner: Tuner, stub: HubStub, tmp_path: Path
+) -> None:
+    stub.prices["a10g-small"] = 17_000
+    with pytest.raises(QuotaError, match="quotes"):
+        submit(tuner, tmp_path)
+    assert stub.calls(CREATE) == []

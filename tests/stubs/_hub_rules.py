@@ -12,13 +12,20 @@ from tests.stubs._call import Refuse, Reply
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{0,120}")
 PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$)).+")
-FLAVORS = {"cpu-basic", "cpu-upgrade", "t4-small", "l4x1", "a10g-small", "a10g-large", "a100-large", "h200"}
+PRICES = {
+    "cpu-basic": 167,
+    "t4-small": 6667,
+    "l4x1": 13333,
+    "a10g-small": 16667,
+    "a10g-large": 25000,
+    "a100-large": 41667,
+}
 JOB: dict[str, Callable[[Any], bool]] = {
     "command": lambda value: isinstance(value, list) and bool(value) and all(isinstance(part, str) for part in value),
     "arguments": lambda value: value == [],
     "environment": lambda value: is_texts(value) and not any("TOKEN" in name for name in value),
     "secrets": lambda value: is_texts(value),
-    "flavor": lambda value: value in FLAVORS,
+    "flavor": lambda value: value in PRICES,
     "timeoutSeconds": lambda value: isinstance(value, int) and 0 < value <= 30 * 86400,
     "labels": lambda value: is_texts(value) and all(LABEL.fullmatch(text) for pair in value.items() for text in pair),
     "dockerImage": lambda value: isinstance(value, str) and bool(value),
@@ -52,6 +59,18 @@ def checked(body: Any, fields: Mapping[str, Callable[[Any], bool]], *, required:
     if wrong:
         raise refusal(400, f"invalid: {', '.join(wrong)}")
     return body
+
+
+def machine(name: str, micro: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "prettyName": name,
+        "cpu": "8 vCPU",
+        "ram": "30 GB",
+        "unitCostMicroUSD": micro,
+        "unitCostUSD": micro / 1_000_000,
+        "unitLabel": "minute",
+    }
 
 
 def git_hash(content: bytes) -> str:

@@ -9,6 +9,7 @@ What can be set before or between calls:
 - `namespace`: who the key's owner is
 - `large_from`: from how many bytes a file goes to the large storage (safetensors and zip always do)
 - `storage`, `verifier`: the origins of signed addresses, and of the check after an upload, when not this server
+- `prices`: what each machine costs, in millionths of a dollar a minute
 - `runner`: called with each new job's record, where its command is to be really started
 - `models`: folders by the Hub ids under which they can be read
 - `finish(id)` completes a job at once and leaves what the trainer would; `set(id, ...)` changes fields of a job;
@@ -54,6 +55,7 @@ class HubStub(StubServer):
         self.storage = ""
         self.verifier = ""
         self.weights: dict[str, bytes] = dict(WEIGHTS)
+        self.prices = dict(rules.PRICES)
         self.models: dict[str, Path] = {}
         self.runner: Callable[[dict[str, Any]], None] | None = None
         self.stopper: Callable[[str], None] | None = None
@@ -138,6 +140,8 @@ class HubStub(StubServer):
                 return self.shelf.batch(f"{owner}/{name.removesuffix('.git')}", call.json)
             case (("GET" | "HEAD"), ["datasets", owner, name, "resolve", "main", *path]):
                 return self.shelf.resolve(f"{owner}/{name}", "/".join(path))
+            case "GET", ["api", "jobs", "hardware"]:
+                return Reply(200, [rules.machine(name, micro) for name, micro in self.prices.items()])
             case method, ["api", "jobs", namespace, *rest] if namespace == self.namespace:
                 return self._jobs(method, rest, call)
             case method, parts if (found := model.folder_of(self.models, parts)) is not None:
