@@ -39,8 +39,9 @@ class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
     `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run,
-    `places` the regions that a region of the profile lies in. `address` shows what a `base_url` looks like that only
-    the user can know. `dialect` is there where the provider speaks OpenAI's API.
+    `places` the regions that a region of the profile lies in. `flavors` are machines that it rents out, with what each
+    costs in US dollars an hour. `address` shows what a `base_url` looks like that only the user can know. `dialect` is
+    there where the provider speaks OpenAI's API.
     """
 
     provider: str
@@ -55,6 +56,7 @@ class Catalog(Value):
     region_note: str | None = None
     sites: tuple[str, ...] = ()
     places: dict[str, tuple[str, ...]] = {}
+    flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None

@@ -25,6 +25,7 @@ from anytune.schema.spec import Lora, TuneSpec
 from anytune.schema.trainer import Trainer
 
 CENT = Decimal("0.01")
+MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
 SHORT_LIFE_DAYS = 90
 STALE_DAYS = 60
 
@@ -239,6 +240,8 @@ def _cost(
         nothing = Decimal(0)
         return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
     price = capabilities.price
+    if price is not None and price.per_hour is not None and price.hours is not None:
+        return _rent(price.per_hour, price.hours, price)
     rate, epochs = _rate(spec, price), spec.training.epochs
     train = data.role("train")
     if price is None or rate is None or train is None or train.tokens is None:
@@ -250,6 +253,13 @@ def _cost(
     minimum = f", at least ${price.minimum}" if price.minimum else ""
     basis = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'} at ${rate} per million{minimum}"
     return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
+
+
+def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:
+    """Return the bill of a whole machine: how long it will train there is not known, when it is ended is."""
+    least, most = ((per_hour * time).quantize(CENT, ROUND_HALF_UP) for time in (MINUTE, hours))
+    basis = f"at most {hours.normalize():f} hours of a machine at ${per_hour} an hour; what is not used is not billed"
+    return CostEstimate(low=least, expected=most, high=most, basis=basis, as_of=price.as_of)
 
 
 def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:

@@ -97,6 +97,8 @@ class Tuner:
             account=wanted.account or self._account(name),
             tier=wanted.tier,
             like=wanted.like,
+            flavor=wanted.flavor,
+            hours=wanted.hours,
             timeout=wanted.timeout,
             trainers=wanted.trainers,
         )

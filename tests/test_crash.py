@@ -29,27 +29,36 @@ MODELS = {
     "together": "Qwen/Qwen3.5-9B",
     "fireworks": "qwen3p5-9b",
     "replicate": f"{TRAINER}:{VERSION}",
+    "hf-jobs": "acme/tiny-chat",
 }
 CREATES = {
     "openai": "/v1/fine_tuning/jobs",
     "together": "/v1/fine-tunes",
     "fireworks": "/v1/accounts/stub-account/supervisedFineTuningJobs",
     "replicate": f"/v1/models/{TRAINER}/versions/{VERSION}/trainings",
+    "hf-jobs": "/api/jobs/stub-user",
 }
-UPLOADS = {"openai": "/v1/files", "together": "/storage/", "fireworks": "/storage/", "replicate": "/v1/files"}
-BASES = {"openai": "/v1", "together": "", "fireworks": "", "replicate": ""}
+UPLOADS = {
+    "openai": "/v1/files",
+    "together": "/storage/",
+    "fireworks": "/storage/",
+    "replicate": "/v1/files",
+    "hf-jobs": "/commit/",
+}
+BASES = {"openai": "/v1"}
 TRAINERS = {TRAINER: Trainer(data="train_data", fields={"training.epochs": "num_train_epochs"})}
 MOST_STEPS = 60
 
 
-@pytest.fixture(params=["openai", "together", "fireworks", "replicate"])
-def name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["openai", "together", "fireworks", "replicate", "hf-jobs"])
+def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return str(request.param)
 
 
 @pytest.fixture
 def far_side(name: str, tmp_path: Path) -> Iterator[Served]:
-    with served(f"tests.stubs.{name}", state=tmp_path / "far") as running:
+    with served(f"tests.stubs.{'hub' if name == 'hf-jobs' else name}", state=tmp_path / "far") as running:
         yield running
 
 
@@ -74,12 +83,13 @@ class Dying:
 
 
 def tuner(home: Path, name: str, far_side: Served) -> Tuner:
-    profile = ProfileSettings(base_url=far_side.origin + BASES[name], timeout=20, trainers=TRAINERS)
+    profile = ProfileSettings(base_url=far_side.origin + BASES.get(name, ""), timeout=20, trainers=TRAINERS)
     key = {
         "OPENAI_API_KEY": "sk-stub-0123456789abcdef",
         "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef",
         "FIREWORKS_API_KEY": "fw-stub-0123456789abcdef",
         "REPLICATE_API_TOKEN": "r8_stub0123456789abcdef",
+        "HF_TOKEN": "hf_stubstubstubstubstubstub",
     }
     return Tuner(settings=Settings(home=home, profiles={name: profile}), environment=key, clock=FakeClock())
 

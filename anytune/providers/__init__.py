@@ -19,6 +19,7 @@ BUILT_IN = {
     "together": "anytune.providers.together:TogetherProvider",
     "fireworks": "anytune.providers.fireworks:FireworksProvider",
     "replicate": "anytune.providers.replicate:ReplicateProvider",
+    "hf-jobs": "anytune.local.hf_jobs:HFJobsProvider",
 }
 
 

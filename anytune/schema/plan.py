@@ -30,9 +30,14 @@ class Rule(Value):
 
 
 class Price(Value):
-    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`."""
+    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`.
 
-    per_million: dict[str, Decimal]
+    Where a machine is rented instead, `per_hour` is its price, and the provider ends a job after `hours`.
+    """
+
+    per_million: dict[str, Decimal] = {}
+    per_hour: Decimal | None = None
+    hours: Decimal | None = None
     minimum: Decimal = Decimal(0)
     bills_validation: bool = False
     as_of: date

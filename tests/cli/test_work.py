@@ -34,7 +34,7 @@ def test_plan_all_shows_every_provider_and_succeeds_if_one_can(anytune: Type) ->
     assert said.code == 0
     verdicts = {plan["provider"]: plan["ok"] for plan in said.document["plans"]}
     assert verdicts["fake"] is True
-    assert set(verdicts) >= {"local", "openai", "together", "fireworks", "replicate"}
+    assert set(verdicts) >= {"local", "openai", "together", "fireworks", "replicate", "hf-jobs"}
 
 
 def test_a_run_ends_with_the_comparison_and_three_answers(anytune: Type, service: FakeService) -> None:
@@ -217,7 +217,7 @@ def test_nobody_at_the_terminal_and_no_yes_is_refused_with_the_way_out(anytune: 
     assert "fix: anytune run finetune.yaml -y" in said.err
 
 
-@pytest.mark.parametrize("provider", ["local", "openai", "together", "fireworks"])
+@pytest.mark.parametrize("provider", ["local", "openai", "together", "fireworks", "hf-jobs"])
 def test_init_writes_a_job_that_its_provider_takes(anytune: Type, provider: str) -> None:
     assert anytune("init", "new", "--provider", provider).code == 0
     said = anytune("plan", "new/finetune.yaml")

@@ -12,8 +12,9 @@ import pytest
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks, _replicate
+from tests.providers import _fireworks, _hub, _replicate
 from tests.providers._fireworks import FireworksRig
+from tests.providers._hub import HubRig
 from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import SPEAKERS, speaking
@@ -311,7 +312,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate"])
+@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate", "hf-jobs"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
@@ -322,6 +323,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
         elif request.param == "replicate":
             yield ReplicateRig(tmp_path, stack.enter_context(_replicate.running(tmp_path, monkeypatch)))
+        elif request.param == "hf-jobs":
+            yield HubRig(tmp_path, stack.enter_context(_hub.running(tmp_path, monkeypatch)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
