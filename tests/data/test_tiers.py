@@ -17,6 +17,7 @@ from anytune.data.check.line import examine
 from anytune.data.check.parts import cuts
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
+from anytune.data.check.sound import DEEPEST
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
@@ -52,6 +53,21 @@ def test_a_chat_with_tools_that_passes_quickly_has_no_fault_on_a_closer_look(lin
         assert faults == []
         assert record is not None
         assert seen_in(record) == seen
+
+
+@pytest.mark.parametrize("levels", range(DEEPEST - 8, DEEPEST + 4))
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a": ', "}")])
+def test_tools_of_any_depth_are_taken_as_a_closer_look_takes_them(levels: int, brackets: tuple[str, str]) -> None:
+    opening, closing = brackets
+    deep = json.loads(opening * levels + "7" + closing * levels)
+    tools = [{"type": "function", "function": {"name": "tide", "parameters": {"deep": deep}}}]
+    tools += [{"type": "function", "function": {"name": f"tide_{n}", "parameters": {}}} for n in range(DEEPEST)]
+    line = json.dumps({"messages": [user(), assistant()], "tools": tools}).encode()
+    record, faults = seen_closely(line, "sft")
+    assert [fault.code for fault in faults] == ["nested-too-deep"] * (levels > DEEPEST - 5)
+    seen = clean.chat(line)
+    assert (seen is not None) == (levels < DEEPEST - 5)
+    assert seen is None or (record is not None and seen == seen_in(record))
 
 
 @MANY

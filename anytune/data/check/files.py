@@ -123,11 +123,7 @@ def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish:
     if not survey.examples:
         return FileReport(path=path, examples=0, file=file)
     start = _start(stream)
-    row = longest(survey.rows, start=start)
-    stream.seek(row.offset)
-    record = examine(stream.read(row.length), survey.method, []) if row.length else None
-    most = seen_in(record) if record is not None else Seen(0, 0, 0)
-    tokens = further.tokens(path, survey, most, start, whole, wish)
+    tokens = further.tokens(path, survey, _longest(stream, survey, start), start, whole, wish)
     further.leaks(path, whole, wish)
     further.likeness(path, survey, start, whole, wish)
     return FileReport(
@@ -138,6 +134,16 @@ def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish:
         privacy=further.private(path, survey, start, whole, wish),
         file=file,
     )
+
+
+def _longest(stream: BinaryIO, survey: Survey, start: int) -> Seen:
+    """Return what the longest record holds; it is read again unless it was looked at closely."""
+    row = longest(survey.rows, start=start)
+    if row.line == survey.longest.line:
+        return survey.longest.seen
+    stream.seek(row.offset)
+    record = examine(stream.read(row.length), survey.method, []) if row.length else None
+    return seen_in(record) if record is not None else Seen(0, 0, 0)
 
 
 def _file(role: Role, path: Path, sha256: str, size: int, examples: int) -> DataFile:
@@ -160,16 +166,15 @@ def _survey(
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
     number = parts.workers_for(size) if workers is None else workers
-    form = _first_form(stream, terms.method)
     if number == 1:
         stream.seek(0)
         lines = Lines(stream)
-        survey = Survey(terms, folder, form=form)
+        survey = Survey(terms, folder)
         for block in _without_mark(lines.blocks(), survey.tally):
             survey.take(block)
         survey.finish()
         return survey, lines.sha256
-    ranges = parts.cuts(stream, size)
+    form, ranges = _first_form(stream, terms.method), parts.cuts(stream, size)
 
     def work(index: int, stop: Event) -> Survey | str:
         with path.open("rb", buffering=0) as own:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import accumulate, count
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 from anytune.data.check import clean
@@ -21,6 +22,7 @@ from anytune.data.quote import Plain
 SAMPLE = 2048
 _SAMPLED_AT_MOST = 1 << 18  # bytes of a line
 _LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
+_LONG = 1 << 16  # bytes; a longer line may hold too much for an outline, and be clean
 _PATIENCE = 16
 _PAUSE = 64
 TOO_LONG = 8_000_000  # bytes, about two million tokens
@@ -58,11 +60,22 @@ class Sample:
         self.lines = [(lot, line) for lot, line in self.lines if not lot & mask]
 
 
+class Longest(NamedTuple):
+    """Be the longest of the records that were looked at by themselves, the first of several."""
+
+    length: int
+    line: int
+    seen: Seen
+
+
 class Survey:
     """Hold what has been seen of a part of a file."""
 
     def __init__(self, terms: Terms, folder: Path, *, form: str | None = None) -> None:
-        """Begin a part; `form` is the format of the file's first record, `folder` takes what is too much for memory."""
+        """Begin a part; `folder` takes what is too much for memory.
+
+        `form` is the format of the file's first record that has one, None where that is not before this part.
+        """
         self.method = terms.method
         self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
         self._form = form
@@ -71,6 +84,7 @@ class Survey:
         self.tally = Tally(terms)
         self.rows = Rows(folder)
         self.sample = Sample()
+        self.longest = Longest(0, 0, Seen(0, 0, 0))
         self.key_sets: dict[tuple[str, ...], Sighting] = {}
         self.lines = self.examples = self.messages = self.content = self.with_images = 0
 
@@ -119,7 +133,7 @@ class Survey:
 
     def _line(self, line: bytes, number: int, offset: int, *, sound: bool = True) -> int:
         """Take in one line; return the key of its prompt, 0 if it holds no record."""
-        seen = self._pass(line) if sound else None
+        seen = self._pass(line) if sound or len(line) > _LONG else None
         if seen is None or self._deserves_a_look(line, seen):
             seen = self._closely(line, number, offset, seen)
         else:
@@ -129,6 +143,8 @@ class Survey:
             return 0
         self.messages += seen.messages
         self.content += seen.content
+        if len(line) > self.longest.length:
+            self.longest = Longest(len(line), number, seen)
         return seen.key
 
     def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault], *, example: bool = True) -> None:
@@ -210,6 +226,8 @@ class Survey:
         self.sample.merge(other.sample)
         for keys, seen in other.key_sets.items():
             self.key_sets.setdefault(keys, seen._replace(line=(seen.line or 0) + self.lines))
+        if other.longest.length > self.longest.length:
+            self.longest = other.longest._replace(line=other.longest.line + self.lines)
         self.lines += other.lines
         self.examples += other.examples
         self.messages += other.messages
