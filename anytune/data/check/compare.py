@@ -52,7 +52,7 @@ def compare(stream: BinaryIO, survey: Survey, terms: Terms, *, start: int = 0) -
         heap = kept.setdefault(code, [])
         if len(heap) < terms.show:
             heapq.heappush(heap, (-line, sighting))
-        elif heap[0][0] < -line:
+        elif heap and heap[0][0] < -line:
             heapq.heapreplace(heap, (-line, sighting))
     return Found(counts, [sighting for heap in kept.values() for _, sighting in heap])
 

@@ -129,7 +129,7 @@ class Survey:
         self.messages += totals.messages
         self.content += totals.content
         self.with_images += totals.with_images
-        self.tally.counts += totals.codes
+        self.tally.count(totals.kinds)
 
     def _line(self, line: bytes, number: int, offset: int, *, sound: bool = True) -> int:
         """Take in one line; return the key of its prompt, 0 if it holds no record."""
@@ -148,11 +148,11 @@ class Survey:
         return seen.key
 
     def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault], *, example: bool = True) -> None:
-        """Let lines like this one only be counted, once enough faults of each of its codes are shown."""
-        codes = self.tally.minded(faults)
-        if self._outlines is not None and all(self.tally.counts[code] >= self.tally.terms.show for code in codes):
+        """Let lines like this one only be counted, once enough faults of each of their kinds are shown."""
+        kinds = self.tally.minded(faults)
+        if self._outlines is not None and self.tally.has_shown(kinds):
             images = any(fault.code == "image-part" for fault in faults)
-            self._outlines.learn(line, seen, Sort(codes, seen.messages if seen else 0, example, images))
+            self._outlines.learn(line, seen, Sort(kinds, seen.messages if seen else 0, example, images))
 
     def _pass(self, line: bytes) -> Seen | None:
         """Try the quick look; where it fails line after line, it is not tried for a while."""
