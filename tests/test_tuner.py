@@ -103,7 +103,12 @@ def test_plans_for_all_providers_read_what_they_share_once(
     read = surveyed(monkeypatch)
     plans = dict(tuner.plan_all(job_file))
     once = len(read)
-    assert [name for name, made in plans.items() if isinstance(made, Plan)] == ["openai", "together", "fireworks", "fake"]
+    assert [name for name, made in plans.items() if isinstance(made, Plan)] == [
+        "openai",
+        "together",
+        "fireworks",
+        "fake",
+    ]
     for name, made in plans.items():
         if isinstance(made, Plan):
             assert made == tuner.plan(tuner.read(job_file, provider=name)), name

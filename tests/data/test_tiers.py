@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
 from anytune.data.check.line import examine
-from anytune.data.check.parts import cuts
+from anytune.data.check.parts import cuts, each
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
 from anytune.data.check.sound import DEEPEST
@@ -206,6 +207,31 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     sizes = (first.lines, first.examples, first.messages, first.content, list(first.rows.lengths))
     sample = sorted(first.sample.lines)
     return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sample
+
+
+def test_parts_come_in_order_and_the_longest_work_that_begins_first_comes_last() -> None:
+    begun: list[int] = []
+
+    def work(index: int, stop: Event) -> int:
+        begun.append(index)
+        assert not stop.is_set()
+        return index * index
+
+    assert list(each(work, 5, workers=1)) == [1, 4, 9, 16, 0]
+    assert begun == [0, 1, 2, 3, 4]
+
+
+def test_what_is_not_waited_for_any_more_is_told_to_stop() -> None:
+    stops: list[Event] = []
+
+    def work(index: int, stop: Event) -> int:
+        stops.append(stop)
+        return index
+
+    results = each(work, 5, workers=2)
+    assert next(results) == 1
+    results.close()
+    assert all(stop.is_set() for stop in stops)
 
 
 def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,8 @@ class Survey:
         return len(lines)
 
     def finish(self) -> None:
-        """Sum up the lines that were counted by their outlines; nothing is taken in after that."""
+        """Sum up the lines, as long as others are read beside them; nothing is taken in after that."""
+        self.rows.sizes()
         if self._outlines is None:
             return
         totals, self._outlines = self._outlines.totals(), None
