@@ -24,7 +24,7 @@ class Asker(NamedTuple):
 
     def terms(self, method: DataMethod, show: int) -> Terms:
         """Return who minds what, without what is passed over."""
-        kept = {code: who for code, who in minded(self.providers, method).items() if code not in self.ignore}
+        kept = {code: who for code, who in minded(tuple(self.providers), method).items() if code not in self.ignore}
         return Terms(kept, method, show)
 
 
@@ -50,7 +50,7 @@ class Looks:
         self._once(("leaks", wish.against, wish.near), lambda into: further.leaks(path, into, wish), whole)
         self._once(("near", wish.near), lambda into: further.likeness(path, survey, start, into, wish), whole)
         key = ("private", wish.private, wish.names)
-        private = self._once(key, lambda into: further.private(path, survey, start, into, wish), whole)
+        private = self._once(key, lambda into: further.private(path, into, wish), whole)
         return counted, private
 
     def _once(self, key: tuple[Any, ...], look: Callable[[Tally], Any], whole: Tally) -> Any:

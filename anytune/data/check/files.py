@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
@@ -18,8 +17,9 @@ from anytune.data.check.asker import Asker, Looks
 from anytune.data.check.compare import compare, longest
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.further import NOTHING, Wish
-from anytune.data.check.line import examine
+from anytune.data.check.line import record_in
 from anytune.data.check.record import form_of
+from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import RULES
 from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.statistic import statistics
@@ -155,8 +155,7 @@ def _read(role: Role, path: Path, whole: Tally, workers: int | None, opened: Exi
     if trouble is not None or size > max(MOST_BYTES.values()):
         sha256 = _hash(stream) if trouble else ""
         return _Read(FileReport(path=path, examples=0, file=_file(role, path, sha256, size, 0)))
-    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="anytune-")))
-    survey, sha256 = _survey(path, stream, size, whole.terms, folder, workers)
+    survey, sha256 = _survey(path, stream, size, whole.terms, opened.enter_context(Scratch()), workers)
     whole.merge(survey.tally, lines=0)
     _check_key_sets(survey, whole)
     _check_amount(role, size, survey, whole)
@@ -182,7 +181,7 @@ def _longest(stream: BinaryIO, survey: Survey, start: int) -> Seen:
     if row.line == survey.longest.line:
         return survey.longest.seen
     stream.seek(row.offset)
-    record = examine(stream.read(row.length), survey.method, []) if row.length else None
+    record = record_in(stream.read(row.length), survey.method) if row.length else None
     return seen_in(record) if record is not None else Seen(0, 0, 0)
 
 
@@ -202,14 +201,14 @@ def _of_all_lines(trouble: Fault) -> Sighting:
 
 
 def _survey(
-    path: Path, stream: BinaryIO, size: int, terms: Terms, folder: Path, workers: int | None
+    path: Path, stream: BinaryIO, size: int, terms: Terms, scratch: Scratch, workers: int | None
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
     number = parts.workers_for(size) if workers is None else workers
     if number == 1:
         stream.seek(0)
         lines = Lines(stream)
-        survey = Survey(terms, folder)
+        survey = Survey(terms, scratch)
         for block in _without_mark(lines.blocks(), survey.tally):
             survey.take(block)
         survey.finish()
@@ -222,7 +221,7 @@ def _survey(
                 return _hash(own)
             start, end = ranges[index - 1]
             own.seek(start)
-            survey = Survey(terms, folder, form=form)
+            survey = Survey(terms, scratch, form=form)
             blocks = Lines(own, start=start, end=end, hashed=False).blocks()
             for block in blocks if start else _without_mark(blocks, survey.tally):
                 if stop.is_set():
@@ -247,7 +246,7 @@ def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:
     stream.seek(0)
     for number, line in Lines(stream, hashed=False):
         if line is not None and line.strip():
-            record = examine(line.removeprefix(sniff.BOM) if number == 1 else line, method, [])
+            record = record_in(line.removeprefix(sniff.BOM) if number == 1 else line, method)
             form = form_of(record) if record is not None else None
             if form is not None:
                 return form

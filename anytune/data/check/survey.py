@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate, count
-from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
@@ -13,7 +12,7 @@ from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.line import examine
 from anytune.data.check.outline import Outlines, Sort
 from anytune.data.check.record import FORMS, form_of
-from anytune.data.check.rows import Rows
+from anytune.data.check.rows import Rows, Scratch
 from anytune.data.check.seen import Seen, native, seen_in
 from anytune.data.check.tally import Tally, Terms
 from anytune.data.lines import Block
@@ -71,8 +70,8 @@ class Longest(NamedTuple):
 class Survey:
     """Hold what has been seen of a part of a file."""
 
-    def __init__(self, terms: Terms, folder: Path, *, form: str | None = None) -> None:
-        """Begin a part; `folder` takes what is too much for memory.
+    def __init__(self, terms: Terms, scratch: Scratch, *, form: str | None = None) -> None:
+        """Begin a part; `scratch` takes what memory cannot hold.
 
         `form` is the format of the file's first record that has one, None where that is not before this part.
         """
@@ -82,7 +81,7 @@ class Survey:
         self._misses = self._pause = 0
         self._outlines = Outlines() if native is not None else None
         self.tally = Tally(terms)
-        self.rows = Rows(folder)
+        self.rows = Rows(scratch)
         self.sample = Sample()
         self.longest = Longest(0, 0, Seen(0, 0, 0))
         self.key_sets: dict[tuple[str, ...], Sighting] = {}
