@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +16,10 @@ from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
+from anytune.data.check import Asker
 from anytune.data.input import opened
 from anytune.errors import AnytuneError, ConflictError, CredentialError, ProviderError, RefusedError, UsageError
-from anytune.look import Look
+from anytune.look import Checks, Look
 from anytune.providers.base import Estimates, Generates, Generator, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.data import DataMethod, DataReport, Role
@@ -177,18 +178,22 @@ class Tuner:
         Raises `UsageError` for a job file that no provider could be planned from.
         """
         self.read(job_file, changes=changes, model=model or "any")
+        read = partial(self.read, job_file, changes=changes, model=model)
+        checks = Checks(partial(_each, read, self.names()), self._asker)
         for name in self.names():
             try:
-                spec = self.read(job_file, changes=changes, provider=name, model=model)
-                yield name, self.plan(spec, force=force)
+                yield name, self.plan(read(provider=name), force=force, checks=checks)
             except UsageError as error:
                 yield name, error
 
-    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing."""
+    def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        `checks` are shared with the plans of other jobs, so that data which these have in common are read once.
+        """
         provider = self.provider(spec.provider)
         capabilities = self.capabilities(spec.provider, spec.model)
-        data = self._checked(spec)
+        data = self._checked(spec, checks or self._alone(spec))
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
             spec,
@@ -222,30 +227,28 @@ class Tuner:
             stated=profile.region,
         )
 
-    def _checked(self, spec: TuneSpec) -> DataReport:
+    def _checked(self, spec: TuneSpec, checks: Checks) -> DataReport:
         """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
         named: dict[Role, Path] = {"train": spec.data.train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}
-        terms = self._terms(spec)
-        report = data_check.check(named, **terms)
+        report = checks.report(spec, named)
         if spec.data.split is None or not report.ok:
             return report
         folder = self.settings.home / "splits"
         named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return data_check.check(named, **terms)
+        return checks.report(spec, named)
 
-    def _terms(self, spec: TuneSpec) -> dict[str, Any]:
+    def _alone(self, spec: TuneSpec) -> Checks:
+        return Checks(lambda: (spec,), self._asker)
+
+    def _asker(self, spec: TuneSpec) -> Asker:
         """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
         length = spec.training.max_length
         look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
         block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
-        return {
-            "providers": (self.kind(spec.provider),),
-            "method": spec.method,
-            "ignore": frozenset(self.settings.check.ignore),
-            "wish": look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block),
-        }
+        wish = look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block)
+        return Asker((self.kind(spec.provider),), frozenset(self.settings.check.ignore), wish)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.
@@ -392,7 +395,7 @@ class Tuner:
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         if not job.plan.capabilities.local:
-            self._permit(job, act="evaluate", data=data_check.check({"test": path}, **self._terms(job.plan.spec)))
+            self._permit(job, act="evaluate", data=self._alone(job.plan.spec).report(job.plan.spec, {"test": path}))
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
@@ -448,6 +451,13 @@ class Tuner:
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"
+
+
+def _each(read: Callable[..., TuneSpec], names: Sequence[str]) -> Iterator[TuneSpec]:
+    """Yield a job file as it is for each provider for which it can be read; its own plan tells why another cannot."""
+    for name in names:
+        with suppress(AnytuneError):
+            yield read(provider=name)
 
 
 def _trained_on(path: Path, job: Job) -> str | None:
