@@ -1,7 +1,8 @@
 """Files that a refused job left at its provider: removed when surely nobody needs them, as the record says beforehand.
 
-Only what jobs of this record sent is removed, only after a refusal that no change of the job would mend, and never while
-it is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for all jobs.
+Only what jobs of this record sent is removed, only after a refusal that no change of the job would mend, and never
+while it is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for
+all jobs.
 """
 
 from __future__ import annotations
