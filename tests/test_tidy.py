@@ -119,6 +119,17 @@ def test_a_file_that_was_there_before_is_not_ours_to_remove(bench: Bench) -> Non
     assert newest(bench).sent == ()
 
 
+def test_a_file_that_an_earlier_try_sent_is_removed_with_the_last_one(bench: Bench) -> None:
+    bench.service.faults["create"] = [QuotaError("no credit")]
+    with pytest.raises(QuotaError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.faults["create"] = [ClosedError(CLOSED)]
+    with pytest.raises(ClosedError):
+        jobs.submit(bench.plan(), desk=bench.desk, again=True)
+    assert newest(bench).sent == ()
+    assert bench.service.files == {}
+
+
 @pytest.mark.parametrize("fault", [RejectedError("not allowed"), KeyRefusedError("not this key")])
 def test_a_removal_that_fails_is_told_once_and_the_refusal_stays_what_it_was(bench: Bench, fault: Exception) -> None:
     bench.service.faults["delete_file"] = [fault]

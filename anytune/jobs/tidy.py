@@ -1,7 +1,8 @@
 """Files that a refused job left at its provider: removed when surely nobody needs them, as the record says beforehand.
 
-Only what the job itself sent is removed, only after a refusal that no change of the job would mend, and never while it
-is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for all jobs.
+Only what jobs of this record sent is removed, only after a refusal that no change of the job would mend, and never
+while it is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for
+all jobs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def leftovers(job: Job, error: RejectedError, desk: Desk) -> tuple[str, ...]:
     unclear = job.creates > 1  # the answer to an earlier create was lost: a job of it may exist
     if unclear or job.remote is not None or not isinstance(error, ClosedError):
         return ()
-    return tuple(dict.fromkeys(file_id for file_id in job.sent if not _is_used(file_id, job, desk)))
+    ours = {file_id for each in desk.store.list(provider=job.provider) for file_id in each.sent}
+    named = dict.fromkeys(job.files.values())
+    return tuple(file_id for file_id in named if file_id in ours and not _is_used(file_id, job, desk))
 
 
 def remove(job: Job, desk: Desk) -> tuple[Job, tuple[str, ...]]:

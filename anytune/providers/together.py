@@ -16,7 +16,6 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers import _together_answer as answers
-from anytune.providers import _together_download as downloads
 from anytune.providers import _together_metrics as metrics
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_restart as restarts
@@ -184,6 +183,8 @@ class TogetherProvider:
 
         A call that was cut off is gone on with by the next one.
         """
+        from anytune.providers import _together_download as downloads  # archives and all, for this alone
+
         if to not in ("adapter", "merged"):
             raise RejectedError(f"together hands out adapter or merged, not {to!r}", param="to")
         folder = download_of.free_folder(out)
