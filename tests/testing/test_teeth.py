@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
+from anytune.providers.base import DeletesFiles
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
 from tests.providers import _fireworks, _hub, _replicate
@@ -333,6 +334,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_broken_provider_is_caught(name: str, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, broken, sentence = MUTANTS[name]
     kind = type(rig.provider)
+    if "removed" in sentence and not isinstance(rig.provider, DeletesFiles):
+        pytest.skip("it removes no files: they lie in a repository of the user's own")
     monkeypatch.setattr(kind, method, broken(getattr(kind, method)))
     assert fails(sentence, rig, tmp_path), f"{kind.__name__} with {name} passes {sentence}"
 
