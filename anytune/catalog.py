@@ -13,12 +13,17 @@ import yaml
 
 from anytune.errors import UsageError
 from anytune.schema.base import Value
+from anytune.schema.dialect import Dialect
 from anytune.schema.plan import Capabilities, Price, Rule
 from anytune.schema.spec import Method
+from anytune.schema.trainer import Trainer
 
 
 class Entry(Value):
-    """Describe one base model of a provider; `price` is in US dollars per million tokens, by method."""
+    """Describe one base model of a provider; `price` is in US dollars per million tokens, by method.
+
+    `trainer` names its inputs where they are its own.
+    """
 
     methods: tuple[Method, ...]
     max_length: int | None = None
@@ -27,12 +32,16 @@ class Entry(Value):
     shutdown: date | None = None
     price: dict[str, Decimal] = {}
     minimum: Decimal | None = None
+    trainer: Trainer | None = None
 
 
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run.
+    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run,
+    `places` the regions that a region of the profile lies in. `flavors` are machines that it rents out, with what each
+    costs in US dollars an hour. `address` shows what a `base_url` looks like that only the user can know. `dialect` is
+    there where the provider speaks OpenAI's API.
     """
 
     provider: str
@@ -41,13 +50,18 @@ class Catalog(Value):
     key: str | None = None
     account: str | None = None
     base_url: str | None = None
+    address: str | None = None
+    dialect: Dialect | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    places: dict[str, tuple[str, ...]] = {}
+    flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None
     weights_downloadable: bool = False
+    hosting_per_hour: Decimal | None = None
     minimum: Decimal = Decimal(0)
     full_factor: Decimal | None = None
     bills_validation: bool = False
@@ -83,6 +97,8 @@ def capabilities(provider: str, model: str, *, settings: dict[str, Rule]) -> Cap
         accepts_jobs_until=(entry.closed if entry else None) or catalog.accepts_jobs_until,
         model_shutdown=entry.shutdown if entry else None,
         weights_downloadable=catalog.weights_downloadable,
+        hosting_per_hour=catalog.hosting_per_hour,
+        places=catalog.places,
         price=_price(catalog, entry) if entry and entry.price else None,
         similar=() if entry else tuple(difflib.get_close_matches(model, catalog.models, n=3, cutoff=0.4)),
         notes=catalog.notes,

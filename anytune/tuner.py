@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +16,11 @@ from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
-from anytune.look import Look
-from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
+from anytune.data.check import Asker
+from anytune.data.input import opened
+from anytune.errors import AnytuneError, ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.look import Checks, Look
+from anytune.providers.base import Estimates, Generates, Generator, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
@@ -28,7 +30,7 @@ from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, open_store
 
-BUILT_IN = tuple(providers.BUILT_IN)
+BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
 
 
@@ -57,7 +59,13 @@ class Tuner:
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(store=self.store, provider=self.provider, policy=self.settings.policy, clock=self._clock)
+        return jobs.Desk(
+            store=self.store,
+            provider=self.provider,
+            policy=self.settings.policy,
+            clock=self._clock,
+            place=self._placed,
+        )
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -65,10 +73,22 @@ class Tuner:
             self._providers[name] = providers.load(name, self.profile(name))
         return self._providers[name]
 
+    def names(self) -> tuple[str, ...]:
+        """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
+        known = providers.names()
+        return (*known, *(n for n, profile in self.settings.profiles.items() if profile.like and n not in known))
+
+    def kind(self, name: str) -> str:
+        """Return the provider whose ways a name goes: its own, or those that its profile is like."""
+        return self._settings_of(name).like or name
+
+    def _settings_of(self, name: str) -> ProfileSettings:
+        return self.settings.profiles.get(name, ProfileSettings())
+
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
-        wanted = self.settings.profiles.get(name, ProfileSettings())
-        variable = wanted.key_variable or self.key_variable(name)
+        wanted = self._settings_of(name)
+        variable = self.key_variable(name)
         return Profile(
             name=name,
             home=self.settings.home,
@@ -76,12 +96,24 @@ class Tuner:
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
+            tier=wanted.tier,
+            like=wanted.like,
+            flavor=wanted.flavor,
+            hours=wanted.hours,
             timeout=wanted.timeout,
+            trainers=wanted.trainers,
         )
 
     def key_variable(self, name: str) -> str | None:
-        """Return the environment variable that holds a provider's key, None when it needs none."""
+        """Return the environment variable that holds a provider's key, None when it needs none.
+
+        A server of one's own gets the key that its profile names, and no other provider's.
+        """
+        wanted = self._settings_of(name)
+        if wanted.key_variable or (wanted.like and wanted.base_url):
+            return wanted.key_variable
         try:
+            name = wanted.like or name
             return catalog.load(name).key
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
@@ -100,7 +132,7 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=providers.names())
+        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=self.names())
 
     def check(
         self,
@@ -116,18 +148,22 @@ class Tuner:
 
         The codes that the settings pass over are passed over, too. `look` says how far to look beyond the rules.
         """
-        for name in for_providers:
-            if name not in data_check.COLUMNS:
-                self.provider(name)
         return look_at.check(
             paths,
             settings=self.settings,
-            for_providers=for_providers,
+            for_providers=self.judges(for_providers),
             method=method,
             ignore=ignore,
             show=show,
             look=look,
         )
+
+    def judges(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return whose rules hold for data that go to these; raise `UsageError` for a name that no provider has."""
+        for name in names:
+            if name not in data_check.COLUMNS:
+                self.provider(name)
+        return tuple(dict.fromkeys(self.kind(name) for name in names))
 
     def plan_all(
         self,
@@ -142,18 +178,22 @@ class Tuner:
         Raises `UsageError` for a job file that no provider could be planned from.
         """
         self.read(job_file, changes=changes, model=model or "any")
-        for name in providers.names():
+        read = partial(self.read, job_file, changes=changes, model=model)
+        checks = Checks(partial(_each, read, self.names()), self._asker)
+        for name in self.names():
             try:
-                spec = self.read(job_file, changes=changes, provider=name, model=model)
-                yield name, self.plan(spec, force=force)
+                yield name, self.plan(read(provider=name), force=force, checks=checks)
             except UsageError as error:
                 yield name, error
 
-    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing."""
+    def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        `checks` are shared with the plans of other jobs, so that data which these have in common are read once.
+        """
         provider = self.provider(spec.provider)
-        capabilities = self._placed(provider.capabilities(spec.model))
-        data = self._checked(spec)
+        capabilities = self.capabilities(spec.provider, spec.model)
+        data = self._checked(spec, checks or self._alone(spec))
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
             spec,
@@ -170,40 +210,57 @@ class Tuner:
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
 
+    def capabilities(self, name: str, model: str) -> Capabilities:
+        """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
+        return self._placed(self.provider(name).capabilities(model))
+
     def _placed(self, capabilities: Capabilities) -> Capabilities:
-        profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
-        own = next((c.base_url for c in self.catalogs() if c.provider == capabilities.provider), None)
+        profile = self._settings_of(capabilities.provider)
+        kind = self.kind(capabilities.provider)
+        known = next((c for c in self.catalogs() if c.provider == kind), None)
+        own = known.base_url if known is not None else None
+        moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(profile.base_url).netloc if profile.base_url else None,
+            host=urlsplit(profile.base_url).netloc if profile.base_url and moves else None,
             own_host=urlsplit(own).netloc if own else None,
             stated=profile.region,
         )
 
-    def _checked(self, spec: TuneSpec) -> DataReport:
+    def _checked(self, spec: TuneSpec, checks: Checks) -> DataReport:
         """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
         named: dict[Role, Path] = {"train": spec.data.train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}
-        terms = self._terms(spec)
-        report = data_check.check(named, **terms)
+        report = checks.report(spec, named)
         if spec.data.split is None or not report.ok:
             return report
         folder = self.settings.home / "splits"
         named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return data_check.check(named, **terms)
+        return checks.report(spec, named)
 
-    def _terms(self, spec: TuneSpec) -> dict[str, Any]:
+    def _alone(self, spec: TuneSpec) -> Checks:
+        return Checks(lambda: (spec,), self._asker)
+
+    def _asker(self, spec: TuneSpec) -> Asker:
         """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
         length = spec.training.max_length
         look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
         block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
-        return {
-            "providers": (spec.provider,),
-            "method": spec.method,
-            "ignore": frozenset(self.settings.check.ignore),
-            "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
-        }
+        wish = look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block)
+        return Asker((self.kind(spec.provider),), frozenset(self.settings.check.ignore), wish)
+
+    def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
+        """Return who is asked to train, in order: the job's provider, then its fallbacks.
+
+        Where the job went on to a fallback before, that one comes first, unless it is to be made `again`.
+        """
+        whole = tuple(dict.fromkeys((spec.provider, *spec.fallback)))
+        if len(whole) == 1 or again:
+            return whole
+        went = [job.provider for job in self.store.list(name=spec.name) if job.instead_of]
+        at = next((whole.index(name) for name in went if name in whole), 0)
+        return whole[at:]
 
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
@@ -213,9 +270,18 @@ class Tuner:
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
-        if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
-            self.profile(plan.spec.provider).key()
+        self._require_key(plan)
         return jobs.submit(plan, desk=self.desk, again=again)
+
+    def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
+        """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""
+        self._require_key(plan)
+        return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
+
+    def _require_key(self, plan: Plan) -> None:
+        kind = self.kind(plan.spec.provider)
+        if plan.ok and any(c.key and c.provider == kind for c in self.catalogs()):
+            self.profile(plan.spec.provider).key()
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""
@@ -273,6 +339,16 @@ class Tuner:
         """Go on with an interrupted job."""
         return jobs.resume(self.store.get(job_id).id, desk=self.desk)
 
+    def adopt(self, whose: str, remote_id: str) -> Job:
+        """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
+        if whose in self.names():
+            return jobs.adopt(whose, remote_id, desk=self.desk)
+        return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
+
+    def abandon(self, job_id: str) -> Job:
+        """Give up a job that its provider does not have; see `jobs.abandon`."""
+        return jobs.abandon(self.store.get(job_id).id, desk=self.desk)
+
     def model(self, job_id: str) -> TunedModel:
         """Return the model that a job made."""
         return jobs.model(self.refresh(job_id))
@@ -290,7 +366,8 @@ class Tuner:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        opened = provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._clock)
 
     def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
         """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
@@ -303,11 +380,7 @@ class Tuner:
 
     def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
         """Write a job's model into the folder `out` and return its manifest."""
-        job = self.store.get(job_id)
-        provider = self.provider(job.provider)
-        if not isinstance(provider, Exports):
-            raise UsageError(f"{job.provider} does not hand out weights from here")
-        return provider.export(self.model(job_id), to=to, out=out)
+        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk)
 
     def evaluate(
         self,
@@ -323,11 +396,11 @@ class Tuner:
         path = test or job.plan.spec.data.test
         if path is None:
             raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
-        if path.is_file() and (known := _trained_on(path, job)):
+        if known := _trained_on(path, job):
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         if not job.plan.capabilities.local:
-            self._permit(job, act="evaluate", data=data_check.check({"test": path}, **self._terms(job.plan.spec)))
+            self._permit(job, act="evaluate", data=self._alone(job.plan.spec).report(job.plan.spec, {"test": path}))
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
@@ -368,10 +441,12 @@ class Tuner:
 
     def opening(self, job_id: str) -> str | None:
         """Return the system message with which the job's first training chat begins, if there is one at hand."""
-        files = self.store.get(job_id).plan.files
+        train = next((f.path for f in self.store.get(job_id).plan.files if f.role == "train"), None)
+        if train is None:
+            return None  # a job made elsewhere
         try:
-            first = evals.read(next(f.path for f in files if f.role == "train"), limit=1)[0].chat[0]
-        except UsageError:
+            first = evals.read(train, limit=1)[0].chat[0]
+        except AnytuneError:
             return None
         return str(first["content"]) if first.get("role") == "system" else None
 
@@ -383,8 +458,15 @@ class Tuner:
         return self.settings.home / "evals" / f"{job.id}.json"
 
 
+def _each(read: Callable[..., TuneSpec], names: Sequence[str]) -> Iterator[TuneSpec]:
+    """Yield a job file as it is for each provider for which it can be read; its own plan tells why another cannot."""
+    for name in names:
+        with suppress(AnytuneError):
+            yield read(provider=name)
+
+
 def _trained_on(path: Path, job: Job) -> str | None:
-    with path.open("rb") as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return next((known.role for known in job.plan.files if known.sha256 == digest), None)
 

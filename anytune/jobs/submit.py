@@ -3,6 +3,7 @@
 A process killed between any two steps leaves a record from which the next command finishes the work:
 
     put(SUBMITTING) → upload → put(file ids) → exact quote ≤ budget → put(creating) → create → put(remote)
+                                                            refused for good: put(FAILED, to_remove) → remove the files
 
 A record that says `creating` without a remote job may stand for one that exists: it is looked for by our job id, which
 travels with the request, before anything is created again.
@@ -13,17 +14,27 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from anytune import planner, retry
-from anytune.errors import AmbiguousError, ClosedError, ConflictError, QuotaError, RefusedError, RejectedError
+from anytune import planner, providers, retry
+from anytune.errors import (
+    AmbiguousError,
+    ClosedError,
+    ConflictError,
+    OverBudgetError,
+    QuotaError,
+    RefusedError,
+    RejectedError,
+)
+from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.permit import permit
-from anytune.providers.base import Provider, Quotes
+from anytune.providers.base import Provider, Quotes, Reused
 from anytune.schema.data import DataFile
 from anytune.schema.job import Cause, Job, JobState
 from anytune.schema.plan import Plan
 
 CREATE_ROUNDS = 3
 LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
+SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on with
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
@@ -33,20 +44,19 @@ def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
     `again` makes another. Raises `RefusedError` for a refused plan (nothing is sent or written), `ConflictError` when
     the name stands for other content, and what the provider answered; the job is kept whenever it may still go on.
     """
-    if not plan.ok:
-        raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
-    return carry_on(_intend(plan, desk, again=again).id, desk=desk, plan=plan)
+    return carry_on(intend(plan, desk=desk, again=again).id, desk=desk, plan=plan)
 
 
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
     """Finish a submit from wherever it stopped; one process at a time acts for a job.
 
-    `plan` is the same job planned anew: its budget and the places of its files hold now.
+    `plan` is the same job planned anew: its budget and the places of its files hold now. Where the data would go is
+    judged by the provider's profile as it is now, for that is where they would be sent.
     """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
         if job.state is not JobState.SUBMITTING:
-            return job
+            return tidy.remove(job, desk)[0]
         provider = desk.provider(job.provider)
         if job.cancel_wanted:
             return stop(job, provider, desk)
@@ -56,7 +66,7 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             job,
             act="submit",
             data=planner.sent(job.plan.data),
-            capabilities=job.plan.capabilities,
+            capabilities=desk.place(provider.capabilities(job.plan.spec.model)),
             desk=desk,
             fix=f"anytune cancel {job.id}",
         )
@@ -64,9 +74,18 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             job = _upload(job, provider, desk)
             return _create(job, provider, desk)
         except RejectedError as error:
-            kept = desk.store.get(job_id)
-            put(kept, desk, state=JobState.FAILED, error=error.message, cause=_cause(error))
+            _refused(desk.store.get(job_id), error, desk)
             raise
+
+
+def _refused(job: Job, error: RejectedError, desk: Desk) -> None:
+    """Write the end down; after a refusal for good, remove what was sent, and let the error say so."""
+    unneeded = tidy.leftovers(job, error, desk)
+    job = put(job, desk, state=JobState.FAILED, error=error.message, cause=_cause(error), to_remove=unneeded)
+    error.reasons = (*error.reasons, *tidy.remove(job, desk)[1])
+    if isinstance(error, ClosedError):
+        others = ", ".join(name for name in providers.names() if name != job.provider)
+        error.fix = f"{error.fix or 'use another provider'}: {others} (anytune plan FILE --all compares them)"
 
 
 def stop(job: Job, provider: Provider, desk: Desk) -> Job:
@@ -79,25 +98,34 @@ def stop(job: Job, provider: Provider, desk: Desk) -> Job:
     return record(job, retry.call(lambda: provider.cancel(remote_id), clock=desk.clock), desk)
 
 
-def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
+def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
+    """Write down that a plan is to be carried out and return its job, or the one that it is already.
+
+    `instead_of` says who refused it before and why. Raises as `submit` does before anything is sent.
+    """
+    if not plan.ok:
+        raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
     attempts = _attempts(plan, desk)  # read once: whoever looks twice may take another's job for an earlier attempt
     if not again and (settled := _settled(plan, attempts)) is not None:
         return settled
     last = next(iter(attempts), None)
     if last is not None and not again and _never_sent(last):
         _give_up(last, desk)
-        return _intend(plan, desk, again=again)
+        return intend(plan, desk=desk, again=again, instead_of=instead_of)
     now = desk.clock.now()
     wanted = Job(
         id=f"{plan.spec.name[:24].rstrip('-._').lower()}-{secrets.token_hex(5)}",
         provider=plan.spec.provider,
         plan=plan,
         attempt=last.attempt + 1 if last else 1,
+        instead_of=instead_of,
         created_at=now,
         updated_at=now,
     )
     stored = desk.store.add(wanted)
-    return stored if stored.id == wanted.id else _same(stored, plan) or _intend(plan, desk, again=again)
+    if stored.id == wanted.id:
+        return stored
+    return _same(stored, plan) or intend(plan, desk=desk, again=again, instead_of=instead_of)
 
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
@@ -142,12 +170,14 @@ def _give_up(job: Job, desk: Desk) -> None:
 def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
     for file in job.plan.files:
         if file.role not in job.files:
-            job = put(job, desk, files={**job.files, file.role: _send(file, provider, desk)})
+            file_id = _send(file, provider, desk)
+            sent = () if isinstance(file_id, Reused) else (file_id,)
+            job = put(job, desk, files={**job.files, file.role: str(file_id)}, sent=(*job.sent, *sent))
     return job
 
 
 def _send(file: DataFile, provider: Provider, desk: Desk) -> str:
-    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=3600)
+    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=max(3600.0, file.bytes / SLOW))
 
 
 def _create(job: Job, provider: Provider, desk: Desk) -> Job:
@@ -160,8 +190,9 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
     _within_budget(job, provider, request, desk)
+    job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
-        job = put(job, desk, creating=desk.clock.now())
+        job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
         try:
             remote = retry.call(
                 lambda: provider.create(request),
@@ -189,7 +220,8 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
         try:
             found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
         except RejectedError as error:
-            raise AmbiguousError(f"{job.provider} may have {job.id}, but: {error.message}", fix=error.fix) from error
+            said = f"{job.provider} may have {job.id}, but: {error.message}"
+            raise AmbiguousError(said, fix=error.fix or word_wanted(job)) from error
         if found is not None:
             return record(job, found, desk)
         left = lag - (desk.clock.monotonic() - started)
@@ -198,16 +230,21 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
         desk.clock.sleep(min(5.0, left))
 
 
+def word_wanted(job: Job) -> str:
+    """Name what a user can say of a job of which nobody here can tell whether its provider has it."""
+    return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
+
+
 def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
     budget = job.plan.spec.budget
     if budget is None or not isinstance(provider, Quotes):
         return
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > budget.usd:
-        raise QuotaError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+        raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
 
 
 def _cause(error: RejectedError) -> Cause:
     if isinstance(error, QuotaError):
-        return "billing"
-    return "provider" if isinstance(error, ClosedError) else "user"
+        return "user" if isinstance(error, OverBudgetError) else "billing"
+    return "provider" if isinstance(error, ClosedError) or error.param == "model" else "user"

@@ -129,6 +129,7 @@ class LocalProvider:
             id=run.id,
             status=status,
             state=STATES[status],
+            base=request.get("model"),
             model=result.get("model_path"),
             error=error,
             cause=result.get("cause"),

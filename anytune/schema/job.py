@@ -48,12 +48,16 @@ def _whole(value: Any) -> Any:
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
-    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none.
+    `base` is the model that is tuned, `model` what came of it. `seen_job_id` is our job id as found in the remote job's
+    metadata or suffix, None if it carries none. `replaces` are earlier ids of the same job: a provider may start one
+    again, by itself, under a new id. `settings` are the hyperparameters that it says it trains with, in its own words:
+    also what became of those left on `auto`.
     """
 
     id: str
     status: str
     state: JobState
+    base: str | None = None
     model: str | None = None
     error: str | None = None
     cause: Cause | None = None
@@ -63,6 +67,8 @@ class RemoteJob(Value):
     cost: Decimal | None = None
     training_file: str | None = None
     seen_job_id: str | None = None
+    replaces: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
 
     _texts = field_validator("*", mode="before")(_whole)
 
@@ -80,17 +86,26 @@ class Event(Value):
 
 
 class Job(Value):
-    """Be one job from intent to end; `creating` is written just before `create` is sent."""
+    """Be one job from intent to end.
+
+    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that the
+    job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says which
+    providers refused it before, and why.
+    """
 
     id: str
     provider: str
     plan: Plan
     attempt: int = 1
+    instead_of: tuple[str, ...] = ()
     state: JobState = JobState.SUBMITTING
     created_at: datetime
     updated_at: datetime
     files: dict[str, str] = {}
+    sent: tuple[str, ...] = ()
+    to_remove: tuple[str, ...] = ()
     creating: datetime | None = None
+    creates: int = 0
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
     cost: Decimal | None = None
@@ -113,6 +128,7 @@ class Summary(Value):
     name: str
     attempt: int
     provider: str
+    instead_of: tuple[str, ...] = ()
     model: str
     method: str
     state: JobState
@@ -144,4 +160,4 @@ class Summary(Value):
         )
 
 
-SHARED = ("id", "attempt", "provider", "state", "created_at", "updated_at", "cost", "cause", "error")
+SHARED = ("id", "attempt", "provider", "instead_of", "state", "created_at", "updated_at", "cost", "cause", "error")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.trainer import Trainer
 
 Outcome = Literal["kept", "translated", "refused"]
 
@@ -29,9 +30,14 @@ class Rule(Value):
 
 
 class Price(Value):
-    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`."""
+    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`.
 
-    per_million: dict[str, Decimal]
+    Where a machine is rented instead, `per_hour` is its price, and the provider ends a job after `hours`.
+    """
+
+    per_million: dict[str, Decimal] = {}
+    per_hour: Decimal | None = None
+    hours: Decimal | None = None
     minimum: Decimal = Decimal(0)
     bills_validation: bool = False
     as_of: date
@@ -43,8 +49,10 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money.
+    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that such
+    a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a profile
+    states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or that no
+    price is known. `trainer` says which of a trainer's own inputs take what, where each model has its own.
     """
 
     provider: str
@@ -53,9 +61,12 @@ class Capabilities(Value):
     methods: tuple[Method, ...]
     settings: dict[str, Rule]
     local: bool = False
+    trainer: Trainer | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    places: dict[str, tuple[str, ...]] = {}
+    roams: str | None = None
     max_length: int | None = None
     min_examples: int = 1
     max_file_bytes: int | None = None
@@ -129,7 +140,10 @@ class Policy(Value):
 
 
 class Plan(Value):
-    """Be everything that a submit would do, decided; `refused` empty means that it may."""
+    """Be everything that a submit would do, decided; `refused` empty means that it may.
+
+    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more.
+    """
 
     spec: TuneSpec
     capabilities: Capabilities
@@ -140,6 +154,7 @@ class Plan(Value):
     resources: ResourceEstimate | None = None
     request: dict[str, Any] | None = None
     refused: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fingerprint: str
     made_on: date
@@ -148,3 +163,8 @@ class Plan(Value):
     def ok(self) -> bool:
         """Tell whether nothing stands against it."""
         return not self.refused
+
+    @property
+    def elsewhere(self) -> bool:
+        """Tell whether nothing stands against it but that the provider takes no such jobs any more."""
+        return bool(self.refused) and set(self.refused) <= set(self.closed)

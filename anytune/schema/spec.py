@@ -119,6 +119,9 @@ class TuneSpec(Value):
     ] = None
     evaluation: Annotated[Evaluation, _is("how base and tuned are compared")] = Evaluation()
     budget: Annotated[Budget | None, _is("what it may cost")] = None
+    fallback: Annotated[
+        tuple[str, ...], _is("who trains, in this order, when a provider refuses for reasons of its own")
+    ] = ()
     overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")

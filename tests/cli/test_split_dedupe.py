@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from anytune.commands.dedupe import dedupe
 from anytune.commands.split import split
-from anytune.errors import AnytuneError, UsageError
+from anytune.errors import AnytuneError, RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 
 RECORDS = [chat(user(f"Question {i % 40}"), assistant(f"Answer {i % 90}"), customer=i % 30) for i in range(100)]
@@ -65,6 +65,15 @@ def test_a_split_can_be_told_sizes_group_and_folder(data: Path) -> None:
     assert sum(lines(Path(side["path"])) for side in document["sides"]) == 100
     assert len(document["next"]) == 2
     assert b"customer" not in (data.parent / "new" / "sides" / "data.test.jsonl").read_bytes()
+
+
+def test_a_split_by_the_first_turn_says_so(data: Path) -> None:
+    asked = [chat(user(f"Question {i % 20}"), assistant(), *[user("Why?"), assistant()] * (i // 20)) for i in range(60)]
+    write(data, *asked)
+    assert "60 examples, split by first turn" in typed("split", "data.jsonl", "--by", "first-turn").stdout
+    assert lines(data.with_name("data.validation.jsonl")) % 3 == 0
+    with pytest.raises(UsageError, match="not by both"):
+        typed("split", "data.jsonl", "--by", "first-turn", "--group", "customer", "--force")
 
 
 def test_a_number_that_is_missed_is_said(data: Path) -> None:
@@ -121,9 +130,9 @@ def test_a_place_that_cannot_be_written_is_named(data: Path) -> None:
             typed(*line)
 
 
-def test_a_missing_file_is_a_mistake_and_leaves_nothing(folder: Path) -> None:
+def test_a_missing_file_is_refused_and_leaves_nothing(folder: Path) -> None:
     before = set(folder.iterdir())
     for verb in ("split", "dedupe"):
-        with pytest.raises(UsageError, match="No such file"):
+        with pytest.raises(RefusedError, match="there is no such file"):
             typed(verb, "none.jsonl")
     assert set(folder.iterdir()) == before

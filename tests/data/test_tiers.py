@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import pytest
@@ -13,17 +13,17 @@ from hypothesis import strategies as st
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
-from anytune.data.check.line import examine
-from anytune.data.check.parts import cuts
+from anytune.data.check.line import examine, record_in
+from anytune.data.check.parts import cuts, each
+from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
+from anytune.data.check.sound import DEEPEST
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
 from tests.data.records import MANY, RECORDS, SLOW, Record, chats, chats_with_tools, mutated, pairs
 from tests.data.samples import assistant, user
-
-FOLDER = Path("never-written")
 
 
 def seen_closely(line: bytes, method: Literal["sft", "dpo"]) -> tuple[Record | None, list[Fault]]:
@@ -54,6 +54,21 @@ def test_a_chat_with_tools_that_passes_quickly_has_no_fault_on_a_closer_look(lin
         assert seen_in(record) == seen
 
 
+@pytest.mark.parametrize("levels", range(DEEPEST - 8, DEEPEST + 4))
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a": ', "}")])
+def test_tools_of_any_depth_are_taken_as_a_closer_look_takes_them(levels: int, brackets: tuple[str, str]) -> None:
+    opening, closing = brackets
+    deep = json.loads(opening * levels + "7" + closing * levels)
+    tools = [{"type": "function", "function": {"name": "tide", "parameters": {"deep": deep}}}]
+    tools += [{"type": "function", "function": {"name": f"tide_{n}", "parameters": {}}} for n in range(DEEPEST)]
+    line = json.dumps({"messages": [user(), assistant()], "tools": tools}).encode()
+    record, faults = seen_closely(line, "sft")
+    assert [fault.code for fault in faults] == ["nested-too-deep"] * (levels > DEEPEST - 5)
+    seen = clean.chat(line)
+    assert (seen is not None) == (levels < DEEPEST - 5)
+    assert seen is None or (record is not None and seen == seen_in(record))
+
+
 @MANY
 @given(mutated(pairs()))
 def test_a_pair_that_passes_quickly_has_no_fault_on_a_closer_look(line: bytes) -> None:
@@ -74,7 +89,7 @@ def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Lit
         {"messages": [{"role": "assistant", "tool_calls": one}, {"role": "tool", "content": [two]}, three]},
         {"input": one, "preferred_output": two, "non_preferred_output": three},
     ]
-    survey = Survey(Terms(minded(COLUMNS, method), method, 20), FOLDER)
+    survey = Survey(Terms(minded(COLUMNS, method), method, 20), Scratch())
     text = b"\n".join(json.dumps(record).encode() for record in records)
     survey.take(Block(0, text, len(text)))
     survey.finish()
@@ -177,7 +192,7 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     """Survey ranges of a file apart, put the surveys together, and return all that a report is made of."""
     surveys = []
     for start, end in ranges:
-        survey = Survey(Terms(minded(COLUMNS), "sft", 3), FOLDER, form="chat")
+        survey = Survey(Terms(minded(COLUMNS), "sft", 3), Scratch(), form="chat")
         stream = io.BytesIO(raw)
         stream.seek(start)
         for block in Lines(stream, chunk=chunk, start=start, end=end).blocks():
@@ -192,6 +207,31 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sample
 
 
+def test_parts_come_in_order_and_the_longest_work_that_begins_first_comes_last() -> None:
+    begun: list[int] = []
+
+    def work(index: int, stop: Event) -> int:
+        begun.append(index)
+        assert not stop.is_set()
+        return index * index
+
+    assert list(each(work, 5, workers=1)) == [1, 4, 9, 16, 0]
+    assert begun == [0, 1, 2, 3, 4]
+
+
+def test_what_is_not_waited_for_any_more_is_told_to_stop() -> None:
+    stops: list[Event] = []
+
+    def work(index: int, stop: Event) -> int:
+        stops.append(stop)
+        return index
+
+    results = each(work, 5, workers=2)
+    assert next(results) == 1
+    results.close()
+    assert all(stop.is_set() for stop in stops)
+
+
 def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anytune.data.check.parts.PART", 10)
     raw = b"aaaa\nbbbbbbbbbbbbbbb\n\nc\ndddddddd"
@@ -199,3 +239,16 @@ def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.Mon
     assert len(ranges) > 1
     assert b"".join(raw[start:end] for start, end in ranges) == raw
     assert all(raw[:end].endswith(b"\n") for _, end in ranges[:-1])
+
+
+DEEP = json.dumps({"messages": [{"role": "user", "content": "x"}], "x": json.loads("[" * 70 + "]" * 70)})
+ODD = (b'{"messages": NaN}', b'{"a": 1, "a": 2}', b'{"text": "a"},', b'{"text": "\\ud800"}', b"[]", b"", DEEP.encode())
+
+
+@MANY
+@given(st.one_of(mutated(chats()), mutated(pairs()), st.sampled_from(ODD)), st.sampled_from(["sft", "dpo", "rft"]))
+def test_a_record_is_the_same_whether_its_faults_are_looked_for_or_not(
+    line: bytes, method: Literal["sft", "dpo", "rft"]
+) -> None:
+    # As text, for NaN is not NaN.
+    assert repr(record_in(line, method)) == repr(examine(line, method, []))
