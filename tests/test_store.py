@@ -265,6 +265,7 @@ print("nothing lost")
 
 
 READ_ONLY = """
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -272,7 +273,10 @@ from anytune.errors import StoreError
 from anytune.store import SqliteStore
 from anytune.testing import sample_job
 home = Path(sys.argv[1])
-SqliteStore(home).add(sample_job())
+if not (child := os.fork()):
+    SqliteStore(home).add(sample_job())
+    os._exit(0)
+os.waitpid(child, 0)
 subprocess.run(["mount", "-o", "remount,ro", str(home.parent)], check=True)
 try:
     SqliteStore(home)
