@@ -14,6 +14,7 @@ from anytune.providers.base import Profile
 from anytune.providers.edge import bounded_client, decoded, error_for_status, mapped, sendable_key
 
 NAME = answers.NAME
+PAGE = "200"  # the most that a page holds
 TO_CHOOSE = "set FIREWORKS_ACCOUNT_ID, or profiles.fireworks.account in your own config.yaml"
 
 
@@ -47,6 +48,20 @@ class Gateway:
             return None
         # A page of somebody between us and the gateway proves nothing.
         raise AmbiguousError(f"{NAME}: {act}: a 404 that is not the gateway's own", status=404)
+
+    def rows(self, collection: str, *, act: str) -> Iterator[dict[str, Any]]:
+        """Yield all resources of a collection, page by page."""
+        token, seen = "", set[str]()
+        while True:
+            query = {"pageSize": PAGE, **({"pageToken": token} if token else {})}
+            page = self.ask("GET", collection, act=act, query=query)
+            rows, token = page.get(collection.rpartition("/")[2], []), str(page.get("nextPageToken") or "")
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or token in seen:
+                raise MalformedAnswerError(f"{NAME}: {act}: the answer is no list, or one without an end")
+            yield from rows
+            if not token:
+                return
+            seen.add(token)
 
     def account(self) -> str:
         """Return whose jobs they are: as the profile says, else the one account that the key serves."""
