@@ -70,9 +70,13 @@ class Lease:
             os.close(self._handle)
             self._handle = None
 
-    def note(self, swept: datetime, *, then: datetime) -> None:
-        """Write down when the holder asked, and when it will ask next."""
-        text = json.dumps({"by": os.getpid(), "swept": swept.isoformat(), "next": then.isoformat()})
+    def handed_on(self) -> tuple[int, ...]:
+        """Return the open file that a child has to inherit to hold it, too: it is free when both have let go."""
+        return () if self._handle is None else (self._handle,)
+
+    def note(self, swept: datetime, *, then: datetime, by: int | None = None) -> None:
+        """Write down when the holder asked, and when it will ask next; the holder is this process if None."""
+        text = json.dumps({"by": by or os.getpid(), "swept": swept.isoformat(), "next": then.isoformat()})
         aside = self._folder / f".{self._name}.{os.getpid()}"
         try:
             aside.write_text(text, encoding="utf-8")
