@@ -186,6 +186,8 @@ class Sweep:
             source.pace.rest(clock.monotonic())
             notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
         self._note(source)
+        if inquiry.changed or inquiry.notices:
+            self._roster.regroup()
         return Look(tuple(inquiry.changed.values()), (*inquiry.notices, *notices))
 
     def _may_ask(self, source: Source) -> bool:

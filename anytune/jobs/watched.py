@@ -116,10 +116,14 @@ class Roster:
 
     store: JobStore
     jobs: dict[str, Watched] = field(default_factory=dict)
+    _groups: dict[str, list[Watched]] | None = None
 
     def read(self, now: float) -> list[Watched]:
         """Read the record again and return the jobs that are new or stand otherwise: another process saw them."""
-        return [job for each in reversed(self.store.summaries()) for job in self._taken(each, now)]
+        changed = [job for each in reversed(self.store.summaries()) for job in self._taken(each, now)]
+        if changed:
+            self.regroup()
+        return changed
 
     def _taken(self, summary: Summary, now: float) -> Iterable[Watched]:
         known = self.jobs.get(summary.id)
@@ -128,10 +132,15 @@ class Roster:
         elif known is not None and known.updated_at != summary.updated_at and known.take(summary, now=now):
             yield known
 
+    def regroup(self) -> None:
+        """Say that jobs have come, or have ended."""
+        self._groups = None
+
     def by_provider(self) -> dict[str, list[Watched]]:
         """Return the jobs that their providers can be asked for."""
-        groups: dict[str, list[Watched]] = {}
-        for job in self.jobs.values():
-            if job.remote is not None and not job.state.is_terminal and not job.elsewhere:
-                groups.setdefault(job.provider, []).append(job)
-        return groups
+        if self._groups is None:
+            self._groups = {}
+            for job in self.jobs.values():
+                if job.remote is not None and not job.state.is_terminal and not job.elsewhere:
+                    self._groups.setdefault(job.provider, []).append(job)
+        return self._groups
