@@ -201,6 +201,10 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
                 return taken_up
             if last:
                 raise
+        except RejectedError:
+            if job.creates > 1 and (taken_up := adopted(job, provider, desk)) is not None:
+                return taken_up  # the answer to an earlier create was lost, and what it made may be why
+            raise
     raise AssertionError("unreachable: the last round returns or raises")
 
 
@@ -210,7 +214,7 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
     The lag counts from now: `creating` may be long before the call whose answer was lost, and clocks jump. A provider
     that will not let us look leaves it open whether there is one, so the job is kept.
     """
-    started, lag = desk.clock.monotonic(), 0.0 if job.plan.capabilities.local else LIST_LAG
+    until = desk.clock.monotonic() + (0.0 if job.plan.capabilities.local else LIST_LAG)
     while True:
         try:
             found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
@@ -219,7 +223,7 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
             raise AmbiguousError(said, fix=error.fix or word_wanted(job)) from error
         if found is not None:
             return record(job, found, desk)
-        left = lag - (desk.clock.monotonic() - started)
+        left = until - desk.clock.monotonic()  # exact near the end, so that the last wait always reaches it
         if left <= 0:
             return None
         desk.clock.sleep(min(5.0, left))
