@@ -253,14 +253,14 @@ class Tuner:
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.
 
-        Where the job went on to a fallback before, that one comes first, unless it is to be made `again`.
+        Where the newest job of the name is one that went on to a fallback, that one comes first, unless it is to be
+        made `again`.
         """
         whole = tuple(dict.fromkeys((spec.provider, *spec.fallback)))
         if len(whole) == 1 or again:
             return whole
-        went = [job.provider for job in self.store.list(name=spec.name) if job.instead_of]
-        at = next((whole.index(name) for name in went if name in whole), 0)
-        return whole[at:]
+        newest = next((job for job in self.store.list(name=spec.name) if job.provider in whole), None)
+        return whole if newest is None or not newest.instead_of else whole[whole.index(newest.provider) :]
 
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
@@ -418,10 +418,15 @@ class Tuner:
         return report
 
     def audit(self, job_id: str | None = None) -> tuple[Sequence[Link], int | None]:
-        """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is."""
+        """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is.
+
+        What stands in the chain and can no longer be read as a decision is left out; the chain is broken there.
+        """
         links = self.store.decisions()
         wanted = None if job_id is None else self.store.get(job_id).id
-        return [one for one in links if wanted in (None, one.decision.job_id)], first_broken(links)
+        told = [(link, link.told) for link in links]
+        shown = [link for link, decision in told if decision and wanted in (None, decision.job_id)]
+        return shown, first_broken(links)
 
     def kept_evaluation(self, job_id: str) -> EvalReport | None:
         """Return the last whole comparison on the job's own test data, None if there is none."""

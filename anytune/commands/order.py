@@ -99,7 +99,10 @@ class Order(Given):
             return earlier
         known = earlier is not None and earlier.remote is not None
         with leaving("stopped while submitting; nothing is lost", fix=self.command(self.verb)):
-            return _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
+            job = _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
+        if jobs.was_own(job) and not last:  # as another process was told meanwhile
+            raise ClosedPlanError(job.error or f"refused {job.id}")
+        return job
 
     def _agreed(self, tuner: Tuner) -> tuple[Plan, Job | None]:
         """Return the plan that may be carried out, and the job that it is already."""

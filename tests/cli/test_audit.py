@@ -77,3 +77,13 @@ def test_a_record_that_was_changed_is_told_with_the_place_and_what_stands_in_it(
     assert "train at fake" in said.out
     document = anytune("audit", "--json").document
     assert (document["ok"], document["unbroken"], len(document["decisions"])) == (False, False, 2)
+
+
+def test_a_decision_of_which_nothing_can_be_read_is_told_as_a_broken_chain(anytune: Type) -> None:
+    anytune("run", "-y")
+    with sqlite3.connect(Path(os.environ["ANYTUNE_HOME"]) / RECORD) as db:
+        db.execute("UPDATE decisions SET body = 'gone' WHERE position = 1")
+    for command in (["audit"], ["audit", "last"]):
+        said = anytune(*command)
+        assert (said.code, "broken at decision 1" in said.err) == (1, True)
+    assert [one["act"] for one in anytune("audit", "--json").document["decisions"]] == ["evaluate"]
