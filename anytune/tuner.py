@@ -351,11 +351,16 @@ class Tuner:
     def generator(self, job_id: str, *, base: bool = False) -> Generator:
         """Open a job's tuned model (or its base alone) to be asked; close it after use.
 
-        Raises `RefusedError` where what is asked may not go to the job's provider.
+        Raises `RefusedError` where what is asked may not go to the job's provider; so does an answer to a chat with
+        private values that are blocked.
         """
         job = self.store.get(job_id)
-        self._permit(job, act="ask", data=DataReport(files=()))
-        return self._generator(job, base=base)
+        self._permit(job, act="ask")
+        opened = self._generator(job, base=base)
+        block = frozenset((*job.plan.spec.data.privacy.block, *self.settings.policy.privacy.block))
+        if job.plan.capabilities.local or not block:
+            return opened
+        return jobs.Screened(opened, block, lambda found: self._permit(job, act="ask", found=found))
 
     def _generator(self, job: Job, *, base: bool) -> Generator:
         provider = self.provider(job.provider)
@@ -364,10 +369,12 @@ class Tuner:
         opened = provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
         return opened if job.plan.capabilities.local else jobs.Patient(opened, self._clock)
 
-    def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
+    def _permit(
+        self, job: Job, *, act: Act, data: DataReport = DataReport(files=()), found: tuple[str, ...] = ()
+    ) -> None:
         """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
         placed = self._placed(self.provider(job.provider).capabilities(job.plan.spec.model))
-        jobs.permit(job, act=act, data=data, capabilities=placed, desk=self.desk)
+        jobs.permit(job, act=act, data=data, capabilities=placed, desk=self.desk, found=found)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""

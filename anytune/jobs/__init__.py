@@ -1,7 +1,7 @@
 """Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `ask` chats."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
-from anytune.jobs.ask import Patient
+from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import Clock, Desk, SystemClock
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh, resume
@@ -16,6 +16,7 @@ __all__ = [
     "Clock",
     "Desk",
     "Patient",
+    "Screened",
     "SystemClock",
     "Update",
     "abandon",
