@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anytune.errors import RejectedError
 from anytune.testing.fake import FakeService
 from anytune.ui import terminal
 from tests.cli.conftest import JOB, Said, Type
@@ -351,3 +352,13 @@ def test_an_address_that_only_the_user_knows_is_asked_for_in_one_line(
         row for row in anytune("providers", "--json").document["providers"] if row["name"] in ("azure", "mine")
     )
     assert (azure["ready"], mine["ready"], mine["key"]) == (True, True, "none needed")
+
+
+def test_a_second_submit_of_a_job_that_was_refused_says_so_by_its_exit_code(
+    anytune: Type, service: FakeService
+) -> None:
+    service.faults["create"] = [RejectedError("fake: create: a faulty file")]
+    assert anytune("submit", "-y").code == 3
+    said = anytune("submit", "-y", "--json")
+    assert (said.code, said.document["job"]["state"], said.document["error"]["exit_code"]) == (4, "failed", 4)
+    assert "anytune submit finetune.yaml --again" in said.err
