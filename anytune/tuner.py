@@ -6,19 +6,21 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from anytune import catalog, config, evals, jobs, planner, policy, providers
+from anytune import catalog, config, evals, jobs, listing, planner, policy, providers, retry
 from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.errors import ConflictError, CredentialError, GoneError, ProviderError, RefusedError, UsageError
 from anytune.look import Look
-from anytune.providers.base import Estimates, Exports, Generates, Generator, Profile, Provider
+from anytune.providers.base import Estimates, Exports, Generates, Generator, Lists, Profile, Provider
+from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job
@@ -45,8 +47,18 @@ class Tuner:
         """Read the settings that hold in `folder` (the current one if None)."""
         self._environment = os.environ if environment is None else environment
         self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=self._environment)
+        self._refuse_strangers()
         self._clock = clock or jobs.SystemClock()
         self._providers: dict[str, Provider] = {}
+        self._catalogs: dict[str, catalog.Catalog | None] = {}
+
+    def _refuse_strangers(self) -> None:
+        """Raise `UsageError` for prices of a provider that nobody knows: a slip would go unseen."""
+        for name in {**self.settings.catalog, **self.settings.project_catalog}:
+            known = (*providers.names(), *self.settings.profiles)
+            if name not in known:
+                unknown = UsageError(f"catalog.{name}: no provider is called {name!r}", fix=config.nearest(name, known))
+                raise providers.gone(name) or unknown
 
     @cached_property
     def store(self) -> JobStore:
@@ -99,7 +111,14 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=providers.names())
+        return config.load_job(
+            Path(job_file),
+            changes=changes,
+            provider=provider,
+            model=model,
+            known=providers.names(),
+            gone=providers.gone,
+        )
 
     def check(
         self,
@@ -136,11 +155,15 @@ class Tuner:
         model: str | None = None,
         force: bool = False,
     ) -> Iterator[tuple[str, Plan | UsageError]]:
-        """Plan the job file for every provider; one for which it names no model yields the reason.
+        """Plan the job file for every provider; one for which it names no model yields the reason, as does its own
+        provider if that takes no jobs any more.
 
         Raises `UsageError` for a job file that no provider could be planned from.
         """
-        self.read(job_file, changes=changes, model=model or "any")
+        try:
+            self.read(job_file, changes=changes, model=model or "any")
+        except GoneError as error:
+            yield error.provider, error
         for name in providers.names():
             try:
                 spec = self.read(job_file, changes=changes, provider=name, model=model)
@@ -151,7 +174,7 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
-        capabilities = self._placed(provider.capabilities(spec.model))
+        capabilities = self._placed(self._amended(provider.capabilities(spec.model)))
         data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
@@ -159,7 +182,7 @@ class Tuner:
             data,
             capabilities,
             policy=self.settings.policy,
-            today=self._clock.now().date(),
+            today=self.today,
             resources=resources,
             force=force,
         )
@@ -168,6 +191,16 @@ class Tuner:
         validation = "<file id>" if data.role("validation") else None
         request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
         return draft.model_copy(update={"request": request})
+
+    def known(self, name: str) -> catalog.Catalog | None:
+        """Return all that is known of a provider, None where there is no catalogue and nobody said anything."""
+        if name not in self._catalogs:
+            self._catalogs[name] = self._lay(name)
+        return self._catalogs[name]
+
+    def _amended(self, capabilities: Capabilities) -> Capabilities:
+        laid = self.known(capabilities.provider)
+        return catalog.amended(capabilities, laid) if laid is not None else capabilities
 
     def _placed(self, capabilities: Capabilities) -> Capabilities:
         profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
@@ -350,8 +383,36 @@ class Tuner:
         return str(first["content"]) if first.get("role") == "system" else None
 
     def catalogs(self) -> list[catalog.Catalog]:
-        """Return what is known of models and prices, for each provider that has a catalogue."""
-        return look_at.catalogs()
+        """Return what is known of models and prices: shipped, listed by the provider itself, and said in settings."""
+        return [found for name in providers.names() if (found := self.known(name)) is not None]
+
+    def ask_models(self, name: str) -> Listing | None:
+        """Ask a provider which base models it tunes and keep its answer; None from one that has no list to ask for."""
+        provider = self.provider(name)
+        if not isinstance(provider, Lists):
+            return None
+        offer = retry.call(provider.models, clock=self._clock, attempts=3)
+        kept = Listing(provider=name, as_of=self.today, offer=offer)
+        listing.write(self.settings.home, kept)
+        self._catalogs.pop(name, None)
+        return kept
+
+    @property
+    def today(self) -> date:
+        """Return the day that it is."""
+        return self._clock.now().date()
+
+    def _lay(self, name: str) -> catalog.Catalog | None:
+        own, projects = self.settings.catalog, self.settings.project_catalog
+        layers = [(said[name], foreign) for said, foreign in ((own, False), (projects, True)) if name in said]
+        today, its_list = self.today, listing.read(self.settings.home, name)
+        try:
+            shipped = catalog.load(name)
+        except UsageError:
+            if not layers and its_list is None:
+                return None
+            shipped = catalog.empty(name, as_of=today if its_list is None else its_list.as_of)
+        return catalog.laid(shipped, listing=its_list, layers=layers, today=today)
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"

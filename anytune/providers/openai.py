@@ -15,10 +15,12 @@ from typing import Any
 from anytune import catalog
 from anytune.errors import MissingExtraError, RejectedError
 from anytune.providers import _openai_answer as answers
+from anytune.providers import _openai_list as lists
 from anytune.providers import _openai_request as requests
 from anytune.providers.base import ChatMessage, Profile
 from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, mapped, sendable_key
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -105,6 +107,13 @@ class OpenAIProvider:
         ours = [job for job in listed if job.seen_job_id == job_id]
         good = [job for job in ours if job.state not in {JobState.FAILED, JobState.CANCELLED}]
         return max(good or ours, key=lambda job: job.created_at or answers.EPOCH, default=None)
+
+    def models(self) -> Offer:
+        """Ask which models of the catalogue are there still, and until when."""
+        with self._mapped(lists.ACT):
+            rows = answers.items(self._calls.models.with_raw_response.list(), act=lists.ACT)
+        source = f"{str(self._calls.base_url).rstrip('/')}/models"
+        return lists.offer(rows, known=catalog.load(self.name).models, source=source)
 
     def generator(self, *, base: str, tuned: TunedModel | None) -> ChatGenerator:
         """Open the tuned model, or the base alone when `tuned` is None."""

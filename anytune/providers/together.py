@@ -28,11 +28,13 @@ from anytune.errors import (
 )
 from anytune.providers import _storage as storage
 from anytune.providers import _together_answer as answers
+from anytune.providers import _together_list as lists
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_upload as uploads
 from anytune.providers.base import Profile
 from anytune.providers.checked import open_unchanged
 from anytune.providers.edge import bounded_client, mapped, sendable_key
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.plan import Capabilities
@@ -132,6 +134,10 @@ class TogetherProvider:
             limit = answer.get("user_limit")
             raise QuotaError(f"together: the job is priced at ${price:.2f}, the account's limit is ${limit}")
         return price
+
+    def models(self) -> Offer:
+        """Ask for the list of models that can be tuned, and for the limits of each."""
+        return lists.offer(self._get, origin=_origin(self._profile.base_url or catalog.load("together").base_url or ""))
 
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Ask how a job stands; its events are asked too where it ended badly and the answer has none."""

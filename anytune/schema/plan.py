@@ -29,12 +29,31 @@ class Rule(Value):
 
 
 class Price(Value):
-    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`."""
+    """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`.
+
+    `stated` says whose word it is where it is not the catalogue's.
+    """
 
     per_million: dict[str, Decimal]
     minimum: Decimal = Decimal(0)
     bills_validation: bool = False
     as_of: date
+    source: str
+    stated: str | None = None
+
+
+class Hosting(Value):
+    """Say what it costs to keep a tuned model ready to answer, in US dollars an hour.
+
+    `needed` is False where a tuned model answers without a deployment of its own; `low` and `high` are None where no
+    figure is known.
+    """
+
+    needed: bool
+    low: Decimal | None = None
+    high: Decimal | None = None
+    what: str
+    as_of: str
     source: str
 
 
@@ -44,7 +63,9 @@ class Capabilities(Value):
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
     names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money.
+    have to get from elsewhere. `price` None means no money. `listed_as` is the catalogue's name of the model,
+    `unlisted_on` the day of a list of the provider's own that does not have it, and `settings_source` what the rules
+    go by. `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so.
     """
 
     provider: str
@@ -63,7 +84,12 @@ class Capabilities(Value):
     model_shutdown: date | None = None
     weights_downloadable: bool = False
     price: Price | None = None
-    hosting_per_hour: Decimal | None = None
+    hosting: Hosting | None = None
+    usd_per_hour: Decimal | None = None
+    usd_per_kwh: Decimal | None = None
+    listed_as: str | None = None
+    unlisted_on: date | None = None
+    settings_source: str | None = None
     similar: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fetches: str | None = None
@@ -72,12 +98,13 @@ class Capabilities(Value):
 
 
 class Setting(Value):
-    """Report one setting of the file: kept, translated or refused."""
+    """Report one setting of the file: kept, translated or refused; `sent` is what stands for it in the request."""
 
     path: str
     value: Any
     outcome: Outcome
     to: str | None = None
+    sent: Any = None
     why: str | None = None
 
 

@@ -247,6 +247,13 @@ def iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+def checked_query(query: Mapping[str, str], *needed: str) -> str:
+    """Return the one parameter of a query that has no other."""
+    if set(query) != set(needed):
+        raise refusal(400, f"the query takes {', '.join(needed)}")
+    return query[needed[0]]
+
+
 def limits(model: str) -> dict[str, Any]:
     """Show what a model takes; refuse one that cannot be tuned."""
     if model not in TUNABLE:
