@@ -101,6 +101,7 @@ def _facts(catalog: Catalog, model: str) -> dict[str, Any]:
         "similar": () if entry else tuple(difflib.get_close_matches(model, catalog.models, n=3, cutoff=0.4)),
         "unlisted_on": catalog.listed_on if model in catalog.unlisted else None,
         "settings_source": catalog.settings_source,
+        "billed_as": catalog.billed_as,
         "notes": catalog.notes,
         "as_of": (entry.as_of if entry else None) or catalog.as_of,
     }

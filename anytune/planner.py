@@ -14,6 +14,7 @@ from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import (
     Capabilities,
     CostEstimate,
+    Deviation,
     Plan,
     Policy,
     Price,
@@ -286,8 +287,7 @@ def _own_cost(capabilities: Capabilities, need: ResourceEstimate | None) -> Cost
     if need is None or (hour is None and kwh is None):
         nothing = Decimal(0)
         return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
-    power = Decimal(need.watt_hours / max(need.seconds_expected, 1e-9) / 1000) * (kwh or 0)  # dollars a second
-    a_second = (hour or 0) / Decimal(3600) + power
+    a_second = own_rate(capabilities, need) or Decimal(0)
     low, expected, high = (
         (Decimal(seconds) * a_second).quantize(HUNDREDTH, ROUND_HALF_UP)
         for seconds in (need.seconds_low, need.seconds_expected, need.seconds_high)
@@ -296,6 +296,25 @@ def _own_cost(capabilities: Capabilities, need: ResourceEstimate | None) -> Cost
     rates += [f"${kwh} a kWh"] if kwh is not None else []
     basis = f"your own machine{energy}, at {' and '.join(rates)} (as your settings say)"
     return CostEstimate(low=low, expected=expected, high=high, basis=basis)
+
+
+def own_rate(capabilities: Capabilities, need: ResourceEstimate | None) -> Decimal | None:
+    """Return what a second on the user's own machine costs in US dollars, None where the settings do not say."""
+    hour, kwh = capabilities.usd_per_hour, capabilities.usd_per_kwh
+    if need is None or (hour is None and kwh is None):
+        return None
+    kilowatts = Decimal(need.watt_hours / max(need.seconds_expected, 1e-9) * 3.6)
+    return ((hour or 0) + kilowatts * (kwh or 0)) / 3600
+
+
+def deviation(estimate: CostEstimate, cost: Decimal) -> Deviation | None:
+    """Say how far a bill is off its estimate, None where there was none."""
+    if estimate.low is None or estimate.expected is None or estimate.high is None:
+        return None
+    off, cents = cost - estimate.expected, cost.quantize(CENT, ROUND_HALF_UP)
+    share = float(off / estimate.expected) if estimate.expected else None
+    within = estimate.low <= cost <= estimate.high or estimate.low <= cents <= estimate.high
+    return Deviation(usd=off, share=share, within=within)
 
 
 def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:

@@ -39,9 +39,10 @@ class Entry(Value):
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run.
-    `settings_source` says what the translation of settings goes by. `listed_on` is the day of the provider's own whole
-    list of tunable models, and `unlisted` names the models that are not in it.
+    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can
+    run. `settings_source` says what the translation of settings goes by, `billed_as` what a job's own cost is.
+    `listed_on` is the day of the provider's own whole list of tunable models, and `unlisted` names the models that
+    are not in it.
     """
 
     provider: str
@@ -62,6 +63,7 @@ class Catalog(Value):
     bills_validation: bool = False
     hosting: Hosting | None = None
     settings_source: str | None = None
+    billed_as: str | None = None
     usd_per_hour: Decimal | None = None
     usd_per_kwh: Decimal | None = None
     notes: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from anytune.schema.base import Value
-from anytune.schema.plan import Plan
+from anytune.schema.plan import Deviation, Plan
 
 Cause = Literal["user", "provider", "billing"]
 
@@ -80,7 +80,10 @@ class Event(Value):
 
 
 class Job(Value):
-    """Be one job from intent to end; `creating` is written just before `create` is sent."""
+    """Be one job from intent to end; `creating` is written just before `create` is sent.
+
+    `cost` is what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
+    """
 
     id: str
     provider: str
@@ -94,6 +97,8 @@ class Job(Value):
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
     cost: Decimal | None = None
+    cost_basis: str | None = None
+    deviation: Deviation | None = None
     cause: Cause | None = None
     error: str | None = None
 

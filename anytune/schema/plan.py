@@ -62,10 +62,11 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run would
-    have to get from elsewhere. `price` None means no money. `listed_as` is the catalogue's name of the model,
-    `unlisted_on` the day of a list of the provider's own that does not have it, and `settings_source` what the rules
-    go by. `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so.
+    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run
+    would have to get from elsewhere. `price` None means no money; `usd_per_hour` and `usd_per_kwh` are what a local
+    run costs, if the user says so, and `billed_as` what a cost is that comes with a job. `listed_as` is the
+    catalogue's name of the model, `unlisted_on` the day of a list of the provider's own that does not have it,
+    `settings_source` what the rules go by.
     """
 
     provider: str
@@ -90,6 +91,7 @@ class Capabilities(Value):
     listed_as: str | None = None
     unlisted_on: date | None = None
     settings_source: str | None = None
+    billed_as: str | None = None
     similar: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fetches: str | None = None
@@ -117,6 +119,17 @@ class CostEstimate(Value):
     currency: str = "USD"
     basis: str
     as_of: date | None = None
+
+
+class Deviation(Value):
+    """Say how far a bill lies above (or, negative, below) what was expected; `within` the low and high that were told.
+
+    `share` is of what was expected, None where that was nothing.
+    """
+
+    usd: Decimal
+    share: float | None
+    within: bool
 
 
 class ResourceEstimate(Value):

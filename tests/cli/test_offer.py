@@ -230,3 +230,17 @@ def test_fireworks_is_asked_without_its_account(
         said: Said = anytune("providers", "refresh", "--provider", "fireworks")
         assert said.code == 0, said.out
         assert {call.path for call in stub.journal} == {"/v1/accounts/fireworks/models"}
+
+
+def test_the_bill_and_the_error_of_the_estimate_are_shown_after_a_run_and_later(
+    anytune: Type, together: TogetherStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(date(2026, 11, 27), monkeypatch)
+    said = anytune("run", "-y", "--no-eval", "--provider", "together", "--model", "Qwen/Qwen3.5-9B")
+    assert said.code == 0, said.err
+    for out in (said.out, anytune("show").out):
+        assert "$4.00, the job's total_price" in out
+        assert "$4.00, and so it was" in out
+    (job,) = anytune("list", "--json").document["jobs"]
+    assert (job["cost"], job["cost_basis"]) == ("4", "the job's total_price")
+    assert job["deviation"] == {"usd": "0.00", "share": 0.0, "within": True}
