@@ -152,6 +152,22 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     return None
 
 
+def sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
+    """Fill in what stands for each setting in the request, where the provider's own name of it is found there."""
+    return tuple(
+        setting.model_copy(update={"sent": _found(setting.to.rpartition(".")[2], request)}) if setting.to else setting
+        for setting in settings
+    )
+
+
+def _found(name: str, body: dict[str, Any]) -> Any:
+    """Return the value of a key at the first place where it stands, from the outside in; None where it does not."""
+    if name in body:
+        return body[name]
+    inner = (_found(name, part) for part in body.values() if isinstance(part, dict))
+    return next((value for value in inner if value is not None), None)
+
+
 def _data_refusals(data: DataReport) -> Iterator[str]:
     yield from _shared(data)
     for report in data.files:

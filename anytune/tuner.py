@@ -188,9 +188,18 @@ class Tuner:
         )
         if draft.refused:
             return draft
-        validation = "<file id>" if data.role("validation") else None
-        request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
-        return draft.model_copy(update={"request": request})
+        return self._rendered(draft, provider)
+
+    def _rendered(self, draft: Plan, provider: Provider) -> Plan:
+        """Return the plan with the request that it comes to, and with what stands there for each setting."""
+        validation = "<file id>" if draft.data.role("validation") else None
+        try:
+            request = provider.render(draft.spec, **TO_BE_KNOWN, validation_file=validation)
+        except (UsageError, RefusedError) as error:
+            return draft.model_copy(
+                update={"refused": (f"{error.message}: {error.fix}" if error.fix else error.message,)}
+            )
+        return draft.model_copy(update={"request": request, "settings": planner.sent(draft.settings, request)})
 
     def known(self, name: str) -> catalog.Catalog | None:
         """Return all that is known of a provider, None where there is no catalogue and nobody said anything."""

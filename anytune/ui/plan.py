@@ -31,6 +31,8 @@ def summary(plan: Plan, *, on: Console) -> None:
     if plan.settings:
         on.print()
         terminal.put(on, _settings(plan.settings))
+        if plan.capabilities.settings_source:
+            terminal.say(on, f"settings go by {plan.capabilities.settings_source}", style="dim")
     if plan.warnings:
         on.print()
         on.print(Text("warnings", style="yellow"))
@@ -133,8 +135,11 @@ def _settings(settings: Sequence[Setting]) -> Table:
     for setting in settings:
         name = setting.path.removeprefix("training.")
         shown = Text(setting.outcome, style=STYLES[setting.outcome])
-        if setting.to and setting.to != name:
+        translated = setting.outcome == "translated" and setting.sent is not None
+        if setting.to and (setting.to != name or translated):
             shown.append(f" as {setting.to}", style="default")
+        if translated:
+            shown.append(f" = {words.value(setting.sent)}", style="default")
         if setting.why:
             shown.append(f": {setting.why}", style="default")
         table.add_row(name, words.value(setting.value), shown)
