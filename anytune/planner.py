@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any
 
 from anytune import policy as rules
@@ -287,7 +287,8 @@ def _cost(
         return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
     billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
     low, expected, high = (
-        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, ROUND_HALF_UP) for tokens in _tokens(billed)
+        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, rounding)
+        for tokens, rounding in zip(_tokens(billed), (ROUND_HALF_UP, ROUND_HALF_UP, ROUND_UP), strict=True)
     )
     minimum = f", at least ${price.minimum}" if price.minimum else ""
     times = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'}"

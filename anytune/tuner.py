@@ -170,6 +170,8 @@ class Tuner:
                 yield name, self.plan(spec, force=force)
             except UsageError as error:
                 yield name, error
+            except RefusedError as error:
+                yield name, UsageError(error.message, fix=error.fix)
 
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
