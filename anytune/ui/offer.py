@@ -11,7 +11,7 @@ from rich.text import Text
 
 from anytune import planner
 from anytune.config import Settings
-from anytune.schema.catalog import Catalog, Closed, Entry
+from anytune.schema.catalog import Catalog, Closed, Entry, Layer, stated
 from anytune.ui import plan, terminal, words
 from anytune.ui.nouns import Asked, Finding, Readiness
 
@@ -149,7 +149,14 @@ def settings(found: Settings, *, on: Console) -> None:
     rows: list[tuple[str, str | Text]] = [("home", str(found.home)), ("residency", policy.residency)]
     rows += [("providers", ", ".join(policy.providers))] if policy.providers is not None else []
     rows += [("budget", words.money(policy.budget_usd))] if policy.budget_usd is not None else []
+    for whose, layers in (("prices", found.catalog), ("the project's", found.project_catalog)):
+        rows += [(whose, f"of {name}: {_in_layer(layer)}") for name, layer in layers.items()]
     for name, profile in found.profiles.items():
         said = (f"{key}: {value}" for key, value in profile.model_dump(exclude_defaults=True).items())
         rows.append((name, "; ".join(said) or "defaults"))
     terminal.put(on, terminal.pairs(rows))
+
+
+def _in_layer(layer: Layer) -> str:
+    told = [f"{name} {words.value(value)}" for name, value in stated(layer).items() if name != "models"]
+    return "; ".join([*layer.models, *told]) or "nothing"

@@ -124,6 +124,7 @@ def test_a_model_and_price_of_the_users_own_are_listed_and_planned(anytune: Type
     said = anytune("plan", "--provider", "together", "--model", "my/model")
     assert said.code == 0, said.out
     assert "at $50000 per million (as the project's settings say)" in " ".join(said.out.split())
+    assert "of together: my/model" in anytune("config", "show").out
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "anytune"
     config.mkdir(parents=True)
     (folder / "anytune.yaml").rename(config / "config.yaml")
