@@ -263,7 +263,7 @@ def limits(model: str) -> dict[str, Any]:
     return {
         "model_name": model,
         "lora_training": {**sizes, "default_rank": 8, "max_rank": 64, "target_modules": ["q_proj", "v_proj"]},
-        "full_training": sizes if TUNABLE[model]["full"] else None,
+        **({"full_training": sizes} if TUNABLE[model]["full"] else {}),
         "default_gradient_accumulation_steps": 1,
         "max_learning_rate": 0.1,
         "min_learning_rate": 1e-8,
