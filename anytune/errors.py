@@ -1,7 +1,7 @@
 """Everything that anytune raises, as one tree.
 
     AnytuneError                 exit code
-    ├── UsageError               2   a wrong argument, key, name or file
+    ├── UsageError               2   a wrong argument, key, name or job file
     │   ├── MissingExtraError    2   a package of an extra is not installed
     │   └── GoneError            2   the provider takes no jobs any more
     ├── RefusedError             3   the plan, the data, the policy or the budget says no; nothing was sent
@@ -19,6 +19,7 @@
         └── RejectedError        3   surely refused, for good
             ├── NotFoundError    3   the provider knows no such thing
             ├── QuotaError       3   the account may not spend more
+            │   └── OverBudgetError  3   the provider's quote is above the user's own budget
             └── ClosedError      3   the provider takes no such jobs any more
 
 A provider call ends in one of six ways (done and the five below `ProviderError` and `KeyRefusedError`); what the
@@ -41,7 +42,7 @@ class AnytuneError(Exception):
 
 
 class UsageError(AnytuneError):
-    """Report a wrong argument, key, name or file of the user's."""
+    """Report a wrong argument, key, name or job file of the user's; a data file is refused (`RefusedError`)."""
 
     exit_code = 2
 
@@ -145,6 +146,10 @@ class NotFoundError(RejectedError):
 
 class QuotaError(RejectedError):
     """Report an account that may not spend more."""
+
+
+class OverBudgetError(QuotaError):
+    """Report a quote that is above the user's own budget."""
 
 
 class ClosedError(RejectedError):

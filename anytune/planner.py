@@ -48,16 +48,16 @@ def make(
     """
     settings = tuple(_settings(spec, capabilities))
     cost = _cost(spec, data, capabilities, resources)
-    doubtful = tuple(_doubtful(capabilities, today))
+    over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
+    doubtful = (*_unheard(capabilities), *closed)
     refused = (
         *_data_refusals(data),
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
         *_too_large(data, capabilities),
-        *_shut_down(capabilities, today),
-        *rules.residency(spec, capabilities, policy),
-        *_private(spec, data, capabilities, policy),
+        *over,
+        *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else doubtful),
     )
@@ -71,10 +71,21 @@ def make(
         resources=resources,
         request=request,
         refused=refused,
+        closed=(*over, *(() if force else closed)),
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
         fingerprint=fingerprint(spec, data),
         made_on=today,
     )
+
+
+def withheld(spec: TuneSpec, data: DataReport, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:
+    """Return why these data may not go to this provider: where they may be, and what stands in them."""
+    return (*rules.residency(spec, capabilities, policy), *_private(spec, data, capabilities, policy))
+
+
+def sent(data: DataReport) -> DataReport:
+    """Return what a job sends: all but the data that are held out."""
+    return data.model_copy(update={"files": tuple(r for r in data.files if r.file is None or r.file.role != "test")})
 
 
 def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, policy: Policy) -> Iterator[str]:
@@ -85,7 +96,7 @@ def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, polic
     from anytune.data.privacy.block import blocked  # all patterns are behind it
 
     for report in data.files:
-        if report.file is None or report.file.role == "test":
+        if report.file is None:
             continue
         if report.privacy is None:
             kinds = ", ".join(sorted(block))
@@ -152,7 +163,7 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     return None
 
 
-def sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
+def as_sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
     """Fill in what stands for each setting in the request, where the provider's own name of it is found there."""
     return tuple(
         setting.model_copy(update={"sent": _found(setting.to.rpartition(".")[2], request)}) if setting.to else setting
@@ -209,12 +220,15 @@ def _shut_down(capabilities: Capabilities, today: date) -> Iterator[str]:
         yield f"{capabilities.model} was shut down on {end}, what was tuned from it, too (if that was put off: {place})"
 
 
-def _doubtful(capabilities: Capabilities, today: date) -> Iterator[str]:
+def _unheard(capabilities: Capabilities) -> Iterator[str]:
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
         yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
     elif capabilities.unlisted_on is not None:
         yield f"{capabilities.provider}'s own list of {capabilities.unlisted_on} has no model {capabilities.model!r}"
+
+
+def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
     until = capabilities.accepts_jobs_until
     if until is not None and today > until:
         yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"

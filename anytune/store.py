@@ -17,6 +17,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from anytune.errors import ConflictError, StoreError, UsageError
+from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job
 
 ANOTHER_HOME = "set ANYTUNE_HOME to a folder of yours"
@@ -40,6 +41,16 @@ MIGRATIONS = (
         body TEXT NOT NULL,
         PRIMARY KEY (job_id, id)
     );
+    """,
+    """
+    CREATE TABLE decisions (
+        position INTEGER PRIMARY KEY,
+        job_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        before TEXT NOT NULL,
+        seal TEXT NOT NULL
+    );
+    CREATE INDEX decisions_of_a_job ON decisions (job_id);
     """,
 )
 
@@ -69,6 +80,14 @@ class JobStore(Protocol):
 
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""
+        ...
+
+    def decide(self, decision: Decision) -> Link:
+        """Write a decision behind the last one and return it sealed; no decision is ever changed."""
+        ...
+
+    def decisions(self) -> Sequence[Link]:
+        """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
         ...
 
     def acting(self, job_id: str) -> AbstractContextManager[None]:
@@ -162,6 +181,21 @@ class SqliteStore:
         with self._told():
             rows = self._db.execute("SELECT body FROM events WHERE job_id = ? ORDER BY position", (job_id,)).fetchall()
         return [Event.model_validate_json(row[0]) for row in rows]
+
+    def decide(self, decision: Decision) -> Link:
+        """Write a decision behind the last one and return it sealed; no decision is ever changed."""
+        with self._writing() as db:
+            last = db.execute("SELECT seal FROM decisions ORDER BY position DESC LIMIT 1").fetchone()
+            link = Link.after(last[0] if last else START, decision)
+            row = (decision.job_id, link.text, link.before, link.seal)
+            db.execute("INSERT INTO decisions (job_id, body, before, seal) VALUES (?, ?, ?, ?)", row)
+        return link
+
+    def decisions(self) -> Sequence[Link]:
+        """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
+        with self._told():
+            rows = self._db.execute("SELECT body, before, seal FROM decisions ORDER BY position").fetchall()
+        return [Link(text=text, before=before, seal=seal) for text, before, seal in rows]
 
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:

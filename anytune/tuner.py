@@ -17,9 +17,19 @@ from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
-from anytune.errors import ConflictError, CredentialError, GoneError, ProviderError, RefusedError, UsageError
+from anytune.data.input import opened
+from anytune.errors import (
+    AnytuneError,
+    ConflictError,
+    CredentialError,
+    GoneError,
+    ProviderError,
+    RefusedError,
+    UsageError,
+)
 from anytune.look import Look
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Lists, Profile, Provider
+from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
@@ -201,7 +211,7 @@ class Tuner:
             return draft.model_copy(
                 update={"refused": (f"{error.message}: {error.fix}" if error.fix else error.message,)}
             )
-        return draft.model_copy(update={"request": request, "settings": planner.sent(draft.settings, request)})
+        return draft.model_copy(update={"request": request, "settings": planner.as_sent(draft.settings, request)})
 
     def known(self, name: str) -> catalog.Catalog | None:
         """Return all that is known of a provider, None where there is no catalogue and nobody said anything."""
@@ -248,6 +258,18 @@ class Tuner:
             "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
         }
 
+    def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
+        """Return who is asked to train, in order: the job's provider, then its fallbacks.
+
+        Where the job went on to a fallback before, that one comes first, unless it is to be made `again`.
+        """
+        whole = tuple(dict.fromkeys((spec.provider, *spec.fallback)))
+        if len(whole) == 1 or again:
+            return whole
+        went = [job.provider for job in self.store.list(name=spec.name) if job.instead_of]
+        at = next((whole.index(name) for name in went if name in whole), 0)
+        return whole[at:]
+
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
         with suppress(ConflictError):
@@ -256,9 +278,17 @@ class Tuner:
 
     def submit(self, plan: Plan, *, again: bool = False) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
+        self._require_key(plan)
+        return jobs.submit(plan, desk=self.desk, again=again)
+
+    def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
+        """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""
+        self._require_key(plan)
+        return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
+
+    def _require_key(self, plan: Plan) -> None:
         if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
             self.profile(plan.spec.provider).key()
-        return jobs.submit(plan, desk=self.desk, again=again)
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""
@@ -311,17 +341,39 @@ class Tuner:
         """Go on with an interrupted job."""
         return jobs.resume(self.store.get(job_id).id, desk=self.desk)
 
+    def adopt(self, whose: str, remote_id: str) -> Job:
+        """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
+        if whose in providers.names():
+            return jobs.adopt(whose, remote_id, desk=self.desk)
+        return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
+
+    def abandon(self, job_id: str) -> Job:
+        """Give up a job that its provider does not have; see `jobs.abandon`."""
+        return jobs.abandon(self.store.get(job_id).id, desk=self.desk)
+
     def model(self, job_id: str) -> TunedModel:
         """Return the model that a job made."""
         return jobs.model(self.refresh(job_id))
 
     def generator(self, job_id: str, *, base: bool = False) -> Generator:
-        """Open a job's tuned model (or its base alone) to be asked; close it after use."""
+        """Open a job's tuned model (or its base alone) to be asked; close it after use.
+
+        Raises `RefusedError` where what is asked may not go to the job's provider.
+        """
         job = self.store.get(job_id)
+        self._permit(job, act="ask", data=DataReport(files=()))
+        return self._generator(job, base=base)
+
+    def _generator(self, job: Job, *, base: bool) -> Generator:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job_id))
+        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+
+    def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
+        """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
+        placed = self._placed(self.provider(job.provider).capabilities(job.plan.spec.model))
+        jobs.permit(job, act=act, data=data, capabilities=placed, desk=self.desk)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""
@@ -349,13 +401,15 @@ class Tuner:
         path = test or job.plan.spec.data.test
         if path is None:
             raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
-        if path.is_file() and (known := _trained_on(path, job)):
+        if known := _trained_on(path, job):
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
+        if not job.plan.capabilities.local:
+            self._permit(job, act="evaluate", data=data_check.check({"test": path}, **self._terms(job.plan.spec)))
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
-            with closing(self.generator(job.id, base=base)) as generator:
+            with closing(self._generator(job, base=base)) as generator:
                 said = generator.answer([q.chat for q in questions], max_new_tokens=wanted.max_new_tokens)
                 answers.append(list(_told(said, progress, start=side * len(questions), of=2 * len(questions))))
         report = evals.compare(
@@ -373,6 +427,12 @@ class Tuner:
         evals.save(report, self._kept(job) if own else self._kept(job).with_suffix(f".{path.stem}.json"))
         return report
 
+    def audit(self, job_id: str | None = None) -> tuple[Sequence[Link], int | None]:
+        """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is."""
+        links = self.store.decisions()
+        wanted = None if job_id is None else self.store.get(job_id).id
+        return [one for one in links if wanted in (None, one.decision.job_id)], first_broken(links)
+
     def kept_evaluation(self, job_id: str) -> EvalReport | None:
         """Return the last whole comparison on the job's own test data, None if there is none."""
         job = self.store.get(job_id)
@@ -386,10 +446,12 @@ class Tuner:
 
     def opening(self, job_id: str) -> str | None:
         """Return the system message with which the job's first training chat begins, if there is one at hand."""
-        files = self.store.get(job_id).plan.files
+        train = next((f.path for f in self.store.get(job_id).plan.files if f.role == "train"), None)
+        if train is None:
+            return None  # a job made elsewhere
         try:
-            first = evals.read(next(f.path for f in files if f.role == "train"), limit=1)[0].chat[0]
-        except UsageError:
+            first = evals.read(train, limit=1)[0].chat[0]
+        except AnytuneError:
             return None
         return str(first["content"]) if first.get("role") == "system" else None
 
@@ -430,7 +492,7 @@ class Tuner:
 
 
 def _trained_on(path: Path, job: Job) -> str | None:
-    with path.open("rb") as file:
+    with opened(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return next((known.role for known in job.plan.files if known.sha256 == digest), None)
 

@@ -72,7 +72,8 @@ def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--make", type=Path, metavar="PATH", help="only write a file of chats")
-    parser.add_argument("--faulty", choices=data_file.KINDS, help="with --make: the fault of every line")
+    makes = (*data_file.KINDS, data_file.PRIVATE)
+    parser.add_argument("--faulty", choices=makes, help="with --make: every line's fault, or private data in some")
     parser.add_argument("--megabytes", type=float, default=200, help="size of a file in MiB")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", nargs="*", choices=data_file.KINDS, default=data_file.KINDS, help="faulty files")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anytune import evals
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 from anytune.evals.compare import Question, paired_interval
 from anytune.evals.metrics import exact_match, metrics
 from anytune.schema.spec import Evaluation
@@ -88,7 +88,8 @@ def test_the_interval_shrinks_with_more_questions() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no test data"),
+        ("", "the file is empty"),
+        ("\n", "only blank lines"),
         ("{", "test.jsonl:1"),
         ('{"messages": [{"role": "user", "content": "q"}]}', "test.jsonl:1: cannot be used as a test"),
         ('{"messages": ["hello", {"role": "assistant", "content": "a"}]}', "a message is not an object"),
@@ -98,7 +99,7 @@ def test_the_interval_shrinks_with_more_questions() -> None:
 def test_bad_test_data_is_told_with_its_line(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "test.jsonl"
     path.write_text(text)
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(RefusedError, match=says):
         evals.read(path)
 
 

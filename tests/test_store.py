@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from anytune.errors import StoreError, UsageError
+from anytune.schema.audit import first_broken
 from anytune.schema.job import Event
 from anytune.store import MIGRATIONS, SqliteStore
 from anytune.testing import sample_job
-from anytune.testing.store import START
+from anytune.testing.store import START, sample_decision
 
 
 def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
@@ -160,3 +161,35 @@ def test_locks_that_cannot_be_made_are_told(tmp_path: Path) -> None:
     (tmp_path / "locks").write_text("")
     with pytest.raises(StoreError, match="locks"), store.acting("job"):
         pass
+
+
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_a_record_of_every_earlier_anytune_is_taken_up_with_all_that_is_in_it(tmp_path: Path, version: int) -> None:
+    """The scripts are how each of them made its file; a job is written in its columns, which are still the same."""
+    job = sample_job()
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as db:
+        for script in MIGRATIONS[:version]:
+            db.executescript(script)
+        db.execute(f"PRAGMA user_version = {version}")
+        if version:
+            row = (job.id, job.provider, job.name, 1, "0" * 64, job.state, START.isoformat(), job.model_dump_json())
+            db.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    store = SqliteStore(tmp_path)
+    assert list(store.list()) == ([job] if version else [])
+    store.decide(sample_decision(job.id))
+    assert len(SqliteStore(tmp_path).decisions()) == 1
+
+
+def test_decisions_of_ten_processes_at_once_make_one_chain(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from anytune.store import SqliteStore; from anytune.testing.store import sample_decision\n"
+        "store = SqliteStore(Path(sys.argv[1]))\n"
+        "for _ in range(5): store.decide(sample_decision(sys.argv[2]))\n"
+    )
+    SqliteStore(tmp_path)
+    started = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(n)]) for n in range(10)]
+    assert [process.wait(60) for process in started] == [0] * 10
+    links = SqliteStore(tmp_path).decisions()
+    assert len(links) == 50
+    assert first_broken(links) is None

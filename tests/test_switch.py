@@ -64,3 +64,24 @@ def test_the_provider_line_alone_moves_a_job_between_three_providers(
     assert made["together"].name
     assert (Path(str(made["local"].path)) / "adapter_model.safetensors").is_file()
     assert {job.provider for job in tuner.store.list()} == {"openai", "together", "local"}
+
+
+@pytest.mark.parametrize("name", ["openai", "together"])
+def test_a_job_that_another_machine_made_is_taken_in_with_its_base_model(
+    tmp_path: Path, hosts: dict[str, OpenAIStub | TogetherStub], profiles: dict[str, ProfileSettings], name: str
+) -> None:
+    sample_file(tmp_path)
+    path = tmp_path / "finetune.yaml"
+    path.write_text(JOB.format(provider=name, base="./nowhere"))
+    keys = {f"{name.upper()}_API_KEY": stub.key for name, stub in hosts.items()}
+    there, here = (
+        Tuner(settings=Settings(home=tmp_path / home, profiles=profiles), environment=keys, clock=FakeClock())
+        for home in ("there", "here")
+    )
+    job = there.submit(there.plan(there.read(path)))
+    assert job.remote is not None
+    taken = here.adopt(name, job.remote.id)
+    assert taken.plan.spec.model == job.plan.spec.model
+    *_, ended = here.wait(taken.id)
+    assert ended.state is JobState.SUCCEEDED
+    assert here.model(taken.id).base == job.plan.spec.model

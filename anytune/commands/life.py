@@ -32,13 +32,16 @@ def submit(
     """Start a job and leave it to itself; twice is one job."""
     from anytune.commands.order import Order, leaving
 
-    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    made = tuple(changes or ())
+    order = Order(
+        job_file, provider=provider, model=model, changes=made, force=force, yes=yes, again=again, verb="submit"
+    )
     with leaving("stopped", fix=order.command("submit")):
         from anytune.tuner import Tuner
         from anytune.ui import jobs as ui
         from anytune.ui import terminal
 
-        job = order.place(Tuner(), yes=yes, again=again, verb="submit")
+        job = order.place(Tuner())
         if as_json:
             terminal.emit({"job": ui.document(job)}, then=ui.then(job))
             return
@@ -137,28 +140,19 @@ def events(job: options.JobName = "last", as_json: options.Json = False) -> None
 def cancel(job: options.JobName, as_json: options.Json = False) -> None:
     """Stop a job; harmless on one that has ended."""
     from anytune.tuner import Tuner
+    from anytune.ui import jobs as ui
 
     tuner = Tuner()
-    _told(tuner.cancel(options.named(tuner, job)), as_json=as_json)
+    ui.told(tuner.cancel(options.named(tuner, job)), as_json=as_json)
 
 
 def resume(job: options.JobName = "last", as_json: options.Json = False) -> None:
     """Go on with an interrupted job from its last checkpoint."""
     from anytune.commands.order import cannot_go_on
     from anytune.tuner import Tuner
+    from anytune.ui import jobs as ui
 
     tuner = Tuner()
     seen = tuner.resume(options.named(tuner, job))
     cannot_go_on(seen)
-    _told(seen, as_json=as_json)
-
-
-def _told(job: Job, *, as_json: bool) -> None:
-    from anytune.ui import jobs as ui
-    from anytune.ui import terminal
-
-    if as_json:
-        terminal.emit({"job": ui.document(job)}, then=ui.then(job))
-        return
-    typer.echo(f"{job.id} {job.state}")
-    terminal.next_commands(ui.then(job))
+    ui.told(seen, as_json=as_json)

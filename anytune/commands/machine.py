@@ -156,6 +156,21 @@ def _hardware() -> Iterator[Finding]:
     yield Finding("ok", "cpu", f"{cores} cores, {quick}")
     gpu = Path("/proc/driver/nvidia/version").exists()
     yield Finding("ok", "gpu", "NVIDIA driver found" if gpu else "none found: local training uses the CPU")
+    yield _isolation()
+
+
+def _isolation() -> Finding:
+    from anytune.local.confine import has_namespaces
+
+    if has_namespaces():
+        return Finding("ok", "isolation", "local jobs run without a network (a namespace of the kernel's)")
+    said = "no network namespace can be made here: Python alone keeps local jobs from connecting"
+    fix = (
+        "allow unprivileged user namespaces, or run anytune where there is no network"
+        if sys.platform == "linux"
+        else None
+    )
+    return Finding("note", "isolation", said, fix)
 
 
 CPU_FLAGS = (("amx_bf16", "AMX for bfloat16"), ("avx512_bf16", "AVX512-BF16"))

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
-from anytune.errors import AnytuneError, JobFailedError, NotYetError, RefusedError, UsageError
+from anytune.errors import (
+    AnytuneError,
+    CredentialError,
+    JobFailedError,
+    KeyRefusedError,
+    MissingExtraError,
+    NotYetError,
+    RefusedError,
+    UsageError,
+)
 from anytune.ui.nouns import Given
 
 if TYPE_CHECKING:
@@ -38,45 +49,108 @@ def leaving(message: str, *, fix: str) -> Iterator[None]:
         raise Left(message, fix=fix) from None
 
 
+class ClosedPlanError(RefusedError):
+    """Report a plan against which nothing stands but that the provider takes no such jobs any more."""
+
+
+@dataclass(frozen=True)
 class Order(Given):
     """Be what the user asked for on the command line."""
 
-    def place(self, tuner: Tuner, *, yes: bool = False, again: bool = False, verb: str = "run") -> Job:
+    yes: bool = False
+    again: bool = False
+    verb: str = "run"
+
+    def place(self, tuner: Tuner) -> Job:
+        """Submit where the job file says, or at the first of its fallbacks that takes the job.
+
+        Each is planned and asked about by itself; one that was gone to before is gone to again, not made anew.
+        """
+        from anytune.ui import terminal
+
+        asked = tuner.read(self.job_file, changes=self.changes, provider=self.provider, model=self.model)
+        chain = tuner.chain(asked, again=self.again)
+        for name in chain[1:]:  # what is wrong with the file is told before anybody is asked
+            tuner.read(self.job_file, changes=self.changes, provider=name)
+        passed: tuple[str, ...] = ()
+        for number, (name, then) in enumerate(zip_longest(chain, chain[1:])):
+            at = self if name == asked.provider else replace(self, provider=name, model=None)
+            try:
+                return at._place(tuner, instead_of=passed, last=then is None)
+            except AnytuneError as error:
+                if not _goes_on(error, first=number == 0):
+                    raise
+                passed = (*passed, _short(name, error))
+                if then is None:
+                    raise _nobody(asked.name, passed, error) from error
+            terminal.note(f"{passed[-1]}; going on to {then}", style="yellow")
+        raise AssertionError("unreachable: the last one returns or raises")
+
+    def _place(self, tuner: Tuner, *, instead_of: tuple[str, ...], last: bool) -> Job:
         """Show the plan, ask where money or data leaves, and submit; a job run before is taken up, not made again."""
-        with leaving("stopped; nothing was sent", fix=self.command("run")):
-            plan, earlier = self._agreed(tuner, yes=yes, again=again, verb=verb)
+        from anytune import jobs
+
+        with leaving("stopped; nothing was sent", fix=self.command(self.verb)):
+            plan, earlier = self._agreed(tuner)
+        if earlier is not None and jobs.was_own(earlier) and not last:
+            raise ClosedPlanError(earlier.error or f"refused {earlier.id}")
         if earlier is not None and earlier.state.is_terminal:
             return earlier
-        with leaving("stopped while submitting; nothing is lost", fix=self.command("run")):
-            return _submitted(tuner, plan, again=again, quiet=earlier is not None and earlier.remote is not None)
+        known = earlier is not None and earlier.remote is not None
+        with leaving("stopped while submitting; nothing is lost", fix=self.command(self.verb)):
+            return _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
 
-    def _agreed(self, tuner: Tuner, *, yes: bool, again: bool, verb: str) -> tuple[Plan, Job | None]:
+    def _agreed(self, tuner: Tuner) -> tuple[Plan, Job | None]:
         """Return the plan that may be carried out, and the job that it is already."""
         from anytune.ui import plan as ui
         from anytune.ui import terminal
 
         spec = tuner.read(self.job_file, changes=self.changes, provider=self.provider, model=self.model)
         plan = tuner.plan(spec, force=self.force)
-        earlier = None if again or not plan.ok else tuner.earlier(plan)
+        earlier = None if self.again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
             ui.summary(plan, on=terminal.progress())
         if not plan.ok:
-            raise RefusedError(
-                f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan, self)
-            )
+            kind = ClosedPlanError if plan.elsewhere else RefusedError
+            raise kind(f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan, self))
         if earlier is not None:
             terminal.note(f"the same file and data as {earlier.id} ({earlier.state}): it is not made again")
-        elif not (plan.capabilities.local or yes):
-            _consent(plan, self.command(verb))
+        elif not (plan.capabilities.local or self.yes):
+            _consent(plan, self.command(self.verb))
         return plan, earlier
 
 
-def _submitted(tuner: Tuner, plan: Plan, *, again: bool, quiet: bool) -> Job:
+def _goes_on(error: AnytuneError, *, first: bool) -> bool:
+    """Tell whether another provider may be asked: after a refusal of its own, or where a fallback is not set up."""
+    from anytune import jobs
+
+    if isinstance(error, ClosedPlanError) or jobs.is_own(error):
+        return True
+    unready = isinstance(error, CredentialError | MissingExtraError) and not isinstance(error, KeyRefusedError)
+    return unready and not first
+
+
+def _short(name: str, error: AnytuneError) -> str:
+    why = "; ".join(error.reasons) or error.message
+    return why if why.startswith(name) else f"{name}: {why}"
+
+
+def _nobody(job: str, passed: tuple[str, ...], error: AnytuneError) -> AnytuneError:
+    """Return the one error as it came, or say who refused where several did."""
+    if len(passed) == 1:
+        return error
+    return RefusedError(f"no provider took {job}", reasons=passed, fix=error.fix)
+
+
+def _submitted(tuner: Tuner, plan: Plan, *, again: bool, instead_of: tuple[str, ...], quiet: bool) -> Job:
     from anytune.ui import asking
 
-    if quiet:
-        return tuner.submit(plan, again=again)
-    return asking.waiting(f"submitting to {plan.spec.provider}", lambda: tuner.submit(plan, again=again))
+    def submit() -> Job:
+        if not plan.spec.fallback:
+            return tuner.submit(plan, again=again)
+        return tuner.submit_or_leave(plan, again=again, instead_of=instead_of)
+
+    return submit() if quiet else asking.waiting(f"submitting to {plan.spec.provider}", submit)
 
 
 def _consent(plan: Plan, command: str) -> None:

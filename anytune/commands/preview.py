@@ -74,6 +74,7 @@ def _numbers(lines: str) -> list[int]:
 
 def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
     """Settle data file, model and limit: from the command line, else from the job file, else as the trainer would."""
+    from anytune.data.input import opened
     from anytune.errors import UsageError
     from anytune.local import base_model, settings
     from anytune.tuner import Tuner
@@ -97,6 +98,8 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
         )
     if limit is None:
         limit, whence = min(settings.LENGTH, settings.context(model) or settings.LENGTH), "the default"
+    with opened(data):  # or else the worker would start in vain
+        pass
     return Asked(data, job, settings.stable_name(model), limit, whence, chosen)
 
 

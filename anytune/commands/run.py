@@ -30,19 +30,20 @@ def run(
     """Plan, ask, submit, watch and compare; twice is one job."""
     from anytune.commands.order import Order, leaving
 
-    order = Order(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    made = tuple(changes or ())
+    order = Order(job_file, provider=provider, model=model, changes=made, force=force, yes=yes, again=again)
     with leaving("stopped", fix=order.command("run")):
-        _run(order, yes=yes, again=again, no_eval=no_eval, as_json=as_json)
+        _run(order, no_eval=no_eval, as_json=as_json)
 
 
-def _run(order: Order, *, yes: bool, again: bool, no_eval: bool, as_json: bool) -> None:
+def _run(order: Order, *, no_eval: bool, as_json: bool) -> None:
     from anytune.commands.order import ended_well, follow
     from anytune.tuner import Tuner
     from anytune.ui import evals, terminal
     from anytune.ui import jobs as ui
 
     tuner = Tuner()
-    job = order.place(tuner, yes=yes, again=again)
+    job = order.place(tuner)
     if not job.state.is_terminal:
         job = follow(tuner, _under_way(tuner, job).id)
     ended_well(job, again=order.command("run", "--again"))

@@ -40,9 +40,9 @@ def load_job(
     spec: TuneSpec = validated(TuneSpec, data, document)
     if override := spec.overrides.get(spec.provider):
         spec = validated(TuneSpec, merge(data, override), document)
-    if known and spec.provider not in known:
-        unknown = UsageError(f"no provider is called {spec.provider!r}", fix=nearest(spec.provider, known))
-        raise gone(spec.provider) or unknown
+    for name in (spec.provider, *spec.fallback):
+        if known and name not in known:
+            raise gone(name) or UsageError(f"no provider is called {name!r}", fix=nearest(name, known))
     chosen = model or spec.models.get(spec.provider) or spec.model
     if not chosen:
         raise UsageError(

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from anytune.data.aside import aside
+from anytune.data.input import refuse_unreadable, told
 from anytune.data.near import THRESHOLD, near_pairs, reread
-from anytune.data.prompt import loose_key, prompt_key, records, refuse_unreadable, said, value_key
+from anytune.data.prompt import loose_key, prompt_key, records, said, value_key
 from anytune.data.sniff import BOM
 from anytune.data.split import refuse_taken
 from anytune.errors import UsageError
@@ -62,18 +63,16 @@ def dedupe(
     `exact`: the same JSON value, whatever its white space and order of keys. `normalised`: case, runs of white space
     and made-up ids aside, too. `prompt`: the same normalised prompt, whatever the answer: what is left out may have
     said something else. `near`: at least `threshold` alike in words, see `near_pairs`; each line that goes is near to
-    one that stays. The memory is that of a hash a record. Raises UsageError for a file that cannot be read, a path that
-    is taken (`force` overwrites it, never the input) and a missing extra.
+    one that stays. The memory is that of a hash a record. Raises RefusedError for a file that cannot be read or holds
+    nothing, UsageError for a path that is taken (`force` overwrites it, never the input) and a missing extra.
     """
     if kind not in get_args(Kind) or keep not in get_args(Keep):
         raise UsageError(f"no way to dedupe: {kind}, {keep}", fix=f"kinds: {', '.join(get_args(Kind))}")
     refuse_unreadable(path)
     refuse_taken(out, inputs=(path,), force=force)
     gone = _near(path, keep, threshold) if kind == "near" else _equal(path, KEYS[kind], keep)
-    try:
+    with told(path):
         examples, dropped = _write(path, out, gone)
-    except OSError as error:
-        raise UsageError(f"{error.filename or out}: {error.strerror}") from error
     return Deduped(
         path=path,
         out=out,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from anytune.data.input import blank, opened
 from anytune.data.lines import LONGEST
 from anytune.data.sniff import BOM, HEAD, kind
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 
 UNCOUNTED = frozenset(("system", "developer"))
 _LOWER_AND_SPACES = bytes(
@@ -40,34 +40,24 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """Yield line number, byte offset and bare text of each line that is not blank.
 
-    Raises UsageError for a file that cannot be read, is no JSON lines, or has a line of more than LONGEST bytes.
+    Raises RefusedError for a file that cannot be read, holds nothing, is no JSON lines, or has a line of more than
+    LONGEST bytes.
     """
-    refuse_unreadable(path)
-    try:
-        with path.open("rb") as stream:
-            _refuse_others(path, stream.read(HEAD))
-            stream.seek(0)
-            number = offset = 0
-            while line := stream.readline(LONGEST + 1):
-                number += 1
-                if len(line) > LONGEST and not line.endswith(b"\n"):
-                    raise UsageError(f"{path.name}:{number}: the line is too long", fix=f"anytune check {path}")
-                bare = (line.removeprefix(BOM) if number == 1 else line).strip()
-                if bare:
-                    yield number, offset, bare
-                offset += len(line)
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror}") from error
-
-
-def refuse_unreadable(path: Path) -> None:
-    """Raise UsageError for an input that is not there or no regular file; a pipe would be waited for."""
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", fix="mend the path") from error
-    if not stat.S_ISREG(mode):
-        raise UsageError(f"{path} is not a regular file", fix="save what it holds as a file, and name that")
+    with opened(path) as stream:
+        _refuse_others(path, stream.read(HEAD))
+        stream.seek(0)
+        number = offset = found = 0
+        while line := stream.readline(LONGEST + 1):
+            number += 1
+            if len(line) > LONGEST and not line.endswith(b"\n"):
+                raise RefusedError(f"{path.name}:{number}: the line is too long", fix=f"anytune check {path}")
+            bare = (line.removeprefix(BOM) if number == 1 else line).strip()
+            if bare:
+                found += 1
+                yield number, offset, bare
+            offset += len(line)
+        if not found:
+            raise blank(path)
 
 
 def prompt_key(line: bytes) -> bytes:
@@ -148,7 +138,7 @@ def folded(text: str) -> bytes:
 
 def _refuse_others(path: Path, head: bytes) -> None:
     if (found := kind(head)) != "lines":
-        raise UsageError(f"{path.name} is {found}, not one JSON object a line", fix=f"anytune check {path}")
+        raise RefusedError(f"{path.name} is {found}, not one JSON object a line", fix=f"anytune check {path}")
 
 
 def _value(line: bytes) -> Any:

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from anytune.data.aside import aside
+from anytune.data.input import opened, refuse_unreadable, told
 from anytune.data.lines import Lines
-from anytune.data.prompt import prompt_key, records, refuse_unreadable
+from anytune.data.prompt import prompt_key, records
 from anytune.errors import UsageError
 from anytune.schema.base import Value
 
@@ -65,8 +66,8 @@ def divide(
 
     Lines are copied byte for byte without BOM and carriage return, blank ones left out; `drop_group` takes the group
     out of them. The files appear at the end, none after an error. The memory is 25 bytes an example, more while they
-    are sorted. Raises UsageError for wrong sizes and names, files that cannot be read or are taken (`force`
-    overwrites them, never the input), and a record that has no group.
+    are sorted. Raises UsageError for wrong sizes and names, files that are taken (`force` overwrites them, never the
+    input), and a record that has no group, RefusedError for a file that cannot be read or holds nothing.
     """
     sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
     _refuse_sizes(sizes, into)
@@ -99,13 +100,9 @@ def split(path: Path, *, share: float, out_train: Path, out_validation: Path) ->
 
 def kept(path: Path, *, share: float, folder: Path) -> tuple[Path, Path]:
     """Return the two sides of a file, split once into `folder` under names that hold the hash of its content."""
-    refuse_unreadable(path)
-    try:
-        with path.open("rb") as stream:
-            lines = Lines(stream)
-            lines.drain()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+    with opened(path) as stream:
+        lines = Lines(stream)
+        lines.drain()
     stem = f"{path.stem}-{lines.sha256[:16]}-{share:g}"
     train, validation = (folder / f"{stem}.{side}.jsonl" for side in ("train", "validation"))
     if not (train.is_file() and validation.is_file()):
@@ -195,15 +192,13 @@ def _hash(line: bytes, by: _Group | None, number: int) -> int:
 def _write(path: Path, placed: Iterator[tuple[bytes, int]], outs: list[Path]) -> list[int]:
     counts = [0] * len(outs)
     try:
-        with ExitStack() as stack:
+        with told(path), ExitStack() as stack:
             files = [stack.enter_context(aside(out)) for out in outs]
             for line, side in placed:
                 counts[side] += 1
                 files[side].write(line + b"\n")
     except ValueError as error:
         raise UsageError(f"{path.name} changed while it was split", fix="split it again") from error
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror}") from error
     return counts
 
 

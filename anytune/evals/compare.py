@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import UsageError
+from anytune.data.input import blank, opened
+from anytune.errors import RefusedError
 from anytune.evals.metrics import metrics
 from anytune.schema.evals import Answer, EvalReport, MetricResult
 from anytune.schema.spec import Evaluation
@@ -32,14 +33,15 @@ class Question:
 
 
 def read(path: Path, *, limit: int | None = None) -> list[Question]:
-    """Read the held-out chats; raise `UsageError` with the line of one that has no answer to compare with."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}", fix="give --test FILE") from error
+    """Read the held-out chats; raise `RefusedError` with the line of one that has no answer to compare with."""
+    with opened(path) as stream:
+        try:
+            lines = stream.read().decode("utf-8-sig").split("\n")
+        except UnicodeDecodeError as error:
+            raise RefusedError(f"{path}: the file is not UTF-8: {error.reason}", fix=f"anytune fix {path}") from error
     questions = [_question(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not questions:
-        raise UsageError(f"{path}: no test data in it")
+        raise blank(path)
     return questions[:limit]
 
 
@@ -53,7 +55,7 @@ def _question(path: Path, number: int, line: str) -> Question:
             raise ValueError("a message is not an object")
         json.dumps(messages, ensure_ascii=False).encode()  # half a character, which no report can hold
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(
+        raise RefusedError(
             f"{path}:{number}: cannot be used as a test: {error}", fix="anytune check finds all"
         ) from error
     return Question(tuple(chat), answer["content"])

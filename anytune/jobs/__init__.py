@@ -1,24 +1,35 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is all that comes after, `desk` what both need."""
+"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `desk` what all need."""
 
+from anytune.jobs.adopt import abandon, adopt, settle
 from anytune.jobs.desk import Clock, Desk, SystemClock
+from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
+from anytune.jobs.permit import permit
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 
 __all__ = [
     "CREATE_ROUNDS",
     "LIST_LAG",
+    "OUTAGE",
     "YOUNG",
     "Clock",
     "Desk",
     "SystemClock",
     "Update",
+    "abandon",
+    "adopt",
     "cancel",
     "carry_on",
     "earlier",
     "fetch_events",
     "follow",
+    "is_own",
     "model",
+    "permit",
     "refresh",
     "resume",
+    "settle",
     "submit",
+    "submit_or_leave",
+    "was_own",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,14 +53,22 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in some containers
+        return "unknown"
+
+
 @dataclass(frozen=True)
 class Desk:
-    """Hold what work on jobs needs: the record, the providers by name, the policy that holds now, the clock."""
+    """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks."""
 
     store: JobStore
     provider: Callable[[str], Provider]
     policy: Policy = field(default_factory=Policy)
     clock: Clock = field(default_factory=SystemClock)
+    who: str = field(default_factory=_user)
 
 
 def put(job: Job, desk: Desk, **changes: object) -> Job:

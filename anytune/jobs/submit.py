@@ -12,10 +12,18 @@ from __future__ import annotations
 
 import secrets
 
-from anytune import policy as rules
-from anytune import retry
-from anytune.errors import AmbiguousError, ClosedError, ConflictError, QuotaError, RefusedError, RejectedError
+from anytune import planner, retry
+from anytune.errors import (
+    AmbiguousError,
+    ClosedError,
+    ConflictError,
+    OverBudgetError,
+    QuotaError,
+    RefusedError,
+    RejectedError,
+)
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
+from anytune.jobs.permit import permit
 from anytune.providers.base import Provider, Quotes
 from anytune.schema.data import DataFile
 from anytune.schema.job import Cause, Job, JobState
@@ -32,9 +40,7 @@ def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
     `again` makes another. Raises `RefusedError` for a refused plan (nothing is sent or written), `ConflictError` when
     the name stands for other content, and what the provider answered; the job is kept whenever it may still go on.
     """
-    if not plan.ok:
-        raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
-    return carry_on(_intend(plan, desk, again=again).id, desk=desk, plan=plan)
+    return carry_on(intend(plan, desk=desk, again=again).id, desk=desk, plan=plan)
 
 
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
@@ -51,8 +57,14 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             return stop(job, provider, desk)
         if plan is not None and plan != job.plan:
             job = put(job, desk, plan=plan)
-        if reasons := rules.residency(job.plan.spec, job.plan.capabilities, desk.policy):
-            raise RefusedError(f"{job.id} may not go on", reasons=reasons, fix=f"anytune cancel {job.id}")
+        permit(
+            job,
+            act="submit",
+            data=planner.sent(job.plan.data),
+            capabilities=job.plan.capabilities,
+            desk=desk,
+            fix=f"anytune cancel {job.id}",
+        )
         try:
             job = _upload(job, provider, desk)
             return _create(job, provider, desk)
@@ -72,24 +84,33 @@ def stop(job: Job, provider: Provider, desk: Desk) -> Job:
     return record(job, retry.call(lambda: provider.cancel(remote_id), clock=desk.clock), desk)
 
 
-def _intend(plan: Plan, desk: Desk, *, again: bool) -> Job:
+def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
+    """Write down that a plan is to be carried out and return its job, or the one that it is already.
+
+    `instead_of` says who refused it before and why. Raises as `submit` does before anything is sent.
+    """
+    if not plan.ok:
+        raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
     if not again and (settled := earlier(plan, desk=desk)) is not None:
         return settled
     last = next(iter(_attempts(plan, desk)), None)
     if last is not None and not again and _never_sent(last):
         _give_up(last, desk)
-        return _intend(plan, desk, again=again)
+        return intend(plan, desk=desk, again=again, instead_of=instead_of)
     now = desk.clock.now()
     wanted = Job(
         id=f"{plan.spec.name[:24].rstrip('-._').lower()}-{secrets.token_hex(5)}",
         provider=plan.spec.provider,
         plan=plan,
         attempt=last.attempt + 1 if last else 1,
+        instead_of=instead_of,
         created_at=now,
         updated_at=now,
     )
     stored = desk.store.add(wanted)
-    return stored if stored.id == wanted.id else _same(stored, plan) or _intend(plan, desk, again=again)
+    if stored.id == wanted.id:
+        return stored
+    return _same(stored, plan) or intend(plan, desk=desk, again=again, instead_of=instead_of)
 
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
@@ -178,7 +199,8 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
         try:
             found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
         except RejectedError as error:
-            raise AmbiguousError(f"{job.provider} may have {job.id}, but: {error.message}", fix=error.fix) from error
+            said = f"{job.provider} may have {job.id}, but: {error.message}"
+            raise AmbiguousError(said, fix=error.fix or word_wanted(job)) from error
         if found is not None:
             return record(job, found, desk)
         left = lag - (desk.clock.monotonic() - started)
@@ -187,16 +209,21 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
         desk.clock.sleep(min(5.0, left))
 
 
+def word_wanted(job: Job) -> str:
+    """Name what a user can say of a job of which nobody here can tell whether its provider has it."""
+    return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
+
+
 def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
     budget = job.plan.spec.budget
     if budget is None or not isinstance(provider, Quotes):
         return
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > budget.usd:
-        raise QuotaError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+        raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
 
 
 def _cause(error: RejectedError) -> Cause:
     if isinstance(error, QuotaError):
-        return "billing"
-    return "provider" if isinstance(error, ClosedError) else "user"
+        return "user" if isinstance(error, OverBudgetError) else "billing"
+    return "provider" if isinstance(error, ClosedError) or error.param == "model" else "user"

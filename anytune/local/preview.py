@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from anytune.data import sniff
+from anytune.data.input import blank, opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
 from anytune.local.encode import MARK, ChatEncoder, Encoded, Span, decoded, filled
 
@@ -121,23 +122,20 @@ def spread(numbers: list[tuple[int, int]]) -> dict[str, int] | None:
 def preview(question: Question) -> dict[str, Any]:
     """Return the shown examples, the figures and the faults as one document."""
     encoder, path = open_encoder(question.model), question.file
-    try:
-        with path.open("rb") as file:
-            what = sniff.kind(file.read(sniff.HEAD))
-            if what != "lines":
-                raise RefusedError(f"{path.name} is {what}, not JSON lines", fix=f"anytune check {path.name}")
-            file.seek(0)
-            examples = sum(1 for _ in filled(file))
-            file.seek(0)
-            return look(question, encoder, file, examples)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+    with opened(path) as file:
+        what = sniff.kind(file.read(sniff.HEAD))
+        if what != "lines":
+            raise RefusedError(f"{path.name} is {what}, not JSON lines", fix=f"anytune check {path.name}")
+        file.seek(0)
+        examples = sum(1 for _ in filled(file))
+        file.seek(0)
+        return look(question, encoder, file, examples)
 
 
 def look(question: Question, encoder: ChatEncoder, file: BinaryIO, examples: int) -> dict[str, Any]:
     """Encode what is counted or shown of an open file with so many examples."""
     if not examples:
-        raise RefusedError(f"{question.file.name} is empty", fix="add examples, one JSON object a line")
+        raise blank(question.file)
     shown, figures, faults = {}, Figures(question.max_length), Faults()
     counted = chosen(examples, question.sample)
     for place, (line, raw) in enumerate(filled(file)):

@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
+from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
 
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
 def start_worker(run: Run, lock: int) -> None:
-    """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own."""
+    """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
+
+    One that has nothing to fetch is started where there is no network.
+    """
+    command = worker_command("run", str(run.path))
     try:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
-                worker_command("run", str(run.path)),
+                confined(command) if run.request().get("offline", True) else command,
                 env={**worker_environment(), LOCK_FD: str(lock)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -41,7 +46,7 @@ def start_worker(run: Run, lock: int) -> None:
 def worker_answer(*arguments: str) -> dict[str, Any]:
     """Run one verb of a worker to its end and return the JSON document that it printed."""
     done = subprocess.run(
-        worker_command(*arguments),
+        confined(worker_command(*arguments)),
         env=worker_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -16,6 +16,7 @@ from typing import Any
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
 from anytune.local import base_model, checkpoint, fit, settings
 from anytune.local.ask import ChildGenerator
+from anytune.local.confine import confined
 from anytune.local.events import read_events
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
@@ -129,6 +130,7 @@ class LocalProvider:
             id=run.id,
             status=status,
             state=STATES[status],
+            base=request.get("model"),
             model=result.get("model_path"),
             error=error,
             cause=result.get("cause"),
@@ -195,7 +197,7 @@ class LocalProvider:
             arguments += ["--tuned", tuned.path or tuned.name]
         elif quantize is not None:
             arguments += ["--quantize", quantize]
-        return ChildGenerator(worker_command("generate", *arguments), worker_environment())
+        return ChildGenerator(confined(worker_command("generate", *arguments)), worker_environment())
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Write the adapter, or base and adapter merged into one ordinary model, and return the manifest."""
@@ -205,7 +207,7 @@ class LocalProvider:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise RejectedError(f"{out} is there already and not empty", fix="name a new folder", param="out")
         command = worker_command("export", "--tuned", tuned.path or tuned.name, "--to", to, "--out", str(out))
-        done = subprocess.run(command, env=worker_environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(confined(command), env=worker_environment(), capture_output=True, text=True, check=False)
         manifest = base_model.read(out / "manifest.json")
         if done.returncode != 0 or manifest is None:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]

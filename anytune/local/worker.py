@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import checkpoint
+from anytune.local import checkpoint, confine
 from anytune.local.events import EventLog
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.command == "run":
         return run_folder(Run(given.folder.absolute()))
-    stay_offline()
+    stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr))
     try:
         if given.command == "generate":
             from anytune.local.generate import serve
@@ -90,9 +90,10 @@ def look(given: argparse.Namespace) -> None:
     )
 
 
-def stay_offline() -> None:
-    """Keep every library from the network; must come before they are imported."""
-    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+def stay_alone(told: confine.Refused) -> None:
+    """Keep every library from the network; must come before they are imported. `told` hears of each try."""
+    confine.offline_switches()
+    confine.seclude(told)
     quiet()
 
 
@@ -136,9 +137,11 @@ def run_folder(run: Run) -> int:
     (run.path / "worker.pid").write_text(str(os.getpid()))
     (run.path / "spare").write_bytes(bytes(SPARE))
     events = EventLog(run.path / "events.jsonl")
-    stay_offline() if run.request().get("offline", True) else quiet()
+    offline = run.request().get("offline", True)
+    stay_alone(Once(events)) if offline else quiet()
     start, cpu = time.monotonic(), time.process_time()
     try:
+        events.tell("the worker has started", pid=os.getpid(), network=network(offline=offline))
         outcome = {"state": "succeeded", **carry_out(run, events, stop)}
     except BaseException as error:  # the one edge: whatever it was, the folder must say how the run ended
         traceback.print_exc()
@@ -155,7 +158,6 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
-    events.tell("the worker has started", pid=os.getpid())
     from anytune.local.qlora import Stopped, train
 
     try:
@@ -166,6 +168,27 @@ def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
         return {"state": "cancelled" if run.cancel_mark.exists() else "interrupted"}
     packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     return {**figures, "versions": {name: version(name) for name in packages}}
+
+
+def network(*, offline: bool) -> str:
+    """Say what this worker could reach: `none` as the kernel sees it, `refused` by Python alone, or `open`."""
+    if not confine.has_network():
+        return "none"
+    return "refused" if offline else "open"
+
+
+class Once:
+    """Write an event the first time that somebody beyond this machine is tried."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+        self._told: set[str] = set()
+
+    def __call__(self, whom: str) -> None:
+        """Tell of one try."""
+        if whom not in self._told:
+            self._told.add(whom)
+            self._events.tell(f"a library wanted to reach {whom}: refused", level="warning", refused=whom)
 
 
 def explain(error: BaseException) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from anytune.errors import MalformedAnswerError, RateLimitedError, RejectedError, UsageError
-from anytune.providers._fireworks_request import resource_id
+from anytune.providers._fireworks_request import resource_id, short_model
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
 NAME = "fireworks"
@@ -69,6 +69,7 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
         id=found[0],
         status=word,
         state=state,
+        base=_base(answer),
         model=_model(answer, account=found[1], job=found[3]) if state is JobState.SUCCEEDED else None,
         error=_reason(answer, word) if state in BAD_ENDS else None,
         cause=_cause(answer) if state is JobState.FAILED else None,
@@ -104,6 +105,13 @@ def _model(answer: Mapping[str, Any], *, account: str, job: str) -> str:
     )
     model = told or job
     return model if "/" in model else f"accounts/{account}/models/{model}"
+
+
+def _base(answer: Mapping[str, Any]) -> str | None:
+    """Return the model that is tuned by the name that the catalogue has for it; a dpo job has it one level deeper."""
+    config = answer.get("trainingConfig")
+    told = _text(answer.get("baseModel")) or (_text(config.get("baseModel")) if isinstance(config, Mapping) else None)
+    return short_model(told) if told else None
 
 
 def _status(answer: Mapping[str, Any]) -> tuple[str, str]:

@@ -52,6 +52,7 @@ def job_of(job: Mapping[str, Any], *, act: str) -> RemoteJob:
         status=word if isinstance(word, str) else f"({word})",
         # a success that cannot be used yet is not the end
         state=JobState.FINALIZING if state is JobState.SUCCEEDED and model is None else state,
+        base=_text(job.get("model")),
         model=model,
         error=_reason(job.get("error")),
         cause=_cause(job.get("error")) if state is JobState.FAILED else None,

@@ -104,6 +104,7 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
         id=job_id,
         status=status,
         state=state,
+        base=base if isinstance(base := answer.get("model"), str) else None,
         model=model if state is JobState.SUCCEEDED else None,
         error=_reason(answer, status) if state in BAD_ENDS else None,
         cause=_cause(answer, status),

@@ -131,7 +131,7 @@ def error_for_status(
     if status == 429:
         return RateLimitedError(text, retry_after=retry_after(headers or {}), status=status)
     if status == 404:
-        return NotFoundError(text, status=status)
+        return NotFoundError(text, status=status, param=str(param) if param else None)
     if status == 408 or status >= 500:
         return AmbiguousError(text, status=status)
     if status < 300:

@@ -71,10 +71,17 @@ class PrivacyPolicy(Value):
 
 
 class PrivacySample(Value):
-    """Show where one value stands (`line` from 1, `path` within the record) and a hint of what it is."""
+    """Show where one value stands and a hint of what it is.
+
+    `line` and `column` (in characters) count from 1, `offset` counts bytes from the file's start; `path` leads to the
+    string or number in the record that holds it. Column and offset are None where a redaction met the value only after
+    it had replaced others: then it stands in no file.
+    """
 
     kind: str
     line: int
+    column: int | None = None
+    offset: int | None = None
     path: str
     masked: str
 

@@ -48,12 +48,14 @@ def _whole(value: Any) -> Any:
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
-    `seen_job_id` is our job id as found in the remote job's metadata or suffix, None if it carries none.
+    `base` is the model that is tuned, `model` what came of it. `seen_job_id` is our job id as found in the remote job's
+    metadata or suffix, None if it carries none.
     """
 
     id: str
     status: str
     state: JobState
+    base: str | None = None
     model: str | None = None
     error: str | None = None
     cause: Cause | None = None
@@ -82,6 +84,7 @@ class Event(Value):
 class Job(Value):
     """Be one job from intent to end; `creating` is written just before `create` is sent.
 
+    `instead_of` says which providers refused it before, and why.
     `cost` is what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
     """
 
@@ -89,6 +92,7 @@ class Job(Value):
     provider: str
     plan: Plan
     attempt: int = 1
+    instead_of: tuple[str, ...] = ()
     state: JobState = JobState.SUBMITTING
     created_at: datetime
     updated_at: datetime

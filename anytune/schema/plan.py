@@ -169,7 +169,10 @@ class Policy(Value):
 
 
 class Plan(Value):
-    """Be everything that a submit would do, decided; `refused` empty means that it may."""
+    """Be everything that a submit would do, decided; `refused` empty means that it may.
+
+    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more.
+    """
 
     spec: TuneSpec
     capabilities: Capabilities
@@ -180,6 +183,7 @@ class Plan(Value):
     resources: ResourceEstimate | None = None
     request: dict[str, Any] | None = None
     refused: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     fingerprint: str
     made_on: date
@@ -188,3 +192,8 @@ class Plan(Value):
     def ok(self) -> bool:
         """Tell whether nothing stands against it."""
         return not self.refused
+
+    @property
+    def elsewhere(self) -> bool:
+        """Tell whether nothing stands against it but that the provider takes no such jobs any more."""
+        return bool(self.refused) and set(self.refused) <= set(self.closed)

@@ -119,6 +119,9 @@ class TuneSpec(Value):
     ] = None
     evaluation: Annotated[Evaluation, _is("how base and tuned are compared")] = Evaluation()
     budget: Annotated[Budget | None, _is("what it may cost")] = None
+    fallback: Annotated[
+        tuple[str, ...], _is("who trains, in this order, when a provider refuses for reasons of its own")
+    ] = ()
     overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
@@ -138,6 +141,7 @@ def every_setting() -> set[str]:
 HEEDED_HERE = {
     "name": "the job's name in the record: the same name with the same content is the same job",
     "provider": "who is asked",
+    "fallback": "who is asked when a provider refuses for reasons of its own",
     "models": "the model of the chosen provider, which is sent",
     "overrides": "settings of the chosen provider, which are sent",
     "data.split": "part of the training file becomes a validation file, which is sent",

@@ -195,6 +195,7 @@ class FakeProvider:
             id=remote_id,
             status=job["status"],
             state=STATES.get(job["status"], JobState.UNKNOWN),
+            base=job["request"]["model"],
             model=f"tuned-{remote_id}" if job["status"] == "done" else None,
             seen_job_id=str(self._tag(remote_id)),
         )

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from anytune.errors import StoreError, UsageError
+from anytune.schema.audit import START as FIRST
+from anytune.schema.audit import Decision, first_broken
 from anytune.schema.data import DataReport
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.plan import Capabilities, CostEstimate, Plan
@@ -36,6 +38,11 @@ def sample_job(job_id: str = "sample-0123456789", *, name: str = "sample", attem
         made_on=date(2026, 11, 22),
     )
     return Job(id=job_id, provider="fake", plan=plan, attempt=attempt, created_at=at, updated_at=at)
+
+
+def sample_decision(job_id: str = "sample-0123456789") -> Decision:
+    """Make a decision about a job's data."""
+    return Decision(at=START, job_id=job_id, act="submit", provider="fake", place="unknown", answer="allowed", by="me")
 
 
 class StoreContract:
@@ -108,3 +115,10 @@ class StoreContract:
     def test_acting_for_one_job_does_not_hold_up_another(self, store: JobStore) -> None:
         with store.acting("a"), store.acting("b"):
             assert list(store.list()) == []
+
+    def test_decisions_stay_in_order_each_sealed_with_the_one_before(self, store: JobStore) -> None:
+        assert list(store.decisions()) == []
+        links = [store.decide(sample_decision(name)) for name in ("one", "two", "one")]
+        assert list(store.decisions()) == links
+        assert [link.before for link in links] == [FIRST, links[0].seal, links[1].seal]
+        assert first_broken(links) is None

@@ -70,6 +70,15 @@ def events(happened: Sequence[Event], *, on: Console) -> None:
     terminal.put(on, table)
 
 
+def told(job: Job, *, as_json: bool) -> None:
+    """Say how a job stands after the user's word: a line, or the document, and what can be done now."""
+    if as_json:
+        terminal.emit({"job": document(job)}, then=then(job))
+        return
+    print(f"{job.id} {job.state}")
+    terminal.next_commands(then(job))
+
+
 def then(job: Job, *, after: Sequence[str] = ()) -> list[terminal.Command]:
     """Name the commands that make sense in this state; the verbs in `after` have just been done."""
     return [(command, why) for command, why in _sensible(job) if command.split()[1] not in after]
@@ -103,6 +112,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
     spec, remote = job.plan.spec, job.remote
     yield "name", spec.name if job.attempt == 1 else f"{spec.name}, attempt {job.attempt}"
     yield "trains", f"{spec.method} of {words.model(spec.model)} at {job.provider}"
+    for refused in job.instead_of:
+        yield "instead of", words.clean(refused)
     for file in job.plan.files:
         yield file.role, f"{words.place(file.path)}, {words.count(file.examples, 'example')}"
     yield "made", f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S} ({words.ago(job.created_at)})"
@@ -174,6 +185,7 @@ def document(job: Job) -> dict[str, Any]:
         "name": spec.name,
         "attempt": job.attempt,
         "provider": job.provider,
+        "instead_of": list(job.instead_of),
         "model": spec.model,
         "method": spec.method,
         "state": str(job.state),

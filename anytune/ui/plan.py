@@ -101,6 +101,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
         yield from _resources(plan.resources)
     yield "data", place(plan.capabilities)
     yield "weights", _weights(plan.capabilities)
+    if plan.spec.fallback:
+        yield "fallback", f"{', '.join(plan.spec.fallback)}; each is planned anew"
     if closing := _closing(plan.capabilities):
         yield "closes", closing
 

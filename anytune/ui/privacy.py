@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from anytune.schema.data import PrivacyReport
+from anytune.schema.data import PrivacyReport, PrivacySample
 from anytune.ui import terminal, words
 
 SHOWN = 3  # samples of a kind
@@ -45,6 +45,10 @@ def _samples(report: PrivacyReport, kind: str, on: Console) -> None:
     table.show_header = False
     for sample in [sample for sample in report.samples if sample.kind == kind][:SHOWN]:
         table.add_row(
-            f"    line {sample.line}", Text(words.clean(sample.path), style="cyan"), words.clean(sample.masked)
+            f"    line {_place(sample)}", Text(words.clean(sample.path), style="cyan"), words.clean(sample.masked)
         )
     terminal.put(on, table)
+
+
+def _place(sample: PrivacySample) -> str:
+    return str(sample.line) if sample.column is None else f"{sample.line}:{sample.column}"

@@ -26,3 +26,12 @@ class LastingFake(FakeProvider):
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         out.mkdir()
         return {"to": to, "model": tuned.name}
+
+
+class SpareFake(LastingFake):
+    """Be another provider, with a far side of its own."""
+
+    name = "spare"
+
+    def __init__(self, profile: Profile) -> None:
+        FakeProvider.__init__(self, profile, SERVICES.setdefault(profile.home / "spare", FakeService()))

@@ -265,7 +265,7 @@ def test_wrong_usage_is_a_json_document_too(anytune: Type, line: str) -> None:
     ("line", "broken", "back"),
     [
         ("run -y --set training.epochs=1", "read", "anytune run finetune.yaml --set training.epochs=1"),
-        ("submit -y --json", "plan", "anytune run finetune.yaml"),
+        ("submit -y --json", "plan", "anytune submit finetune.yaml"),
         ("eval sums --limit 5", "evaluate", "anytune eval sums --limit 5"),
         ("export sums --out there", "export", "anytune export sums --to merged --out there"),
         ("list", "all_jobs", ""),

@@ -75,11 +75,11 @@ def test_another_file_is_replaced_only_with_force(typed: Callable[..., Said], fo
     assert len((folder / "new.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_wrong_format_or_file_is_a_mistake_of_the_user(typed: Callable[..., Said]) -> None:
+def test_a_wrong_format_is_a_mistake_and_a_wrong_file_is_refused(typed: Callable[..., Said]) -> None:
     assert typed("chat.jsonl", "--to", "yaml").code == 2
     assert typed("chat.jsonl", "--from", "yaml").code == 2
     said = typed("none.jsonl", "--json")
-    assert (said.code, json.loads(said.out)["ok"]) == (2, False)
+    assert (said.code, json.loads(said.out)["ok"]) == (3, False)
 
 
 def test_what_the_user_wrote_cannot_move_the_cursor(typed: Callable[..., Said], folder: Path) -> None:

@@ -195,9 +195,9 @@ def test_a_file_in_another_format_is_sent_to_convert(typed: Typed) -> None:
     assert [path.name for path in Path().iterdir()] == ["train.jsonl"]
 
 
-@pytest.mark.parametrize("arguments", [["missing.jsonl"], ["train.jsonl", "--for", "opnai"]])
-def test_a_wrong_argument_is_a_line_and_no_traceback(arguments: list[str], typed: Typed) -> None:
+@pytest.mark.parametrize(("arguments", "code"), [(["missing.jsonl"], 3), (["train.jsonl", "--for", "opnai"], 2)])
+def test_a_wrong_argument_is_a_line_and_no_traceback(arguments: list[str], code: int, typed: Typed) -> None:
     write()
     with pytest.raises(AnytuneError) as wrong:
         typed(*arguments)
-    assert wrong.value.exit_code == 2
+    assert wrong.value.exit_code == code

@@ -131,6 +131,7 @@ def test_a_wrong_wish_is_one_line_and_asks_nothing(
 
 
 def test_what_the_worker_cannot_do_is_told_as_its_kind(anytune: Type, asked: list[list[str]], model: str) -> None:
+    Path("t.jsonl").write_text("{}\n")
     for code in (2, 3):
         ANSWERS.append({"error": {"message": "t.jsonl is empty", "fix": "add examples", "exit_code": code}})
         got = anytune("preview", "t.jsonl", "--model", model)

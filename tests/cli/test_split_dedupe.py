@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from anytune.commands.dedupe import dedupe
 from anytune.commands.split import split
-from anytune.errors import AnytuneError, UsageError
+from anytune.errors import AnytuneError, RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 
 RECORDS = [chat(user(f"Question {i % 40}"), assistant(f"Answer {i % 90}"), customer=i % 30) for i in range(100)]
@@ -121,9 +121,9 @@ def test_a_place_that_cannot_be_written_is_named(data: Path) -> None:
             typed(*line)
 
 
-def test_a_missing_file_is_a_mistake_and_leaves_nothing(folder: Path) -> None:
+def test_a_missing_file_is_refused_and_leaves_nothing(folder: Path) -> None:
     before = set(folder.iterdir())
     for verb in ("split", "dedupe"):
-        with pytest.raises(UsageError, match="No such file"):
+        with pytest.raises(RefusedError, match="there is no such file"):
             typed(verb, "none.jsonl")
     assert set(folder.iterdir()) == before

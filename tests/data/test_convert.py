@@ -181,12 +181,12 @@ def test_a_file_that_breaks_off_is_refused_whole(tmp_path: Path, name: str, cont
         ("a.parquet", b"PAR1 but not really"),
     ],
 )
-def test_a_file_that_is_something_else_is_a_mistake_of_the_user(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(UsageError):
+    with pytest.raises(RefusedError):
         convert(path)
-    with pytest.raises(UsageError):
+    with pytest.raises(RefusedError):
         convert(tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="no format"):
         convert(path, to="yaml")
@@ -312,11 +312,10 @@ def test_a_table_that_is_not_utf8_is_read_as_cp1252_and_the_account_says_so(tmp_
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, place: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(RefusedError) as caught:
         convert(tmp_path / place)
-    assert caught.value.fix == (
-        "mend the path" if place == "missing" else "save what it holds as a file, and name that"
-    )
+    fixes = {"missing": "mend the path", "folder": "name the files in it"}
+    assert caught.value.fix == fixes.get(place, "save what it holds as a file, and name that")
 
 
 VALUES = st.recursive(

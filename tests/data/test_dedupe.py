@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from anytune.data.dedupe import Deduped, Keep, Kind, dedupe
 from anytune.data.near import jaccard, shingles
 from anytune.data.prompt import said
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
 
@@ -121,7 +121,12 @@ RECORDS = st.sampled_from(
 )
 
 
-@given(st.lists(RECORDS, max_size=12), st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.booleans())
+@given(
+    st.lists(RECORDS, min_size=1, max_size=12).filter(any),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.booleans(),
+    st.booleans(),
+)
 @settings(max_examples=60, deadline=None)
 def test_every_other_line_stays_byte_for_byte(records: list[Any], end: bytes, mark: bool, ended: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +165,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
 def test_a_file_that_is_no_json_lines_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match="not one JSON object a line"):
+    with pytest.raises(RefusedError, match="not one JSON object a line"):
         dedupe(path, tmp_path / "b.jsonl")
     assert list(tmp_path.iterdir()) == [path]
 

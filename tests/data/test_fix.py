@@ -23,8 +23,8 @@ from tests.data.samples import CHAT, assistant, chat, report, user, write
 Method = Literal["sft", "dpo", "rft"]
 # What no change to the records mends; the file is refused, or the error stays.
 REFUSED = {
-    "file-empty": "no records",
-    "file-blank": "no records",
+    "file-empty": "the file is empty",
+    "file-blank": "only blank lines",
     "parquet": "parquet",
     "csv": "csv",
     "not-text": "not-text",
@@ -248,8 +248,8 @@ def test_a_file_is_never_written_over_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "a\0b", "."])
-def test_what_is_no_file_is_a_wrong_argument(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError):
+def test_what_is_no_file_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError):
         fix(tmp_path / name, out=tmp_path / "b.jsonl")
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,7 @@ import pytest
 
 from anytune.data.aside import aside
 from anytune.data.fix import fix
-from anytune.errors import AnytuneError, UsageError
+from anytune.errors import AnytuneError, RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 
 WRONG = chat(user(role="human"), assistant())
@@ -80,6 +80,6 @@ def test_an_input_that_cannot_be_read_is_not_taken_for_the_output(tmp_path: Path
 def test_a_pipe_or_device_as_input_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path(os.devnull)):
-        with pytest.raises(UsageError, match=f"{path} is not a regular file"):
+        with pytest.raises(RefusedError, match=f"{path}: this is not a regular file"):
             fix(path, out=tmp_path / "b.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

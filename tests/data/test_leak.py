@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from anytune.data.dedupe import Kind, dedupe
 from anytune.data.leak import Leak, leaks
 from anytune.data.split import split
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
 
@@ -108,7 +108,7 @@ TEXTS = st.text("ab \n\u00e9Σσς\u00a0", max_size=8)
 CHATS = st.builds(lambda a, b, c: chat(user(a), assistant(b), user(c), assistant()), TEXTS, TEXTS, TEXTS)
 
 
-@given(st.lists(CHATS, max_size=6), st.lists(CHATS, max_size=6))
+@given(st.lists(CHATS, min_size=1, max_size=6), st.lists(CHATS, min_size=1, max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_a_leak_is_an_equal_prompt_and_nothing_else(train: list[Any], held_out: list[Any]) -> None:
     def prompt(record: Any) -> list[str]:
@@ -121,10 +121,10 @@ def test_a_leak_is_an_equal_prompt_and_nothing_else(train: list[Any], held_out: 
     assert lines == {line for line, record in enumerate(train, 1) if prompt(record) in known}
 
 
-def test_a_file_that_cannot_be_read_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     here = write(tmp_path / "a.jsonl", *TRAIN)
     for paths in ((here, tmp_path / "none"), (tmp_path / "none", here), (here, tmp_path)):
-        with pytest.raises(UsageError):
+        with pytest.raises(RefusedError):
             list(leaks(*paths))
 
 
@@ -171,12 +171,12 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path, side: int) -> N
     path = write(tmp_path / "a.jsonl", chat(user("x"), assistant("y")))
     sides = [path, path]
     sides[side] = tmp_path / "pipe"
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(RefusedError, match="not a regular file"):
         list(leaks(sides[0], sides[1]))
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(RefusedError, match="not a regular file"):
         dedupe(tmp_path / "pipe", tmp_path / "out.jsonl")
-    with pytest.raises(UsageError, match="not a regular file"):
+    with pytest.raises(RefusedError, match="not a regular file"):
         split(tmp_path / "pipe", share=0.5, out_train=tmp_path / "t", out_validation=tmp_path / "v")
-    with pytest.raises(UsageError, match="No such file") as caught:
+    with pytest.raises(RefusedError, match="there is no such file") as caught:
         dedupe(tmp_path / "missing", tmp_path / "out.jsonl")
     assert caught.value.fix == "mend the path"

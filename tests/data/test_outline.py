@@ -17,6 +17,7 @@ from anytune.data.check import check
 from anytune.data.check.fault import Fault
 from anytune.data.check.line import examine
 from anytune.data.check.outline import Outlines, Sort
+from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import key_of, native, repeated, seen_in
 from anytune.data.check.survey import Survey
@@ -314,7 +315,7 @@ def test_a_report_does_not_hang_on_the_blocks_that_lines_come_in(
 
 
 def surveyed(blocks: list[bytes], show: int, method: Method) -> object:
-    survey = Survey(Terms(minded(COLUMNS, method), method, show), Path("never-written"), form="chat")
+    survey = Survey(Terms(minded(COLUMNS, method), method, show), Scratch(), form="chat")
     offset = 0
     for text in [text + b"\n" for text in blocks]:
         survey.take(Block(offset, text, len(text)))

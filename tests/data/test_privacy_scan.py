@@ -21,7 +21,7 @@ from anytune.data.privacy import KINDS, find, redact, scan
 from anytune.data.privacy.escape import Origins, layers, plain
 from anytune.data.privacy.names import presidio
 from anytune.data.privacy.scan import LONGEST, Looker
-from anytune.errors import AnytuneError, MissingExtraError, UsageError
+from anytune.errors import AnytuneError, MissingExtraError, RefusedError, UsageError
 from anytune.ui import privacy
 from tests.data.samples import ROOT, assistant, chat, user
 
@@ -268,17 +268,17 @@ def test_no_file_is_written_over_unasked(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_seen_into_is_not_called_clear(head: bytes, tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_bytes(head)
-    with pytest.raises(UsageError, match="cannot be seen"):
+    with pytest.raises(RefusedError, match="cannot be seen"):
         scan(path)
-    with pytest.raises(UsageError):
+    with pytest.raises(RefusedError):
         redact(path, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_missing_file_engine_or_package_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="no file"):
+    with pytest.raises(RefusedError, match="there is no such file"):
         scan(tmp_path / "none.jsonl")
-    with pytest.raises(UsageError, match="directory"):
+    with pytest.raises(RefusedError, match="directory"):
         scan(tmp_path)
     path = write(tmp_path / "train.jsonl", "jane@harbour.example")
     with pytest.raises(UsageError, match="engine"):
@@ -364,7 +364,7 @@ def test_a_line_beyond_measure_is_told_as_unread_and_costs_little(unit: str, tmp
     report = scan(path)
     assert time.process_time() - before < 1
     assert (report.unread, report.records, report.counts) == (1, 2, {"email": 1})
-    with pytest.raises(UsageError, match=r"line 1 .* too long"):
+    with pytest.raises(RefusedError, match=r"jsonl:1: the line is too long"):
         redact(path, tmp_path / "out.jsonl")
     assert not (tmp_path / "out.jsonl").exists()
 
@@ -393,9 +393,7 @@ def test_many_lines_in_one_go_are_looked_at_as_each_alone(engine: str, tmp_path:
     for sample in report.samples:
         assert sample.kind in each[sample.line - 1]
     with path.open("rb") as stream:
-        sums = Counter(
-            kind for _, _, found in looker.look_through(stream.read()) for _, fs in found for kind, _, _ in fs
-        )
+        sums = Counter(kind for _, found in looker.look_through(stream.read()) for _, fs in found for kind, _, _ in fs)
     assert sums == report.counts
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from anytune.data.prompt import folded, prompt_key
 from anytune.data.split import divide, kept, split
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 
 RECORDS = [chat(user(f"Question {i % 150}"), assistant(f"Answer {i}")) for i in range(400)]
@@ -77,10 +77,10 @@ def test_a_share_lies_between_none_and_all(tmp_path: Path, share: float) -> None
         sides(write(tmp_path / "a.jsonl", *RECORDS), share=share)
 
 
-def test_a_missing_file_is_a_mistake_of_the_user(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file"):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="there is no such file"):
         sides(tmp_path / "none.jsonl")
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(RefusedError, match="there is no such file"):
         kept(tmp_path / "none.jsonl", share=0.1, folder=tmp_path)
 
 

@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
-from anytune.data.check.line import examine
+from anytune.data.check.line import examine, record_in
 from anytune.data.check.parts import cuts
+from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
 from anytune.data.check.survey import Survey
@@ -22,8 +22,6 @@ from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
 from tests.data.records import MANY, RECORDS, SLOW, Record, chats, chats_with_tools, mutated, pairs
 from tests.data.samples import assistant, user
-
-FOLDER = Path("never-written")
 
 
 def seen_closely(line: bytes, method: Literal["sft", "dpo"]) -> tuple[Record | None, list[Fault]]:
@@ -74,7 +72,7 @@ def test_no_record_crashes_the_check(one: Any, two: Any, three: Any, method: Lit
         {"messages": [{"role": "assistant", "tool_calls": one}, {"role": "tool", "content": [two]}, three]},
         {"input": one, "preferred_output": two, "non_preferred_output": three},
     ]
-    survey = Survey(Terms(minded(COLUMNS, method), method, 20), FOLDER)
+    survey = Survey(Terms(minded(COLUMNS, method), method, 20), Scratch())
     text = b"\n".join(json.dumps(record).encode() for record in records)
     survey.take(Block(0, text, len(text)))
     survey.finish()
@@ -177,7 +175,7 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     """Survey ranges of a file apart, put the surveys together, and return all that a report is made of."""
     surveys = []
     for start, end in ranges:
-        survey = Survey(Terms(minded(COLUMNS), "sft", 3), FOLDER, form="chat")
+        survey = Survey(Terms(minded(COLUMNS), "sft", 3), Scratch(), form="chat")
         stream = io.BytesIO(raw)
         stream.seek(start)
         for block in Lines(stream, chunk=chunk, start=start, end=end).blocks():
@@ -199,3 +197,16 @@ def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.Mon
     assert len(ranges) > 1
     assert b"".join(raw[start:end] for start, end in ranges) == raw
     assert all(raw[:end].endswith(b"\n") for _, end in ranges[:-1])
+
+
+DEEP = json.dumps({"messages": [{"role": "user", "content": "x"}], "x": json.loads("[" * 70 + "]" * 70)})
+ODD = (b'{"messages": NaN}', b'{"a": 1, "a": 2}', b'{"text": "a"},', b'{"text": "\\ud800"}', b"[]", b"", DEEP.encode())
+
+
+@MANY
+@given(st.one_of(mutated(chats()), mutated(pairs()), st.sampled_from(ODD)), st.sampled_from(["sft", "dpo", "rft"]))
+def test_a_record_is_the_same_whether_its_faults_are_looked_for_or_not(
+    line: bytes, method: Literal["sft", "dpo", "rft"]
+) -> None:
+    # As text, for NaN is not NaN.
+    assert repr(record_in(line, method)) == repr(examine(line, method, []))

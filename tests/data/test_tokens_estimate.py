@@ -22,7 +22,7 @@ from anytune.data.tokens import (
     over_limit,
     size,
 )
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 from tests.data.samples import assistant, chat, user, write
 
 pytest.importorskip("tiktoken")
@@ -209,6 +209,6 @@ def test_candidates_are_counted_exactly_and_the_rest_is_judged_by_them(
     assert 0 < some.likely <= some.uncounted
 
 
-def test_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file"):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="there is no such file"):
         count_file(tmp_path / "none.jsonl", Commas())

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("torch")
 pytestmark = pytest.mark.local
 
+from anytune.local import confine  # noqa: E402
 from anytune.local.provider import LocalProvider  # noqa: E402
 from anytune.local.runs import Run, new_run, read_json  # noqa: E402
 from anytune.schema.job import JobState, RemoteJob  # noqa: E402
@@ -308,6 +309,20 @@ def test_two_workers_never_share_a_run(base: Path, chats: Path, tmp_path: Path) 
     os.close(lock)
 
 
+# What makes libraries call home, or send elsewhere what was meant for here.
+TEMPTING = {
+    "WANDB_API_KEY": "0" * 40,
+    "WANDB_PROJECT": "leak",
+    "HF_TOKEN": "hf_" + "x" * 34,
+    "HF_ENDPOINT": "http://192.0.2.1",
+    "HTTP_PROXY": "http://192.0.2.1:3128",
+    "HTTPS_PROXY": "http://192.0.2.1:3128",
+    "ALL_PROXY": "http://192.0.2.1:3128",
+    "OPENAI_BASE_URL": "http://192.0.2.1/v1",
+    "MLFLOW_TRACKING_URI": "http://192.0.2.1:5000",
+}
+
+
 def test_a_run_connects_to_nothing(base: Path, chats: Path, tmp_path: Path) -> None:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed: that a run connects to nothing was not watched")
@@ -328,9 +343,18 @@ def test_a_run_connects_to_nothing(base: Path, chats: Path, tmp_path: Path) -> N
     ]
     command = [*strace, sys.executable, "-m", "anytune.local.worker", "run", str(run.path)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
-    subprocess.run(command, env=environment, capture_output=True, check=False)
+    subprocess.run(command, env=environment | TEMPTING, capture_output=True, check=False)
     assert result(run)["state"] == "succeeded"
     assert "AF_INET" not in journal.read_text()
+
+
+def test_a_run_that_has_nothing_to_fetch_is_started_without_a_network(
+    finished: Finished,
+) -> None:
+    """As the kernel sees it where it lets us; elsewhere Python alone refuses, and the run says so."""
+    provider, job = finished
+    began = next(event for event in provider.events(job.id) if event.message == "the worker has started")
+    assert began.data["network"] == ("none" if confine.has_namespaces() or not confine.has_network() else "refused")
 
 
 def test_a_run_asks_python_for_no_connection_and_no_name(base: Path, chats: Path, tmp_path: Path) -> None:

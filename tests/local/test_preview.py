@@ -263,13 +263,13 @@ def test_a_file_without_what_was_asked_for_is_an_error(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.jsonl", [chat(0)])
     with pytest.raises(UsageError, match=r"t\.jsonl has no example on line 2"):
         ask(path, lines=(1, 2))
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(RefusedError, match="there is no such file"):
         ask(tmp_path / "none.jsonl")
     path.write_text(json.dumps([chat(0)], indent=1))
     with pytest.raises(RefusedError, match="is json-array, not JSON lines"):
         ask(path)
     path.write_bytes(b"\n \n")
-    with pytest.raises(RefusedError, match="is empty"):
+    with pytest.raises(RefusedError, match="only blank lines"):
         ask(path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,8 +15,9 @@ from anytune.data.check import further, parts
 from anytune.data.check.compare import compare, longest
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.further import NOTHING, Wish
-from anytune.data.check.line import examine
+from anytune.data.check.line import record_in
 from anytune.data.check.record import form_of
+from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import RULES, minded
 from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.statistic import statistics
@@ -64,7 +64,9 @@ def check(
     for code in sorted(ignore - RULES.keys()):
         near = next(iter(get_close_matches(code, RULES, n=1)), None)
         raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else None)
-    terms = Terms({code: who for code, who in minded(providers, method).items() if code not in ignore}, method, show)
+    terms = Terms(
+        {code: who for code, who in minded(tuple(providers), method).items() if code not in ignore}, method, show
+    )
     files: list[tuple[Role, Path]] = (
         list(paths.items()) if isinstance(paths, Mapping) else [("train", path) for path in paths]
     )
@@ -97,7 +99,7 @@ def _check_file(role: Role, path: Path, terms: Terms, workers: int | None, wish:
 def _read(role: Role, path: Path, whole: Tally, workers: int | None, wish: Wish) -> FileReport:
     if path.suffix != ".jsonl":
         whole.whole(Fault("extension-not-jsonl"))
-    with path.open("rb", buffering=0) as stream, tempfile.TemporaryDirectory(prefix="anytune-") as folder:
+    with path.open("rb", buffering=0) as stream, Scratch() as scratch:
         size = os.fstat(stream.fileno()).st_size
         for fault in _size_faults(role, size):
             whole.whole(fault)
@@ -107,7 +109,7 @@ def _read(role: Role, path: Path, whole: Tally, workers: int | None, wish: Wish)
         if trouble is not None or size > max(MOST_BYTES.values()):
             sha256 = _hash(stream) if trouble else ""
             return FileReport(path=path, examples=0, file=_file(role, path, sha256, size, 0))
-        survey, sha256 = _survey(path, stream, size, whole.terms, Path(folder), workers)
+        survey, sha256 = _survey(path, stream, size, whole.terms, scratch, workers)
         whole.merge(survey.tally, lines=0)
         _check_key_sets(survey, whole)
         _check_amount(role, size, survey, whole)
@@ -125,7 +127,7 @@ def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish:
     start = _start(stream)
     row = longest(survey.rows, start=start)
     stream.seek(row.offset)
-    record = examine(stream.read(row.length), survey.method, []) if row.length else None
+    record = record_in(stream.read(row.length), survey.method) if row.length else None
     most = seen_in(record) if record is not None else Seen(0, 0, 0)
     tokens = further.tokens(path, survey, most, start, whole, wish)
     further.leaks(path, whole, wish)
@@ -135,7 +137,7 @@ def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish:
         examples=survey.examples,
         tokens=tokens,
         statistics=statistics(survey),
-        privacy=further.private(path, survey, start, whole, wish),
+        privacy=further.private(path, whole, wish),
         file=file,
     )
 
@@ -156,7 +158,7 @@ def _of_all_lines(trouble: Fault) -> Sighting:
 
 
 def _survey(
-    path: Path, stream: BinaryIO, size: int, terms: Terms, folder: Path, workers: int | None
+    path: Path, stream: BinaryIO, size: int, terms: Terms, scratch: Scratch, workers: int | None
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
     number = parts.workers_for(size) if workers is None else workers
@@ -164,7 +166,7 @@ def _survey(
     if number == 1:
         stream.seek(0)
         lines = Lines(stream)
-        survey = Survey(terms, folder, form=form)
+        survey = Survey(terms, scratch, form=form)
         for block in _without_mark(lines.blocks(), survey.tally):
             survey.take(block)
         survey.finish()
@@ -177,7 +179,7 @@ def _survey(
                 return _hash(own)
             start, end = ranges[index - 1]
             own.seek(start)
-            survey = Survey(terms, folder, form=form)
+            survey = Survey(terms, scratch, form=form)
             blocks = Lines(own, start=start, end=end, hashed=False).blocks()
             for block in blocks if start else _without_mark(blocks, survey.tally):
                 if stop.is_set():
@@ -202,7 +204,7 @@ def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:
     stream.seek(0)
     for number, line in Lines(stream, hashed=False):
         if line is not None and line.strip():
-            record = examine(line.removeprefix(sniff.BOM) if number == 1 else line, method, [])
+            record = record_in(line.removeprefix(sniff.BOM) if number == 1 else line, method)
             form = form_of(record) if record is not None else None
             if form is not None:
                 return form

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from heapq import nlargest
-from itertools import accumulate
+from itertools import accumulate, groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,22 +120,24 @@ def likeness(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) -
             _tell(whole, Sighting(Fault("near-duplicate", (), value), lines[later], later, 1))
 
 
-def private(path: Path, survey: Survey, start: int, whole: Tally, wish: Wish) -> PrivacyReport | None:
+def private(path: Path, whole: Tally, wish: Wish) -> PrivacyReport | None:
     """Tell of private data."""
     if not wish.private and wish.names is None:
         return None
     from anytune.data.privacy import scan
+    from anytune.data.privacy.scan import SAMPLES
 
-    report = scan(path, kinds=wish.private, names=wish.names)
+    show = whole.terms.show
+    report = scan(path, kinds=wish.private, names=wish.names, samples=max(show, SAMPLES))
     if report.unread:
         whole.whole(Fault("not-scanned", value=Plain(f"{report.unread:,}")))
     if "personal-data" in whole.terms.minded and report.counts:
         whole.counts["personal-data"] += sum(report.counts.values())
-        offsets = _offsets_of({sample.line for sample in report.samples}, survey.rows, start)
-        for sample in report.samples[: whole.terms.show]:
+        for sample in sorted(report.samples, key=attrgetter("offset"))[:show]:
             fault = Fault("personal-data", (), Plain(f"{sample.kind}: {sample.masked}"), where=sample.path)
-            whole.sightings.append(Sighting(fault, sample.line, offsets.get(sample.line), 1))
-    return report
+            whole.sightings.append(Sighting(fault, sample.line, sample.offset, sample.column))
+    few = [sample for _, alike in groupby(report.samples, attrgetter("kind")) for sample in islice(alike, SAMPLES)]
+    return report.model_copy(update={"samples": tuple(few)})
 
 
 def _readable(survey: Survey) -> bool:

@@ -7,11 +7,13 @@ they wait on disk, so that memory does not grow with the file.
 from __future__ import annotations
 
 import os
+import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import compress, count
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 MOST = 250_000
@@ -26,11 +28,33 @@ class Row(NamedTuple):
     length: int
 
 
-class Rows:
-    """Collect keys and lengths of lines, in memory as long as they are few; `folder` takes them when they are many."""
+class Scratch:
+    """Be a folder that is made when it is first asked for, by whichever thread, and goes at the end."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        self._made: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = Lock()
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._made is not None:
+            self._made.cleanup()
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder."""
+        with self._lock:
+            self._made = self._made or tempfile.TemporaryDirectory(prefix="anytune-")
+        return Path(self._made.name)
+
+
+class Rows:
+    """Collect keys and lengths of lines, in memory as long as they are few; `scratch` takes them when they are many."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._spilled: list[tuple[Path, Path]] = []
         self._sizes: Counter[int] | None = None
         self.keys = array("q")
@@ -70,7 +94,8 @@ class Rows:
 
     def _spill(self) -> None:
         stem = f"{os.getpid()}-{next(_NAMES)}"
-        names = (self._folder / f"{stem}.keys", self._folder / f"{stem}.lengths")
+        folder = self._scratch.folder
+        names = (folder / f"{stem}.keys", folder / f"{stem}.lengths")
         for name, numbers in zip(names, (self.keys, self.lengths), strict=True):
             name.write_bytes(numbers.tobytes())
         self._spilled.append(names)

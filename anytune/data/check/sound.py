@@ -19,7 +19,12 @@ def is_suspicious(line: bytes, value: object, written: bytes) -> bool:
     """
     if line.count(b":") != written.count(b":") or is_upsetting(line) or has_long_number(line):
         return True
-    return line.count(b"{") + line.count(b"[") > DEEPEST and is_too_deep(value)
+    return is_crowded(line) and is_too_deep(value)
+
+
+def is_crowded(line: bytes) -> bool:
+    """Tell whether a line has brackets enough to be nested too deeply."""
+    return line.count(b"{") + line.count(b"[") > DEEPEST
 
 
 def is_upsetting(line: bytes) -> bool:

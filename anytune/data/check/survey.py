@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate, count
-from pathlib import Path
 from zlib import crc32
 
 from anytune.data.check import clean
@@ -12,7 +11,7 @@ from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.line import examine
 from anytune.data.check.outline import Outlines, Sort
 from anytune.data.check.record import FORMS, form_of
-from anytune.data.check.rows import Rows
+from anytune.data.check.rows import Rows, Scratch
 from anytune.data.check.seen import Seen, native, seen_in
 from anytune.data.check.tally import Tally, Terms
 from anytune.data.lines import Block
@@ -61,15 +60,15 @@ class Sample:
 class Survey:
     """Hold what has been seen of a part of a file."""
 
-    def __init__(self, terms: Terms, folder: Path, *, form: str | None = None) -> None:
-        """Begin a part; `form` is the format of the file's first record, `folder` takes what is too much for memory."""
+    def __init__(self, terms: Terms, scratch: Scratch, *, form: str | None = None) -> None:
+        """Begin a part; `form` is the format of the file's first record, `scratch` takes what memory cannot hold."""
         self.method = terms.method
         self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
         self._form = form
         self._misses = self._pause = 0
         self._outlines = Outlines() if native is not None else None
         self.tally = Tally(terms)
-        self.rows = Rows(folder)
+        self.rows = Rows(scratch)
         self.sample = Sample()
         self.key_sets: dict[tuple[str, ...], Sighting] = {}
         self.lines = self.examples = self.messages = self.content = self.with_images = 0

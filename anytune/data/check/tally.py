@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from anytune.data.check import scan
 from anytune.data.check.fault import Fault, Sighting, json_path
 from anytune.data.check.rules import RULES
 from anytune.data.check.rules.base import DataMethod, Minded
+from anytune.data.column import columns
 from anytune.data.quote import quote
 from anytune.schema.data import Issue
 
@@ -16,7 +18,7 @@ from anytune.schema.data import Issue
 class Terms(NamedTuple):
     """Hold what a run asks for: who minds what, under which method, and how many issues of a code to show."""
 
-    minded: dict[str, Minded]
+    minded: Mapping[str, Minded]
     method: DataMethod
     show: int
 
@@ -103,14 +105,9 @@ def _placed(faults: list[Fault], line: bytes, number: int, start: int) -> list[S
     wanted = {fault.path for fault in faults if fault.offset is None}
     places = scan.places(line, wanted) if wanted else {}
     offsets = [_offset(fault, places) for fault in faults]
-    columns: dict[int | None, int | None] = {None: None}
-    seen, characters = 0, 1
-    for offset in sorted({offset for offset in offsets if offset is not None}):
-        characters += len(line[seen:offset].decode(errors="replace"))
-        columns[offset] = characters
-        seen = offset
+    column = columns(line, (offset for offset in offsets if offset is not None))
     return [
-        Sighting(fault, number, None if offset is None else start + offset, columns[offset])
+        Sighting(fault, number) if offset is None else Sighting(fault, number, start + offset, column[offset])
         for fault, offset in zip(faults, offsets, strict=True)
     ]
 

@@ -29,7 +29,7 @@ from anytune.data.convert.partner import Half, Partners
 from anytune.data.convert.repeat import repeated
 from anytune.data.convert.result import Conversion, Kind
 from anytune.data.convert.shape import Record, is_pair, is_text, messages_in
-from anytune.data.prompt import refuse_unreadable
+from anytune.data.input import blank, opened, refuse_unreadable
 from anytune.errors import UsageError
 
 Reader = Callable[[Record, Notes], Record | Half]
@@ -82,8 +82,8 @@ def convert(
     one if `out` is None; it appears when all is written, and only if there is a record to write. `force` lets it
     take another file's place; `show` bounds the losses of one code that are kept, never the counts.
 
-    A record that cannot be converted is left out and named. Raises UsageError for a wrong name or a file that cannot
-    be read, RefusedError for one that breaks off where no next record can be found.
+    A record that cannot be converted is left out and named. Raises UsageError for a wrong name, RefusedError for a
+    file that cannot be read, holds nothing, or breaks off where no next record can be found.
     """
     path = Path(path)
     _check_names(to, source)
@@ -91,11 +91,10 @@ def convert(
     target = prepared(path) if out is None else Path(out)
     _check_free(path, target, force=force)
     ledger = Ledger(show)
-    try:
-        with path.open("rb") as stream:
-            container = _copy(path, stream, _Run(ledger, to, source, target))
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+    with opened(path) as stream:
+        container = _copy(path, stream, _Run(ledger, to, source, target))
+    if container == "lines" and not ledger.read:
+        raise blank(path)
     return ledger.closed(path, target, to, container)
 
 

@@ -16,7 +16,7 @@ from anytune.data.convert import table
 from anytune.data.convert.loss import Notes
 from anytune.data.convert.pull import BrokenError, Pull
 from anytune.data.lines import Lines
-from anytune.errors import RefusedError, UsageError
+from anytune.errors import RefusedError
 
 WRAPPERS = ("data", "examples", "records", "rows", "train", "instances", "samples", "dataset")
 _PAIR = r'\s*"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[-+.\w]+)\s*,'
@@ -69,9 +69,9 @@ def open_source(path: Path, stream: BinaryIO, *, given: str | None) -> Opened:
 def _layout(head: bytes, suffix: str, path: Path) -> str:
     kind = sniff.kind(head)
     if kind in sniff.ARCHIVES.values():
-        raise UsageError(f"{path.name} is a {kind} file", fix="unpack it first, or pack it with gzip")
+        raise RefusedError(f"{path.name} is a {kind} file", fix="unpack it first, or pack it with gzip")
     if kind == "utf-16":
-        raise UsageError(f"{path.name} is UTF-16", fix="save it as UTF-8")
+        raise RefusedError(f"{path.name} is UTF-16", fix="save it as UTF-8")
     if kind == "parquet":
         return kind
     bare = head.removeprefix(sniff.BOM)
@@ -250,7 +250,7 @@ def _gzip_head(path: Path, stream: BinaryIO) -> bytes:
     try:
         return _head(stream)
     except (OSError, EOFError, zlib.error) as error:
-        raise UsageError(f"{path.name} is no whole gzip file") from error
+        raise RefusedError(f"{path.name} is no whole gzip file") from error
 
 
 def _is_json(text: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from anytune.data.convert.pull import NotFinite
 from anytune.data.lines import CHUNK, LONGEST
-from anytune.errors import MissingExtraError, UsageError
+from anytune.errors import MissingExtraError, RefusedError
 
 DELIMITERS = ",\t;|"
 _ROWS = 256  # rows of Parquet that are in memory at a time
@@ -43,7 +43,7 @@ def csv(stream: BinaryIO, head: bytes, *, encoding: str, tabs: bool) -> Iterator
         rows = stdlib.reader(text, delimiter=_delimiter(head, tabs=tabs))
         columns = [name.strip().lower() for name in next(rows, [])]
         if not any(columns) or len(set(columns)) < len(columns):
-            raise UsageError(
+            raise RefusedError(
                 "the first row has to name the columns, each once", fix="add a row such as prompt,completion"
             )
         began = rows.line_num + 1
@@ -52,7 +52,7 @@ def csv(stream: BinaryIO, head: bytes, *, encoding: str, tabs: bool) -> Iterator
                 yield began, _row(columns, cells)
             began = rows.line_num + 1
     except stdlib.Error as error:
-        raise UsageError(f"the table cannot be read: {error}") from error
+        raise RefusedError(f"the table cannot be read: {error}") from error
     finally:
         stdlib.field_size_limit(limit)
         text.detach()
@@ -68,7 +68,7 @@ def parquet(stream: BinaryIO) -> Iterator[dict[str, Any]]:
         for batch in files.ParquetFile(stream).iter_batches(batch_size=_ROWS):
             yield from (_without_null(row) for row in batch.to_pylist())
     except (arrow.ArrowException, OSError) as error:
-        raise UsageError(f"the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
+        raise RefusedError(f"the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _delimiter(head: bytes, *, tabs: bool) -> str:

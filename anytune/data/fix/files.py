@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from anytune.data.fix.seen import Seen
 from anytune.data.fix.source import Source
 from anytune.data.fix.table import FOREIGN, REMOVE
 from anytune.data.fix.tally import Tally
+from anytune.data.input import ONE_A_LINE, blank, opened
 from anytune.errors import RefusedError, UsageError
 from anytune.schema.data import DataMethod
 
@@ -47,8 +47,8 @@ def fix(
 
     Mends what one of the providers minds: what is safe at once, what changes meaning only for the codes in
     `agreed` (`ASKED` is all of them). Lines that need nothing are copied byte for byte, but for their ends. Raises
-    `UsageError` for a path that cannot be read or is `out` itself, `RefusedError` where nothing would be left or
-    the file first has to be converted, `AnytuneError` where `out` cannot be written; then nothing is written. Nor is
+    `UsageError` where `out` is the file itself, `RefusedError` where it cannot be read, nothing would be left or
+    it first has to be converted, `AnytuneError` where `out` cannot be written; then nothing is written. Nor is
     it where there was nothing to mend: `out` of the report is None then, and its check that of the file itself.
     """
     if out.exists() and path.exists() and out.samefile(path):
@@ -61,8 +61,6 @@ def fix(
                 raise _NothingError
     except _NothingError:
         return run.fixed(path, checked=path, providers=providers)
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
     return run.fixed(path, out=out, checked=out, providers=providers)
 
 
@@ -75,10 +73,7 @@ def foresee(
 ) -> Fixed:
     """Say what `fix` would do, writing nothing."""
     run = _Run(judge(providers, method), agreed)
-    try:
-        deque(run.lines(path), maxlen=0)
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+    deque(run.lines(path), maxlen=0)
     return run.fixed(path, providers=providers)
 
 
@@ -102,11 +97,7 @@ class _Run:
 
     def lines(self, path: Path) -> Iterator[bytes]:
         """Yield the lines of the new file; raise `RefusedError` at the end if there are none to train on."""
-        if "\0" in str(path) or not path.exists():
-            raise UsageError(f"{path}: there is no such file", fix="mend the path")
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{path} is not a regular file", fix="name a .jsonl file")
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             source = Source(stream)
             for number, line in source:
                 for mended in self._mended(number, line):
@@ -213,7 +204,7 @@ class _Run:
     def _refuse(self, path: Path) -> None:
         """Refuse a file that has to be converted as a whole, or of which nothing would be left."""
         if not self._records:
-            raise RefusedError("the file has no records", fix="write one JSON object a line")
+            raise blank(path) if self._done.count(*_BLANK[:2]) else RefusedError(f"{path}: no records", fix=ONE_A_LINE)
         tallies = (self._done, self._left)
         foreign = {code: sum(tally.count(code, REMOVE) for tally in tallies) for code in FOREIGN}
         code = max(sorted(foreign), key=lambda code: foreign[code])

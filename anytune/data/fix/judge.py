@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from anytune.data.check import clean
@@ -30,7 +31,7 @@ Found = dict[str, Spots]
 class Judge(NamedTuple):
     """Tell what the chosen providers mind in lines and records under a method."""
 
-    minded: dict[str, Minded]
+    minded: Mapping[str, Minded]
     method: DataMethod
 
     def minds(self, code: str) -> bool:
@@ -79,4 +80,4 @@ class Judge(NamedTuple):
 
 def judge(providers: tuple[str, ...], method: DataMethod) -> Judge:
     """Return the judge who stands for these providers."""
-    return Judge(minded(providers, method), method)
+    return Judge(minded(tuple(providers), method), method)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from anytune.data.convert.chat import HOLDERS
 from anytune.data.fix import walk
 from anytune.data.fix.key import decoded, drop, drop_beside, drop_null, drop_unread_beside
 from anytune.data.fix.mender import Mender, Path, Record
 from anytune.data.quote import quote
 
-_CHAT_KEYS = ("conversations", "conversation", "message", "mesages", "messsages", "message_list", "dialog", "dialogue")
+_CHAT_KEYS = (*HOLDERS[1:], "message", "mesages", "messsages", "message_list")
 _INPUT_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
 _OLD_OUTPUTS = {"preferred_completion": "preferred_output", "non_preferred_completion": "non_preferred_output"}
 _SWITCH = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
@@ -45,24 +46,6 @@ def _list_messages(record: Record, path: Path) -> str | None:
     if not isinstance(messages, list):
         return None
     held["messages"] = messages
-    return ""
-
-
-def _from_sharegpt(record: Record, _: Path) -> str | None:
-    """Rename the keys of a ShareGPT chat; one that says more than its turns is left to a conversion."""
-    if "system" in record or "tools" in record or ("messages" in record and "conversations" in record):
-        return None
-    turns = record.get("conversations", record.get("messages"))
-    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        return None
-    if any(turn.get("from") in ("function_call", "observation") for turn in turns):
-        return None
-    if "conversations" in record:
-        record["messages"] = record.pop("conversations")
-    for turn in turns:
-        for old, new in (("from", "role"), ("value", "content")):
-            if old in turn and new not in turn:
-                turn[new] = turn.pop(old)
     return ""
 
 
@@ -138,7 +121,6 @@ def _switch(record: Record, path: Path) -> str | None:
 
 
 SHAPE_MENDERS = (
-    Mender("sharegpt", "write conversations, from and value as messages, role and content", _from_sharegpt),
     Mender("wrong-method", "put the messages beside the outputs into input", _gather_input),
     Mender("messages-missing", "write the key as messages", _rename_messages),
     Mender("messages-not-a-list", "write messages as a list", _list_messages),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from anytune.data.convert.shape import CALL, ROLES
 from anytune.data.fix import walk
 from anytune.data.fix.key import drop, drop_null, drop_unread
 from anytune.data.fix.mender import Mender, Path, Record
@@ -9,23 +10,10 @@ from anytune.data.quote import quote
 
 _ROLES = ("system", "user", "assistant", "tool", "developer", "function")
 # Only words that can mean nothing else; a guess from the spelling is the check's, for a person to judge.
-_ROLE_WORDS = {
-    "human": "user",
-    "prompter": "user",
-    "customer": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "model": "assistant",
-    "ai": "assistant",
+_ROLE_WORDS = {word: role for word, role in ROLES.items() if role != CALL} | {
     "assitant": "assistant",
     "asistant": "assistant",
     "assisstant": "assistant",
-    "observation": "tool",
-    "ipython": "tool",
-    "tool_result": "tool",
-    "tool_response": "tool",
 }
 _KEYS = {"from": "role", "value": "content", "text": "content"}
 _TRUTH = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "true": 1, "false": 0}

@@ -9,11 +9,13 @@ from anytune.data.fix.line import CHARACTER_MENDERS
 from anytune.data.fix.mender import Mender
 from anytune.data.fix.order import ORDER_MENDERS
 from anytune.data.fix.shape import SHAPE_MENDERS
+from anytune.data.fix.sharegpt import SHAREGPT_MENDERS
 from anytune.data.fix.speaker import SPEAKER_MENDERS
 from anytune.data.fix.tool import TOOL_MENDERS
 
 MENDERS: tuple[Mender, ...] = (
     *CHARACTER_MENDERS,
+    *SHAREGPT_MENDERS,
     *SHAPE_MENDERS,
     *SPEAKER_MENDERS,
     *FUNCTION_MENDERS,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from anytune.data.path import json_path
-from anytune.data.privacy.escape import plain
+from anytune.data.privacy.escape import Origins, plain
+from anytune.data.privacy.report import Finding
 from anytune.data.sniff import BOM
 
 _TOKEN = re.compile(r'"((?:[^"\\]++|\\.)*+)"|-?([0-9][0-9.eE+\-]{5,})', re.DOTALL)
@@ -23,6 +24,14 @@ class Piece(NamedTuple):
     end: int
     text: str
     is_number: bool = False
+
+
+class Line(NamedTuple):
+    """Be a line that is looked at: its number and byte offset in the file, None where the file holds another text."""
+
+    number: int
+    offset: int | None
+    text: bytes
 
 
 def decoded(line: bytes) -> str:
@@ -58,6 +67,26 @@ def is_json(line: bytes) -> bool:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return False
     return True
+
+
+def offsets(line: bytes, found: Sequence[tuple[Piece, Finding]]) -> list[int]:
+    """Return the byte offsets in a line at which findings in its pieces begin, as they are written there."""
+    raw, is_whole = decoded(line), not is_json(line)
+    origins: dict[int, Origins] = {}
+    starts: list[int] = []
+    for piece, finding in found:
+        if is_whole or piece.is_number:
+            starts.append(piece.start + finding.start)
+            continue
+        if piece.start not in origins:
+            origins[piece.start] = Origins(raw[piece.start : piece.end])
+        starts.append(piece.start + origins[piece.start][finding.start])
+    seen = offset = 0
+    known: dict[int, int] = {}
+    for start in sorted(set(starts)):
+        offset += len(encoded(raw[seen:start]))
+        known[start], seen = offset, start
+    return [known[start] for start in starts]
 
 
 class _Frame:

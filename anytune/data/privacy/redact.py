@@ -9,12 +9,12 @@ from anytune.data.aside import aside
 from anytune.data.lines import Lines
 from anytune.data.privacy.escape import Origins
 from anytune.data.privacy.kind import chosen
-from anytune.data.privacy.line import Piece, decoded, encoded, is_json
+from anytune.data.privacy.line import Line, Piece, decoded, encoded, is_json
 from anytune.data.privacy.number import compact
 from anytune.data.privacy.report import PLACEHOLDER, Finding
 from anytune.data.privacy.scan import LONGEST, Looker, Tally, opened
 from anytune.data.privacy.text import Finder
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 from anytune.schema.data import PrivacyReport
 
 _BY_LETTERS = frozenset({"phone", "card", "iban", "national-id"})  # the same however they are grouped
@@ -31,8 +31,8 @@ def redact(
     """Write the copy and report what was replaced; a value has the same number throughout one record.
 
     Records without findings are copied byte for byte; in the others only the values change. A number that is no string
-    becomes one. Raise UsageError as `scan` does, and where `out` exists (unless `force`) or a line is too long to look
-    at: then nothing is written.
+    becomes one. Raise what `scan` raises, UsageError where `out` exists (unless `force`), RefusedError where a line
+    is too long to look at: then nothing is written.
     """
     path, out = Path(path), Path(out)
     _refuse_taken(out, path, force=force)
@@ -42,10 +42,11 @@ def redact(
         lines, taken = Lines(stream, longest=LONGEST), 0
         for number, line in lines:
             if line is None:
-                raise UsageError(f"line {number} of {path} is too long to be looked at", fix="mend or remove the line")
+                what = f"{path}:{number}: the line is too long to be looked at"
+                raise RefusedError(what, fix="mend or remove the line")
             tally.see([line])
             copy.write(b"\n" if taken else b"")
-            copy.write(_redacted(number, line, looker, tally))
+            copy.write(_redacted(Line(number, taken, line), looker, tally))
             taken += len(line) + 1
         copy.write(b"\n" if taken and taken == lines.size else b"")
         return tally.report(lines.size)
@@ -62,18 +63,18 @@ def _refuse_taken(out: Path, path: Path, *, force: bool) -> None:
         raise UsageError(f"{out} exists", fix="name another file for the copy")
 
 
-def _redacted(number: int, line: bytes, looker: Looker, tally: Tally) -> bytes:
+def _redacted(line: Line, looker: Looker, tally: Tally) -> bytes:
     """Return the line without its findings; what only their absence reveals goes, too."""
-    found = looker.look(line)
+    found = looker.look(line.text)
     if not found:
-        return line
-    tally.add(number, line, found)
-    named = _Numbers(line)
-    line = _replaced(line, found, named)
-    while found := looker.look(line):
-        tally.count(number, line, found)
-        line = _replaced(line, found, named)
-    return line
+        return line.text
+    tally.add(line, found)
+    named = _Numbers(line.text)
+    text = _replaced(line.text, found, named)
+    while found := looker.look(text):
+        tally.count(Line(line.number, None, text), found)
+        text = _replaced(text, found, named)
+    return text
 
 
 class _Numbers:

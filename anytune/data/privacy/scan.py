@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from anytune.data import sniff
+from anytune.data import input, sniff
+from anytune.data.column import columns
 from anytune.data.lines import Lines
 from anytune.data.privacy import screen
 from anytune.data.privacy.kind import NAME, chosen
-from anytune.data.privacy.line import Piece, is_json, paths, pieces
+from anytune.data.privacy.line import Line, Piece, is_json, offsets, paths, pieces
 from anytune.data.privacy.report import Finding, masked
 from anytune.data.privacy.secret import SHORTEST_KEY
 from anytune.data.privacy.text import ALL, Finder, among
-from anytune.errors import UsageError
+from anytune.errors import RefusedError
 from anytune.schema.data import PrivacyReport, PrivacySample
 
 Found = list[tuple[Piece, list[Finding]]]
@@ -30,46 +31,45 @@ _FIXES = {
 
 
 def scan(
-    path: str | Path, *, engine: str = "auto", kinds: Iterable[str] | None = None, names: Finder | None = None
+    path: str | Path,
+    *,
+    engine: str = "auto",
+    kinds: Iterable[str] | None = None,
+    names: Finder | None = None,
+    samples: int = SAMPLES,
 ) -> PrivacyReport:
     """Count the private values in the strings, keys and long numbers of a JSON lines file.
 
     `kinds` are those to look for, all for None; `names` finds further ones, at its own pace. A line that is no JSON is
-    looked at as it stands. Raise UsageError where there is no such file, kind or engine, or the file holds no lines.
+    looked at as it stands. The first `samples` of each kind are shown with their places. Raise UsageError where there
+    is no such kind or engine, RefusedError where the file cannot be read or holds no lines.
     """
     path = Path(path)
     looker = Looker(chosen(kinds), engine=engine, names=names)
-    tally = Tally(path, looker)
+    tally = Tally(path, looker, samples=samples)
     with opened(path) as stream:
         lines = Lines(stream, longest=LONGEST, hashed=False)
         number = 1
-        for _, text, _ in lines.blocks():
+        for offset, text, _ in lines.blocks():
             if text is None:
                 tally.pass_over()
                 number += 1
                 continue
             tally.see(text.split(b"\n"))
-            for place, line, found in looker.look_through(text):
-                tally.add(number + place, line, found)
+            for line, found in looker.look_through(text, number=number, offset=offset):
+                tally.add(line, found)
             number += text.count(b"\n")
         return tally.report(lines.size)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of lines; raise UsageError if there is none, or if its values are packed where no scan sees them."""
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a directory", fix="name the files in it") from None
-    except PermissionError:
-        raise UsageError(f"{path} may not be read", fix="let your user read it") from None
-    with stream:
+    """Open a file of lines; raise RefusedError as for any, and if its values are packed where no scan sees them."""
+    with input.opened(path) as stream:
         what = sniff.kind(stream.read(sniff.HEAD))
         if what in sniff.ARCHIVES.values() or what in _FIXES:
-            raise UsageError(f"{path} is {what}: what it holds cannot be seen", fix=_FIXES.get(what, "unpack it first"))
+            fix = _FIXES.get(what, "unpack it first")
+            raise RefusedError(f"{path} is {what}: what it holds cannot be seen", fix=fix)
         stream.seek(0)
         yield stream
 
@@ -87,17 +87,17 @@ class Looker:
         """Return the engine's name."""
         return self._screen.engine
 
-    def look_through(self, text: bytes) -> Iterator[tuple[int, bytes, Found]]:
-        """Yield the lines of a text that hold findings, each with its place, from 0, and what it holds."""
+    def look_through(self, text: bytes, *, number: int = 1, offset: int = 0) -> Iterator[tuple[Line, Found]]:
+        """Yield the lines of a text that hold findings, each with what it holds; the first one's place is given."""
         families = self._screen.lines(text)
-        place = counted = 0
+        counted = 0
         for start in sorted(families) if self._names is None else _starts(text):
             end = text.find(b"\n", start)
             line = text[start:end] if end >= 0 else text[start:]
             if found := self._among(line, families.get(start, 0)):
-                place += text.count(b"\n", counted, start)
+                number += text.count(b"\n", counted, start)
                 counted = start
-                yield place, line, found
+                yield Line(number, offset + start, line), found
 
     def look(self, line: bytes) -> Found:
         """Return the pieces of a line that hold findings, in its order."""
@@ -125,9 +125,10 @@ def _starts(text: bytes) -> Iterator[int]:
 class Tally:
     """Count what was found, and keep the first samples of each kind."""
 
-    def __init__(self, path: Path, looker: Looker) -> None:
+    def __init__(self, path: Path, looker: Looker, *, samples: int = SAMPLES) -> None:
         self._path = path
         self._looker = looker
+        self._most = samples
         self._counts: Counter[str] = Counter()
         self._samples: dict[str, list[PrivacySample]] = {}
         self._records = self._with = self._unread = 0
@@ -141,24 +142,26 @@ class Tally:
         self._records += 1
         self._unread += 1
 
-    def add(self, number: int, line: bytes, found: Found) -> None:
+    def add(self, line: Line, found: Found) -> None:
         """Count the findings of one record."""
         self._with += 1
-        self.count(number, line, found)
+        self.count(line, found)
 
-    def count(self, number: int, line: bytes, found: Found) -> None:
+    def count(self, line: Line, found: Found) -> None:
         """Count further findings of a record that was counted."""
         shown = []
         for piece, findings in found:
             for finding in findings:
                 self._counts[finding.kind] += 1
-                if self._counts[finding.kind] <= SAMPLES:
+                if self._counts[finding.kind] <= self._most:
                     shown.append((piece, finding))
         if shown:
-            self._show(number, line, shown)
+            self._show(line, shown)
 
     def report(self, size: int) -> PrivacyReport:
-        """Return the counts, the most frequent kind first."""
+        """Return the counts, the most frequent kind first; raise RefusedError where there was no record."""
+        if not self._records:
+            raise input.blank(self._path)
         return PrivacyReport(
             path=self._path,
             bytes=size,
@@ -171,15 +174,21 @@ class Tally:
             engine=self._looker.engine,
         )
 
-    def _show(self, number: int, line: bytes, shown: list[tuple[Piece, Finding]]) -> None:
-        where = paths(line, {piece.start for piece, _ in shown}, self._hidden) if is_json(line) else {}
-        for piece, finding in shown:
-            value = piece.text[finding.start : finding.end]
+    def _show(self, line: Line, shown: list[tuple[Piece, Finding]]) -> None:
+        """Keep samples with their places, which are worked out for no others."""
+        text = line.text
+        where = paths(text, {piece.start for piece, _ in shown}, self._hidden) if is_json(text) else {}
+        starts: list[int | None] = [None] * len(shown) if line.offset is None else [*offsets(text, shown)]
+        mark = len(sniff.BOM) if line.number == 1 and text.startswith(sniff.BOM) else 0  # no column of the line
+        column = columns(text[mark:], (start - mark for start in starts if start is not None))
+        for (piece, finding), start in zip(shown, starts, strict=True):
             sample = PrivacySample(
                 kind=finding.kind,
-                line=number,
+                line=line.number,
+                column=None if start is None else column[start - mark],
+                offset=None if start is None or line.offset is None else line.offset + start,
                 path=where.get(piece.start, "$"),
-                masked=masked(finding.kind, value),
+                masked=masked(finding.kind, piece.text[finding.start : finding.end]),
             )
             self._samples.setdefault(finding.kind, []).append(sample)
 

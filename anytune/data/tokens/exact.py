@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from anytune.data.content import content, decode
+from anytune.data.input import told
 from anytune.data.lines import Lines
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, measure_content, remembering
 from anytune.data.tokens.over import SHOWN, Cut, OverLimit, cut_of
-from anytune.errors import UsageError
 from anytune.schema.data import Tokens
 
 _SMALL = 8 << 20  # bytes; below, starting a process costs more than it saves
@@ -63,16 +63,14 @@ def count_file(
 ) -> Exact:
     """Count every record of a JSONL file, and those over `limit` tokens, of which `shown` are named.
 
-    A line that holds no record is passed over and counted as unreadable; a file that cannot be read is a UsageError.
+    A line that holds no record is passed over and counted as unreadable; a file that cannot be read is refused.
     """
-    try:
+    with told(path):
         size = path.stat().st_size
         if processes < 2 or size < _SMALL:
             total = _count_span(path, (0, size), counter, limit, shown)
         else:
             total = _count_together(path, counter, limit, processes, shown)
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror}") from error
     over = None
     if limit is not None:
         over = OverLimit(limit, total.over, total.answers_lost, tuple(total.cuts), total.longest)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from anytune.data.content import Content, Size, content, decode
+from anytune.data.input import told
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, Counted, measure_content, remembering
-from anytune.errors import UsageError
 
 SHOWN = 20
 _MOST_RECORDS = 2_000
@@ -60,14 +60,12 @@ def over_limit(
 ) -> OverLimit:
     """Count those of a file's records that may be over the limit, longest first, within a budget of work.
 
-    All others are surely within the limit, see `may_exceed`. A file that cannot be read is a UsageError.
+    All others are surely within the limit, see `may_exceed`. A file that cannot be read is refused.
     """
     longest_first = sorted(candidates, key=lambda candidate: (-candidate.content_bytes, candidate.line))
     within = _affordable(longest_first)
-    try:
+    with told(path):
         counted = _count(path, within, counter)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
     cuts = sorted(cut for each, one in zip(within, counted, strict=True) if (cut := cut_of(each.line, one, limit)))
     left = longest_first[len(within) :]
     held = sum(each.content_bytes for each in within)

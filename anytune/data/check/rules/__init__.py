@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
 from anytune.data.check.rules.base import COLUMNS, DataMethod, Minded, Rule
 from anytune.data.check.rules.file import FILE_RULES
 from anytune.data.check.rules.message import MESSAGE_RULES
@@ -21,7 +25,8 @@ RULES: dict[str, Rule] = {rule.code: rule for rules in SECTIONS.values() for rul
 __all__ = ["COLUMNS", "RULES", "SECTIONS", "Minded", "Rule", "minded"]
 
 
-def minded(providers: tuple[str, ...], method: DataMethod = "sft") -> dict[str, Minded]:
+@cache
+def minded(providers: tuple[str, ...], method: DataMethod = "sft") -> Mapping[str, Minded]:
     """Return, for each code that one of the providers minds under the method, who minds it."""
     found: dict[str, Minded] = {}
     for rule in RULES.values():
@@ -29,4 +34,4 @@ def minded(providers: tuple[str, ...], method: DataMethod = "sft") -> dict[str, 
         errors, warnings = (tuple(p for p in providers if levels[p] == level) for level in ("error", "warning"))
         if errors or warnings:
             found[rule.code] = Minded(errors, warnings)
-    return found
+    return MappingProxyType(found)

@@ -1,0 +1,60 @@
+"""The one gate before data leave: what the rules say now, written down before anything is sent."""
+
+from __future__ import annotations
+
+from anytune import planner
+from anytune.errors import RefusedError
+from anytune.jobs.desk import Desk
+from anytune.schema.audit import Act, Datum, Decision
+from anytune.schema.data import DataReport
+from anytune.schema.job import Job
+from anytune.schema.plan import Capabilities, Policy
+from anytune.schema.spec import TuneSpec
+
+
+def permit(
+    job: Job, *, act: Act, data: DataReport, capabilities: Capabilities, desk: Desk, fix: str | None = None
+) -> None:
+    """Decide whether these data may go to the job's provider, and write it down; raise `RefusedError` when not.
+
+    The policy is the one that holds now, which may be stricter than when the job was planned.
+    """
+    reasons = planner.withheld(job.plan.spec, data, capabilities, desk.policy)
+    decision = Decision(
+        at=desk.clock.now(),
+        job_id=job.id,
+        act=act,
+        provider=job.provider,
+        place=_place(capabilities),
+        data=tuple(_data(data)),
+        rules=_rules(job.plan.spec, desk.policy),
+        answer="refused" if reasons else "allowed",
+        reasons=reasons,
+        by=desk.who,
+    )
+    desk.store.decide(decision)
+    if reasons:
+        raise RefusedError(f"{job.id}: the data may not go to {job.provider}", reasons=reasons, fix=fix)
+
+
+def _place(capabilities: Capabilities) -> str:
+    if capabilities.local:
+        return "this machine"
+    return ", ".join(capabilities.regions or ()) or "unknown"
+
+
+def _data(data: DataReport) -> list[Datum]:
+    files = [report.file for report in data.files if report.file is not None]
+    return [Datum(role=f.role, sha256=f.sha256, bytes=f.bytes, examples=f.examples) for f in files]
+
+
+def _rules(spec: TuneSpec, policy: Policy) -> dict[str, str]:
+    """Name what held, and leave out what forbids nothing."""
+    found = {
+        "data.residency": spec.data.residency,
+        "data.privacy.block": ", ".join(spec.data.privacy.block),
+        "policy.residency": policy.residency,
+        "policy.privacy.block": ", ".join(policy.privacy.block),
+        "policy.providers": "" if policy.providers is None else ", ".join(policy.providers) or "none",
+    }
+    return {name: value for name, value in found.items() if value not in ("", "any")}

@@ -1,0 +1,101 @@
+"""Keep a worker and all that it starts from every network: by the kernel where it lets us, by Python in any case.
+
+A guard inside Python alone is passed by C code and by child processes; a network namespace of the worker's own has no
+way out for anybody in it. Linux gives one without privileges (user_namespaces(7), network_namespaces(7)) unless its
+administrator or a container forbids that; then, and on other systems, the audit hook is what there is, and each run
+says so. Switches that only ask libraries to stay offline are set as well, so that they do not wait for what cannot be.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+APART = ("unshare", "--user", "--map-current-user", "--net")  # util-linux; execs the command, so the pid stays
+NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
+SENT = {"socket.connect", "socket.sendto", "socket.sendmsg"}
+LOOPBACK_NAMES = {"", "localhost", "ip6-localhost"}
+
+Refused = Callable[[str], None]
+
+
+def confined(command: list[str]) -> list[str]:
+    """Return the command as one that runs where there is no network, unchanged where the kernel lets us make none."""
+    return [*APART, "--", *command] if has_namespaces() else command
+
+
+@cache
+def has_namespaces() -> bool:
+    """Tell whether this system lets us start a process without a network; tried once a process, in about 10 ms."""
+    if not sys.platform.startswith("linux") or shutil.which(APART[0]) is None:
+        return False
+    try:
+        tried = subprocess.run(
+            [*APART, "--", "true"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def has_network() -> bool:
+    """Tell whether this process could reach another machine: whether it has an interface beside loopback."""
+    try:
+        return any(name != "lo" for _, name in socket.if_nameindex())
+    except OSError:
+        return True
+
+
+def seclude(told: Refused) -> None:
+    """Refuse from now on, in this process, each connection and each name beyond loopback; `told` hears of every one.
+
+    The hook of PEP 578 cannot be taken off again: call it only in a process that is to stay alone. The caller that
+    tries gets a `PermissionError`, as from a firewall on this machine.
+    """
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event not in NAMED and event not in SENT:
+            return
+        beyond = _beyond(event, arguments)
+        if beyond is not None:
+            told(beyond)
+            raise PermissionError(f"the data of this job stay on this machine: no connection to {beyond}")
+
+    sys.addaudithook(hook)
+
+
+def _beyond(event: str, arguments: tuple[Any, ...]) -> str | None:
+    """Return whom this would reach beyond loopback, None if nobody."""
+    if event in NAMED:
+        host = arguments[0]
+        return None if host is None or _is_loopback(_text(host)) else _text(host)
+    address = arguments[1] if len(arguments) > 1 else None
+    if not isinstance(address, tuple) or len(address) < 2:
+        return None  # a socket of the file system, or one that is connected already
+    host = _text(address[0])
+    return None if _is_loopback(host) else f"{host}:{address[1]}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() in LOOPBACK_NAMES:
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _text(host: object) -> str:
+    return host.decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host)
+
+
+def offline_switches() -> None:
+    """Tell libraries to stay offline; must come before they are imported."""
+    os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1", WANDB_MODE="offline")

@@ -1,0 +1,127 @@
+"""A key is nowhere: not in what any verb prints, with tracebacks on, nor in anything that is written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytune import cli
+from tests.cli.conftest import Said, Type
+from tests.stubs.fireworks import FireworksStub
+from tests.stubs.openai import OpenAIStub
+from tests.stubs.together import TogetherStub
+
+STUBS: dict[str, Any] = {"openai": OpenAIStub, "together": TogetherStub, "fireworks": FireworksStub}
+MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B", "fireworks": "qwen3p5-9b"}
+MARK = "CANARY0123456789abcdef"  # stands in each key, right or wrong, and in nothing else
+WRONG = f"sk-wrong-{MARK}"
+
+# Every verb, with what it is asked; JOB stands for the job's id. Those of data and of this machine come along.
+LINES = (
+    "init other --provider {provider}",
+    "check train.jsonl --for {provider}",
+    "fix train.jsonl --for {provider} -y",
+    "convert train.jsonl --to sharegpt --out shared.jsonl",
+    "split train.jsonl --validation 0.5",
+    "dedupe train.jsonl --out single.jsonl",
+    "preview --help",
+    "plan",
+    "plan --all --json",
+    "submit -y",
+    "run -y --no-eval --json",
+    "list --json",
+    "show JOB --json",
+    "watch JOB",
+    "events JOB --json",
+    "audit JOB --json",
+    "cancel JOB",
+    "resume JOB",
+    "adopt {provider} nothing-there",
+    "abandon JOB",
+    "eval JOB --limit 1",
+    "chat JOB --once Hello",
+    "export JOB --to adapter --out weights",
+    "providers --json",
+    "providers refresh --provider {provider} --json",
+    "models --json",
+    "doctor --json",
+    "config show --json",
+    "config schema",
+)
+
+
+@pytest.fixture(params=list(STUBS))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def far_side(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serve a provider that takes a marked key, and stand in a folder with a job for it, tracebacks on."""
+    with STUBS[name](key=f"key-{MARK}") as stub:
+        (folder / "anytune.yaml").write_text(json.dumps({"profiles": {name: {"base_url": stub.base_url}}}))
+        (folder / "finetune.yaml").write_text(
+            f"name: sums\nprovider: {name}\nmodel: {MODELS[name]}\ndata: {{train: train.jsonl, test: test.jsonl}}\n"
+        )
+        monkeypatch.setenv("ANYTUNE_DEBUG", "1")
+        for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"):
+            monkeypatch.setenv(variable, stub.key)
+        yield stub
+
+
+def typed_all(anytune: Type, name: str) -> dict[str, Said]:
+    said = {}
+    for line in LINES:
+        listed = json.loads(anytune("list", "--json").out)["jobs"]
+        job = listed[0]["id"] if listed else "last"
+        said[line] = anytune(*(part.format(provider=name) if part != "JOB" else job for part in line.split()))
+    return said
+
+
+def nowhere(said: dict[str, Said], folder: Path) -> None:
+    for line, one in said.items():
+        assert MARK not in one.out + one.err, line
+    written = [
+        path for root in (folder, Path(os.environ["ANYTUNE_HOME"])) for path in root.rglob("*") if path.is_file()
+    ]
+    assert written
+    assert [path for path in written if MARK.encode() in path.read_bytes()] == []
+
+
+def test_every_verb_is_among_the_lines() -> None:
+    verbs = {name for name, *_ in cli.COMMANDS} | {"providers", "config"}
+    assert {line.split()[0] for line in LINES} == verbs
+
+
+def test_no_verb_prints_or_writes_the_key(anytune: Type, folder: Path, name: str, far_side: Any) -> None:
+    said = typed_all(anytune, name)
+    assert far_side.calls("POST *"), "the key was used"
+    assert said["run -y --no-eval --json"].code == 0
+    nowhere(said, folder)
+
+
+def test_a_wrong_key_is_not_shown_either(
+    anytune: Type, folder: Path, name: str, far_side: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"):
+        monkeypatch.setenv(variable, WRONG)
+    said = typed_all(anytune, name)
+    assert said["submit -y"].code == 6
+    assert "Traceback" in said["submit -y"].err
+    nowhere(said, folder)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_provider_that_repeats_the_key_in_its_answer_is_not_quoted_with_it(
+    anytune: Type, folder: Path, name: str, far_side: Any, status: int
+) -> None:
+    body = {"error": {"message": f"Incorrect API key provided: {far_side.key}", "key": far_side.key}}
+    far_side.fail_next("POST *", status=status, times=99, body=body)
+    nowhere(
+        {line: anytune(*line.split()) for line in ("submit -y", "show last", "list --json", "submit -y --json")}, folder
+    )
