@@ -22,6 +22,7 @@ __all__ = ["Catalog", "Closed", "Entry", "amended", "capabilities", "closed", "e
 
 AS_SETTINGS_SAY = "as your settings say"
 AS_PROJECT_SAYS = "as the project's settings say"
+NEVER_LOWER = ("minimum", "usd_per_hour", "usd_per_kwh")  # by what came with a checkout
 NO_SOURCE = "no catalogue"
 
 
@@ -163,7 +164,9 @@ def _not_cheaper(changed: Catalog, known: Catalog) -> Catalog:
         if dearer == before.per_million:
             update |= {"priced_on": entry.priced_on, "priced_by": entry.priced_by}
         models[name] = models[name].model_copy(update=update)
-    return changed.model_copy(update={"models": models, "minimum": max(changed.minimum, known.minimum)})
+    figures = {name: (getattr(changed, name), getattr(known, name)) for name in NEVER_LOWER}
+    dearest = {name: max((usd for usd in both if usd is not None), default=None) for name, both in figures.items()}
+    return changed.model_copy(update={"models": models, **dearest})
 
 
 def amended(known: Capabilities, catalog: Catalog) -> Capabilities:

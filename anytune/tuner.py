@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from anytune import catalog, config, evals, jobs, listing, planner, policy, providers, retry
+from anytune import catalog, config, evals, jobs, planner, policy, providers, retry
 from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
@@ -28,6 +28,7 @@ from anytune.errors import (
     UsageError,
 )
 from anytune.look import Look
+from anytune.offers import Offers
 from anytune.providers.base import Estimates, Exports, Generates, Generator, Lists, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.catalog import Listing
@@ -57,18 +58,9 @@ class Tuner:
         """Read the settings that hold in `folder` (the current one if None)."""
         self._environment = os.environ if environment is None else environment
         self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=self._environment)
-        self._refuse_strangers()
         self._clock = clock or jobs.SystemClock()
         self._providers: dict[str, Provider] = {}
-        self._catalogs: dict[str, catalog.Catalog | None] = {}
-
-    def _refuse_strangers(self) -> None:
-        """Raise `UsageError` for prices of a provider that nobody knows: a slip would go unseen."""
-        for name in {**self.settings.catalog, **self.settings.project_catalog}:
-            known = (*providers.names(), *self.settings.profiles)
-            if name not in known:
-                unknown = UsageError(f"catalog.{name}: no provider is called {name!r}", fix=config.nearest(name, known))
-                raise providers.gone(name) or unknown
+        self.offers = Offers(self.settings, today=lambda: self.today)
 
     @cached_property
     def store(self) -> JobStore:
@@ -186,7 +178,7 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         provider = self.provider(spec.provider)
-        capabilities = self._placed(self._amended(provider.capabilities(spec.model)))
+        capabilities = self._placed(self.offers.amended(provider.capabilities(spec.model)))
         data = self._checked(spec)
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
@@ -212,16 +204,6 @@ class Tuner:
                 update={"refused": (f"{error.message}: {error.fix}" if error.fix else error.message,)}
             )
         return draft.model_copy(update={"request": request, "settings": planner.as_sent(draft.settings, request)})
-
-    def known(self, name: str) -> catalog.Catalog | None:
-        """Return all that is known of a provider, None where there is no catalogue and nobody said anything."""
-        if name not in self._catalogs:
-            self._catalogs[name] = self._lay(name)
-        return self._catalogs[name]
-
-    def _amended(self, capabilities: Capabilities) -> Capabilities:
-        laid = self.known(capabilities.provider)
-        return catalog.amended(capabilities, laid) if laid is not None else capabilities
 
     def _placed(self, capabilities: Capabilities) -> Capabilities:
         profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
@@ -457,7 +439,7 @@ class Tuner:
 
     def catalogs(self) -> list[catalog.Catalog]:
         """Return what is known of models and prices: shipped, listed by the provider itself, and said in settings."""
-        return [found for name in providers.names() if (found := self.known(name)) is not None]
+        return self.offers.all()
 
     def ask_models(self, name: str) -> Listing | None:
         """Ask a provider which base models it tunes and keep its answer; None from one that has no list to ask for."""
@@ -466,26 +448,13 @@ class Tuner:
             return None
         offer = retry.call(provider.models, clock=self._clock, attempts=3)
         kept = Listing(provider=name, as_of=self.today, offer=offer)
-        listing.write(self.settings.home, kept)
-        self._catalogs.pop(name, None)
+        self.offers.keep(kept)
         return kept
 
     @property
     def today(self) -> date:
         """Return the day that it is."""
         return self._clock.now().date()
-
-    def _lay(self, name: str) -> catalog.Catalog | None:
-        own, projects = self.settings.catalog, self.settings.project_catalog
-        layers = [(said[name], foreign) for said, foreign in ((own, False), (projects, True)) if name in said]
-        today, its_list = self.today, listing.read(self.settings.home, name)
-        try:
-            shipped = catalog.load(name)
-        except UsageError:
-            if not layers and its_list is None:
-                return None
-            shipped = catalog.empty(name, as_of=today if its_list is None else its_list.as_of)
-        return catalog.laid(shipped, listing=its_list, layers=layers, today=today)
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"

@@ -11,6 +11,7 @@ import yaml
 
 from anytune import catalog, config, listing, planner, providers
 from anytune.errors import UsageError
+from anytune.offers import Offers
 from anytune.schema.catalog import Layer, Listing, Offer
 from anytune.schema.plan import Plan, Policy
 from anytune.testing import sample_file, sample_spec
@@ -259,3 +260,19 @@ def test_of_a_model_asked_for_today_only_the_price_is_old(tmp_path: Path) -> Non
     found = catalog.laid(catalog.load("together"), listing=own_list("together", QWEN), layers=[], today=TODAY)
     (warning,) = [said for said in plan(tmp_path, found, QWEN).warnings if "were read on" in said]
     assert warning.startswith("prices of together were read on 2026-09-11, 77 days ago")
+
+
+def test_a_strangers_project_cannot_make_an_own_machine_cheaper() -> None:
+    own, theirs = Layer(usd_per_hour=Decimal(2)), Layer(usd_per_hour=Decimal(0), usd_per_kwh=Decimal(1))
+    layers = [(own, False), (theirs, True)]
+    found = catalog.laid(catalog.load("local"), listing=None, layers=layers, today=TODAY)
+    assert (found.usd_per_hour, found.usd_per_kwh) == (2, 1)
+
+
+def test_a_list_of_another_host_says_nothing_of_this_one(tmp_path: Path) -> None:
+    listing.write(tmp_path, own_list("together", "brand/new"))
+    for address, known in ((None, False), ("https://x/v1", True)):
+        settings = config.Settings(home=tmp_path, profiles={"together": config.ProfileSettings(base_url=address)})
+        found = Offers(settings, today=lambda: TODAY).of("together")
+        assert found is not None
+        assert ("brand/new" in found.models) is known

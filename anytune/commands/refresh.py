@@ -45,7 +45,7 @@ def _known(tuner: Tuner, name: str) -> set[str]:
     from anytune import catalog
     from anytune.errors import UsageError
 
-    for source in (tuner.known, catalog.load):
+    for source in (tuner.offers.of, catalog.load):
         with suppress(UsageError):
             found = source(name)
             return set(found.models) if found else set()

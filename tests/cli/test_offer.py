@@ -245,3 +245,9 @@ def test_the_bill_and_the_error_of_the_estimate_are_shown_after_a_run_and_later(
     (job,) = anytune("list", "--json").document["jobs"]
     assert (job["cost"], job["cost_basis"]) == ("4", "the job's total_price")
     assert job["deviation"] == {"usd": "0.00", "share": 0.0, "within": True}
+
+
+def test_a_check_holds_to_the_length_that_the_settings_say(anytune: Type, folder: Path) -> None:
+    (folder / "anytune.yaml").write_text("catalog: {together: {models: {my/model: {max_length: 5}}}}\n")
+    said = anytune("check", "train.jsonl", "--for", "together", "--model", "my/model", "--json")
+    assert said.document["files"][0]["counts"] == {"answer-cut-off": 12}
