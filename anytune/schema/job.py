@@ -84,8 +84,9 @@ class Event(Value):
 class Job(Value):
     """Be one job from intent to end; `creating` is written just before `create` is sent.
 
-    `instead_of` says which providers refused it before, and why.
-    `cost` is what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
+    `instead_of` says which providers refused it before, and why. `quote` is the price that the provider named before
+    it began, and `cost` what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the
+    job ended well.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Job(Value):
     creating: datetime | None = None
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
+    quote: Decimal | None = None
     cost: Decimal | None = None
     cost_basis: str | None = None
     deviation: Deviation | None = None

@@ -127,6 +127,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
     if job.cost is not None:
         yield "cost", f"{words.money(job.cost)}, {job.cost_basis}" if job.cost_basis else words.money(job.cost)
     if not job.plan.capabilities.local or job.plan.cost.expected:
+        if job.quote is not None:
+            yield "quote", f"{words.money(job.quote)}, by {job.provider} before it began"
         yield "estimate", f"{price(job.plan.cost)}{_off(job.deviation)}"
     if remote is not None and remote.model is not None:
         yield "model", words.model(remote.model)
@@ -195,6 +197,7 @@ def document(job: Job) -> dict[str, Any]:
         "files": [file.model_dump(mode="json") for file in job.plan.files],
         "remote": remote.model_dump(mode="json") if remote else None,
         "estimated_cost": job.plan.cost.model_dump(mode="json"),
+        "quote": job.quote,
         "cost": job.cost,
         "cost_basis": job.cost_basis,
         "deviation": job.deviation.model_dump(mode="json") if job.deviation else None,

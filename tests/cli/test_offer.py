@@ -237,13 +237,15 @@ def test_the_bill_and_the_error_of_the_estimate_are_shown_after_a_run_and_later(
     anytune: Type, together: TogetherStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on(date(2026, 11, 27), monkeypatch)
-    said = anytune("run", "-y", "--no-eval", "--provider", "together", "--model", "Qwen/Qwen3.5-9B")
+    chosen = ("--provider", "together", "--model", "Qwen/Qwen3.5-9B", "--set", "budget.usd=9")
+    said = anytune("run", "-y", "--no-eval", *chosen)
     assert said.code == 0, said.err
     for out in (said.out, anytune("show").out):
         assert "$4.00, the job's total_price" in out
         assert "$4.00, and so it was" in out
+        assert "$4.00, by together before it began" in out
     (job,) = anytune("list", "--json").document["jobs"]
-    assert (job["cost"], job["cost_basis"]) == ("4", "the job's total_price")
+    assert (job["quote"], job["cost"], job["cost_basis"]) == ("4.0", "4", "the job's total_price")
     assert job["deviation"] == {"usd": "0.00", "share": 0.0, "within": True}
 
 
