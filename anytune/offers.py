@@ -29,7 +29,8 @@ class Offers:
 
     def all(self) -> list[Catalog]:
         """Return what is known, for each provider of which anything is."""
-        return [found for name in providers.names() if (found := self.of(name)) is not None]
+        names = dict.fromkeys((*providers.names(), *self._settings.catalog, *self._settings.project_catalog))
+        return [found for name in names if (found := self.of(name)) is not None]
 
     def of(self, name: str) -> Catalog | None:
         """Return what is known of a provider, None where there is no catalogue and nobody said anything."""

@@ -53,9 +53,10 @@ def _known(tuner: Tuner, name: str) -> set[str]:
 
 
 def exit_code(asked: Sequence[Asked]) -> int:
-    """Return 0 if somebody answered and nobody failed for another reason than a key that is not there."""
+    """Return 0 if somebody answered and nobody failed; who is not set up here (no key, no address) is no failure."""
     faults = [one.exit_code for one in asked if not one.ok]
-    grave = [code for code in faults if code != 6]
-    if grave:
-        return grave[0]
-    return 0 if any(one.ok for one in asked) else max(faults, default=0)
+    if 1 in faults:
+        return 1
+    if any(one.ok for one in asked):
+        return 0
+    return 6 if 6 in faults else max(faults, default=0)

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from anytune import catalog, providers
 from anytune.testing import FakeClock
 from tests.cli.conftest import Said, Type
 from tests.cli.test_bad_input import mistaken
@@ -16,7 +18,7 @@ from tests.providers._roots import one_root
 from tests.stubs.fireworks import FireworksStub
 from tests.stubs.together import TogetherStub
 
-KEYS = ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY")
+KEYS = [key for name in providers.BUILT_IN if name != "fake" and (key := catalog.load(name).key)]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +165,7 @@ def test_without_a_key_a_refresh_names_each_variable_and_touches_nothing(anytune
     assert said.code == 6
     lines = said.out.splitlines()
     assert [line for line in lines if "is not set" in line] == lines
-    assert [next(key for key in KEYS if key in line) for line in lines] == list(KEYS)
+    assert {"OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"} <= set(" ".join(lines).split())
     assert not Path(os.environ["ANYTUNE_HOME"]).exists()
 
 
@@ -185,18 +187,23 @@ def test_a_refresh_keeps_what_the_provider_says_as_of_today(
     assert anytune("plan", "--provider", "together", "--model", "google/gemma-4-31B", "--force").code == 0
 
 
+def together_in(said: Said) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in said.document["asked"] if one["provider"] == "together")
+    return found
+
+
 def test_a_refresh_that_fails_for_one_leaves_the_others_and_the_old_list(
     anytune: Type, together: TogetherStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on(date(2026, 11, 27), monkeypatch)
-    assert anytune("providers", "refresh", "--json").document["asked"][1]["models"] == 3
+    assert together_in(anytune("providers", "refresh", "--json"))["models"] == 3
     kept = Path(os.environ["ANYTUNE_HOME"]) / "catalog" / "together.json"
     before = kept.read_bytes()
     together.html_next("GET /v1/fine-tunes/models/supported", times=9)
     said = anytune("providers", "refresh", "--json")
     assert said.code == 1
-    assert [one["ok"] for one in said.document["asked"]] == [False, False, False]
-    assert "not the JSON it should be" in said.document["asked"][1]["error"]
+    assert not any(one["ok"] for one in said.document["asked"])
+    assert "not the JSON it should be" in together_in(said)["error"]
     assert kept.read_bytes() == before
 
 

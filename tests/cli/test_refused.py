@@ -33,7 +33,7 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "a file too large": ("", 3, "train.jsonl has 1,2", "takes at most 99 in a file"),
     "a region that cannot be promised": ("--set data.residency=mars", 3, "data.residency is mars: ", "{provider}"),
     "data that may not leave": ("--set data.residency=local", 3, "the data may not leave this machine"),
-    "a budget": ("--set budget.usd=0", 3, "the job's budget is $0.00; this may cost up to $"),
+    "a budget": ("--set budget.usd=0", 3, "the job's budget is $0.00"),
     "too many epochs": ("--set training.epochs=101", 2, "training.epochs: 101: ", "100"),
     "a seed that is none": ("--set training.seed=-1", 2, "training.seed: -1: ", "0"),
     "an unknown key": ("--set training.epoch=1", 2, "unknown key 'training.epoch'", "did you mean 'epochs'?"),
