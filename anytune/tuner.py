@@ -441,11 +441,11 @@ class Tuner:
         """Return what is known of models and prices: shipped, listed by the provider itself, and said in settings."""
         return self.offers.all()
 
-    def ask_models(self, name: str) -> Listing | None:
-        """Ask a provider which base models it tunes and keep its answer; None from one that has no list to ask for."""
+    def ask_models(self, name: str) -> Listing:
+        """Ask a provider which base models it tunes and keep its answer; raise `UsageError` where there is no list."""
         provider = self.provider(name)
         if not isinstance(provider, Lists):
-            return None
+            raise UsageError(f"{name} has no list of models to be asked for")
         offer = retry.call(provider.models, clock=self._clock, attempts=3)
         kept = Listing(provider=name, as_of=self.today, offer=offer)
         self.offers.keep(kept)

@@ -184,9 +184,15 @@ def _ignored_variables() -> Iterator[Finding]:
 
 
 def _dates(tuner: Tuner) -> Iterator[Finding]:
+    from anytune.errors import UsageError
     from anytune.ui import offer
 
-    for known in tuner.catalogs():
+    try:
+        catalogs = tuner.catalogs()
+    except UsageError as error:
+        yield Finding("bad", "catalogue", error.message, error.fix)
+        return
+    for known in catalogs:
         for said in offer.remarks(known, tuner.today) if known.models else ():
             fix = "pip install -U anytune; anytune providers refresh" if "were read on" in said else None
             yield Finding("note", known.provider, said, fix)

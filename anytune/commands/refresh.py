@@ -15,29 +15,33 @@ if TYPE_CHECKING:
 def ask(tuner: Tuner, *, only: str | None = None) -> Iterator[Asked]:
     """Ask each provider that has a list, or only this one; what one answers, or does not, leaves the others alone."""
     from anytune import providers
-    from anytune.errors import AnytuneError, CredentialError, UsageError
+    from anytune.errors import UsageError
+    from anytune.providers.base import Lists
 
-    if only is not None:
-        tuner.provider(only)  # a wrong name ends here
-    for name in (only,) if only is not None else providers.names():
-        known = _known(tuner, name)
-        try:
-            kept = tuner.ask_models(name)
-        except (CredentialError, UsageError) as error:
-            yield Asked(name, ok=False, said=error.message, exit_code=error.exit_code)
-            continue
-        except AnytuneError as error:
-            yield Asked(name, ok=False, said=error.message, exit_code=1)
-            continue
-        if kept is None:
-            if only is not None:
-                raise UsageError(
-                    f"{name} has no list of models to be asked for", fix=f"anytune models --provider {name}"
-                )
-            continue
-        now = set(kept.offer.models)
-        new, lost = tuple(sorted(now - known)), tuple(sorted(known - now)) if kept.offer.whole else ()
-        yield Asked(name, ok=True, said=kept.offer.source, models=len(now), new=new, lost=lost)
+    names = providers.names() if only is None else (only,)
+    able = [name for name in names if isinstance(tuner.provider(name), Lists)]
+    if only is not None and not able:
+        fix = f"anytune models --provider {only}"
+        raise UsageError(f"{only} has no list of models to be asked for", fix=fix)
+    for name in able:
+        yield _asked(tuner, name)
+
+
+def _asked(tuner: Tuner, name: str) -> Asked:
+    from anytune.errors import AnytuneError, CredentialError, UsageError
+    from anytune.ui import asking
+
+    known = _known(tuner, name)
+    try:
+        tuner.profile(name).key()  # or one that has none would be said to be asked
+        offer = asking.waiting(f"asking {name}", lambda: tuner.ask_models(name)).offer
+    except (CredentialError, UsageError) as error:
+        return Asked(name, ok=False, said=error.message, exit_code=error.exit_code)
+    except AnytuneError as error:
+        return Asked(name, ok=False, said=error.message, exit_code=1)
+    new = tuple(sorted(set(offer.models) - known))
+    lost = tuple(sorted(known - set(offer.models))) if offer.whole else ()
+    return Asked(name, ok=True, said=offer.source, models=len(offer.models), new=new, lost=lost)
 
 
 def _known(tuner: Tuner, name: str) -> set[str]:

@@ -214,6 +214,8 @@ def test_a_broken_list_says_how_to_write_it_anew(anytune: Type) -> None:
     said = anytune("models")
     assert "together.json" in mistaken(said, code=2)
     assert "fix: anytune providers refresh" in said.err
+    assert anytune("doctor").code == 1
+    assert "together.json" in " ".join(anytune("doctor").out.split())
 
 
 def test_a_broken_list_does_not_stop_its_own_refresh(anytune: Type, together: TogetherStub) -> None:
