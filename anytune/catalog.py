@@ -89,6 +89,7 @@ def _facts(catalog: Catalog, model: str) -> dict[str, Any]:
         "methods": entry.methods if entry else ("sft", "dpo"),
         "regions": catalog.regions,
         "region_note": catalog.region_note,
+        "places": catalog.places,
         "max_length": entry.max_length if entry else None,
         "min_examples": catalog.min_examples,
         "max_file_bytes": catalog.max_file_bytes,

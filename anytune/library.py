@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anytune.data.dedupe import Deduped, Kind
     from anytune.data.fix import Fixed
     from anytune.data.privacy.text import Finder
-    from anytune.data.split import Split
+    from anytune.data.split import By, Split
 
 __all__ = [
     "Tuner",
@@ -103,13 +103,14 @@ def split(
     train: Path | str,
     validation: Path | str,
     share: float | int = 0.1,
+    by: By = "prompt",
     group: str | None = None,
 ) -> Split:
-    """Split a file so that no prompt (or no group) stands on both sides; a share, or a number of examples."""
+    """Split a file so that no prompt (no first turn, no group) stands on both sides; a share, or a number."""
     from anytune.data.split import divide
 
     into = {"train": Path(train), "validation": Path(validation)}
-    return divide(Path(path), into=into, validation=share, group=group)
+    return divide(Path(path), into=into, validation=share, by=by, group=group)
 
 
 def dedupe(path: Path | str, *, out: Path | str, kind: Kind = "exact") -> Deduped:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anytune.data import check as data_check
-from anytune.data.check import BUILT_IN, Wish
-from anytune.errors import UsageError
-from anytune.schema.data import DataMethod, DataReport
+from anytune.data.check import BUILT_IN, Asker, Wish
+from anytune.errors import AnytuneError, UsageError
+from anytune.schema.data import DataMethod, DataReport, Role
 
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
     from anytune.config import Settings
     from anytune.data.privacy.text import Finder
     from anytune.data.tokens import Counter
+    from anytune.schema.spec import TuneSpec
 
 
 class Look(NamedTuple):
@@ -35,6 +36,38 @@ class Look(NamedTuple):
     near: bool = False
     private: bool = False
     names: Finder | None = None
+
+
+class Checks:
+    """Check the data of jobs so that a file is read once for all that train on it alike.
+
+    `jobs` returns all of them, and is asked when the first is checked; `asker` says for whom one is, and may raise:
+    that job is then checked by itself.
+    """
+
+    def __init__(self, jobs: Callable[[], Iterable[TuneSpec]], asker: Callable[[TuneSpec], Asker]) -> None:
+        self._jobs = jobs
+        self._asker = asker
+        self._known: dict[tuple[Any, ...], dict[str, DataReport]] = {}
+
+    def report(self, job: TuneSpec, files: Mapping[Role, Path]) -> DataReport:
+        """Return what a job's provider minds in these files of its data."""
+        known = self._known.setdefault((job.method, *files.items()), {})
+        if job.provider not in known:
+            askers = {job.provider: self._asker(job)}
+            for other in self._jobs():
+                if other.provider not in askers and _trains_alike(other, job):
+                    with suppress(AnytuneError):
+                        askers[other.provider] = self._asker(other)
+            known |= data_check.check_each(files, askers, method=job.method)
+        return known[job.provider]
+
+
+def _trains_alike(one: TuneSpec, other: TuneSpec) -> bool:
+    def data(job: TuneSpec) -> tuple[Any, ...]:
+        return job.method, job.data.train, job.data.validation, job.data.test, job.data.split
+
+    return data(one) == data(other)
 
 
 def check(
@@ -115,7 +148,7 @@ def _counter(provider: str | None, model: str | None, catalogs: Sequence[Catalog
         entry = listed.models.get(model or "")
         if entry is not None:
             return counter_for(listed.provider, model), entry.max_length
-    if provider in (None, "local") and model is not None:
+    if provider in (None, "local", "hf-jobs") and model is not None:
         return counter_for("local", model, folder=_folder(model)), None
     limits = [entry.max_length for listed in named for entry in listed.models.values() if entry.max_length]
     return counter_for(provider or "local", model), max(limits, default=None)

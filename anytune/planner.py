@@ -23,9 +23,11 @@ from anytune.schema.plan import (
     Setting,
 )
 from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.trainer import Trainer
 
 CENT = Decimal("0.01")
 HUNDREDTH = CENT / 100  # of a cent
+MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
 SHORT_LIFE_DAYS = 90
 STALE_DAYS = 60
 
@@ -57,6 +59,7 @@ def make(
         *_method_refusals(spec, capabilities),
         *_too_large(data, capabilities),
         *over,
+        *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else doubtful),
@@ -73,7 +76,7 @@ def make(
         refused=refused,
         closed=(*over, *(() if force else closed)),
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
-        fingerprint=fingerprint(spec, data),
+        fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
     )
 
@@ -105,15 +108,19 @@ def _private(spec: TuneSpec, data: DataReport, capabilities: Capabilities, polic
             yield from blocked(report.privacy, block)
 
 
-def fingerprint(spec: TuneSpec, data: DataReport) -> str:
-    """Hash what makes a job the same job: its settings and the bytes of its data, not where they lie."""
+def fingerprint(spec: TuneSpec, data: DataReport, *, trainer: Trainer | None = None) -> str:
+    """Hash what makes a job the same job: its settings and the bytes of its data, not where they lie.
+
+    What a trainer is given besides belongs to the settings.
+    """
     content = spec.model_dump(
         mode="json",
         include={"provider", "model", "method", "training", "suffix", "name"},
         exclude_defaults=True,
     )
     hashes = {r.file.role: r.file.sha256 for r in data.files if r.file is not None and r.file.role != "test"}
-    return hashlib.sha256(json.dumps([content, hashes], sort_keys=True).encode()).hexdigest()
+    besides = [trainer.model_dump(mode="json", exclude_defaults=True)] if trainer is not None else []
+    return hashlib.sha256(json.dumps([content, hashes, *besides], sort_keys=True).encode()).hexdigest()
 
 
 def _settings(spec: TuneSpec, capabilities: Capabilities) -> Iterator[Setting]:
@@ -220,6 +227,16 @@ def _shut_down(capabilities: Capabilities, today: date) -> Iterator[str]:
         yield f"{capabilities.model} was shut down on {end}, what was tuned from it, too (if that was put off: {place})"
 
 
+def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
+    trainer = capabilities.trainer
+    for report in data.files if trainer is not None and not trainer.chats else ():
+        if report.file is not None and report.file.role != "test" and report.statistics and report.statistics.roles:
+            yield (
+                f"{report.path.name} holds chats, and {capabilities.model} reads prompts with completions: "
+                "anytune convert --to prompt-completion"
+            )
+
+
 def _unheard(capabilities: Capabilities) -> Iterator[str]:
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
@@ -295,6 +312,8 @@ def _cost(
     if capabilities.local:
         return _own_cost(capabilities, resources)
     price = capabilities.price
+    if price is not None and price.per_hour is not None and price.hours is not None:
+        return _rent(price.per_hour, price.hours, price)
     rate, epochs = _rate(spec, price), spec.training.epochs
     train = data.role("train")
     if price is None or rate is None or train is None or train.tokens is None:
@@ -346,6 +365,13 @@ def deviation(estimate: CostEstimate, cost: Decimal) -> Deviation | None:
     share = float(off / estimate.expected) if estimate.expected else None
     within = estimate.low <= cost <= estimate.high or estimate.low <= cents <= estimate.high
     return Deviation(usd=off, share=share, within=within)
+
+
+def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:
+    """Return the bill of a whole machine: how long it will train there is not known, when it is ended is."""
+    least, most = ((per_hour * time).quantize(CENT, ROUND_HALF_UP) for time in (MINUTE, hours))
+    basis = f"at most {hours.normalize():f} hours of a machine at ${per_hour} an hour; what is not used is not billed"
+    return CostEstimate(low=least, expected=most, high=most, basis=basis, as_of=price.as_of)
 
 
 def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:

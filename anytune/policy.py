@@ -13,12 +13,15 @@ def placed(capabilities: Capabilities, *, host: str | None, own_host: str | None
 
     What the catalogue says of a provider's regions holds for the provider's own host alone; elsewhere they are unknown
     unless the profile states one, which then is the user's own word. One of the provider's sites is none: it says where
-    a job runs, not where the data that were uploaded for it are kept.
+    a job runs, not where the data that were uploaded for it are kept. A job that roams is in none.
     """
     if capabilities.local:
         return capabilities
+    if capabilities.roams is not None:
+        return capabilities.model_copy(update={"regions": None, "region_note": capabilities.roams})
     if stated is not None and stated not in capabilities.sites:
-        return capabilities.model_copy(update={"regions": (stated,), "region_note": "as the profile says"})
+        regions = (stated, *capabilities.places.get(stated, ()))
+        return capabilities.model_copy(update={"regions": regions, "region_note": "as the profile says"})
     if host is None or host == own_host:
         return capabilities
     note = f"the profile sends it to {host}"

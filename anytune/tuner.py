@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
+from anytune.data.check import Asker
 from anytune.data.input import opened
 from anytune.errors import (
     AnytuneError,
@@ -27,9 +28,9 @@ from anytune.errors import (
     RefusedError,
     UsageError,
 )
-from anytune.look import Look
+from anytune.look import Checks, Look
 from anytune.offers import Offers
-from anytune.providers.base import Estimates, Exports, Generates, Generator, Lists, Profile, Provider
+from anytune.providers.base import Estimates, Generates, Generator, Lists, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
 from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport, Role
@@ -40,7 +41,7 @@ from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, SqliteStore
 
-BUILT_IN = tuple(providers.BUILT_IN)
+BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
 
 
@@ -70,7 +71,13 @@ class Tuner:
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(store=self.store, provider=self.provider, policy=self.settings.policy, clock=self._clock)
+        return jobs.Desk(
+            store=self.store,
+            provider=self.provider,
+            policy=self.settings.policy,
+            clock=self._clock,
+            place=self._placed,
+        )
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -78,10 +85,22 @@ class Tuner:
             self._providers[name] = providers.load(name, self.profile(name))
         return self._providers[name]
 
+    def names(self) -> tuple[str, ...]:
+        """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
+        known = providers.names()
+        return (*known, *(n for n, profile in self.settings.profiles.items() if profile.like and n not in known))
+
+    def kind(self, name: str) -> str:
+        """Return the provider whose ways a name goes: its own, or those that its profile is like."""
+        return self._settings_of(name).like or name
+
+    def _settings_of(self, name: str) -> ProfileSettings:
+        return self.settings.profiles.get(name, ProfileSettings())
+
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
-        wanted = self.settings.profiles.get(name, ProfileSettings())
-        variable = wanted.key_variable or self.key_variable(name)
+        wanted = self._settings_of(name)
+        variable = self.key_variable(name)
         return Profile(
             name=name,
             home=self.settings.home,
@@ -89,12 +108,24 @@ class Tuner:
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
+            tier=wanted.tier,
+            like=wanted.like,
+            flavor=wanted.flavor,
+            hours=wanted.hours,
             timeout=wanted.timeout,
+            trainers=wanted.trainers,
         )
 
     def key_variable(self, name: str) -> str | None:
-        """Return the environment variable that holds a provider's key, None when it needs none."""
+        """Return the environment variable that holds a provider's key, None when it needs none.
+
+        A server of one's own gets the key that its profile names, and no other provider's.
+        """
+        wanted = self._settings_of(name)
+        if wanted.key_variable or (wanted.like and wanted.base_url):
+            return wanted.key_variable
         try:
+            name = wanted.like or name
             return catalog.load(name).key
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
@@ -118,7 +149,7 @@ class Tuner:
             changes=changes,
             provider=provider,
             model=model,
-            known=providers.names(),
+            known=self.names(),
             gone=providers.gone,
         )
 
@@ -136,18 +167,22 @@ class Tuner:
 
         The codes that the settings pass over are passed over, too. `look` says how far to look beyond the rules.
         """
-        for name in for_providers:
-            if name not in data_check.COLUMNS:
-                self.provider(name)
         return look_at.check(
             paths,
             settings=self.settings,
-            for_providers=for_providers,
+            for_providers=self.judges(for_providers),
             method=method,
             ignore=ignore,
             show=show,
             look=look,
         )
+
+    def judges(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return whose rules hold for data that go to these; raise `UsageError` for a name that no provider has."""
+        for name in names:
+            if name not in data_check.COLUMNS:
+                self.provider(name)
+        return tuple(dict.fromkeys(self.kind(name) for name in names))
 
     def plan_all(
         self,
@@ -166,20 +201,24 @@ class Tuner:
             self.read(job_file, changes=changes, model=model or "any")
         except GoneError as error:
             yield error.provider, error
-        for name in providers.names():
+        read = partial(self.read, job_file, changes=changes, model=model)
+        checks = Checks(partial(_each, read, self.names()), self._asker)
+        for name in self.names():
             try:
-                spec = self.read(job_file, changes=changes, provider=name, model=model)
-                yield name, self.plan(spec, force=force)
+                yield name, self.plan(read(provider=name), force=force, checks=checks)
             except UsageError as error:
                 yield name, error
             except RefusedError as error:
                 yield name, UsageError(error.message, fix=error.fix)
 
-    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing."""
+    def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        `checks` are shared with the plans of other jobs, so that data which these have in common are read once.
+        """
         provider = self.provider(spec.provider)
-        capabilities = self._placed(self.offers.amended(provider.capabilities(spec.model)))
-        data = self._checked(spec)
+        capabilities = self.capabilities(spec.provider, spec.model)
+        data = self._checked(spec, checks or self._alone(spec))
         resources = provider.estimate(spec, data) if isinstance(provider, Estimates) else None
         draft = planner.make(
             spec,
@@ -205,40 +244,45 @@ class Tuner:
             )
         return draft.model_copy(update={"request": request, "settings": planner.as_sent(draft.settings, request)})
 
+    def capabilities(self, name: str, model: str) -> Capabilities:
+        """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
+        return self._placed(self.offers.amended(self.provider(name).capabilities(model)))
+
     def _placed(self, capabilities: Capabilities) -> Capabilities:
-        profile = self.settings.profiles.get(capabilities.provider, ProfileSettings())
-        own = next((c.base_url for c in self.catalogs() if c.provider == capabilities.provider), None)
+        profile = self._settings_of(capabilities.provider)
+        kind = self.kind(capabilities.provider)
+        known = next((c for c in self.catalogs() if c.provider == kind), None)
+        own = known.base_url if known is not None else None
+        moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(profile.base_url).netloc if profile.base_url else None,
+            host=urlsplit(profile.base_url).netloc if profile.base_url and moves else None,
             own_host=urlsplit(own).netloc if own else None,
             stated=profile.region,
         )
 
-    def _checked(self, spec: TuneSpec) -> DataReport:
+    def _checked(self, spec: TuneSpec, checks: Checks) -> DataReport:
         """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
         named: dict[Role, Path] = {"train": spec.data.train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}
-        terms = self._terms(spec)
-        report = data_check.check(named, **terms)
+        report = checks.report(spec, named)
         if spec.data.split is None or not report.ok:
             return report
         folder = self.settings.home / "splits"
         named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return data_check.check(named, **terms)
+        return checks.report(spec, named)
 
-    def _terms(self, spec: TuneSpec) -> dict[str, Any]:
+    def _alone(self, spec: TuneSpec) -> Checks:
+        return Checks(lambda: (spec,), self._asker)
+
+    def _asker(self, spec: TuneSpec) -> Asker:
         """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
         length = spec.training.max_length
         look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
         block = frozenset[str]((*spec.data.privacy.block, *self.settings.policy.privacy.block))
-        return {
-            "providers": (spec.provider,),
-            "method": spec.method,
-            "ignore": frozenset(self.settings.check.ignore),
-            "wish": look_at.wish(look, (spec.provider,), self.catalogs(), block),
-        }
+        wish = look_at.wish(look, (self.kind(spec.provider),), self.catalogs(), block)
+        return Asker((self.kind(spec.provider),), frozenset(self.settings.check.ignore), wish)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.
@@ -269,7 +313,8 @@ class Tuner:
         return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
 
     def _require_key(self, plan: Plan) -> None:
-        if plan.ok and any(c.key and c.provider == plan.spec.provider for c in self.catalogs()):
+        kind = self.kind(plan.spec.provider)
+        if plan.ok and any(c.key and c.provider == kind for c in self.catalogs()):
             self.profile(plan.spec.provider).key()
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
@@ -325,7 +370,7 @@ class Tuner:
 
     def adopt(self, whose: str, remote_id: str) -> Job:
         """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
-        if whose in providers.names():
+        if whose in self.names():
             return jobs.adopt(whose, remote_id, desk=self.desk)
         return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
 
@@ -350,7 +395,8 @@ class Tuner:
         provider = self.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        return provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        opened = provider.generator(base=job.plan.spec.model, tuned=None if base else self.model(job.id))
+        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._clock)
 
     def _permit(self, job: Job, *, act: Act, data: DataReport) -> None:
         """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
@@ -363,11 +409,7 @@ class Tuner:
 
     def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
         """Write a job's model into the folder `out` and return its manifest."""
-        job = self.store.get(job_id)
-        provider = self.provider(job.provider)
-        if not isinstance(provider, Exports):
-            raise UsageError(f"{job.provider} does not hand out weights from here")
-        return provider.export(self.model(job_id), to=to, out=out)
+        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk)
 
     def evaluate(
         self,
@@ -387,7 +429,7 @@ class Tuner:
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         if not job.plan.capabilities.local:
-            self._permit(job, act="evaluate", data=data_check.check({"test": path}, **self._terms(job.plan.spec)))
+            self._permit(job, act="evaluate", data=self._alone(job.plan.spec).report(job.plan.spec, {"test": path}))
         started = self._clock.monotonic()
         answers: list[list[str]] = []
         for side, base in enumerate((True, False)):
@@ -458,6 +500,13 @@ class Tuner:
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"
+
+
+def _each(read: Callable[..., TuneSpec], names: Sequence[str]) -> Iterator[TuneSpec]:
+    """Yield a job file as it is for each provider for which it can be read; its own plan tells why another cannot."""
+    for name in names:
+        with suppress(AnytuneError):
+            yield read(provider=name)
 
 
 def _trained_on(path: Path, job: Job) -> str | None:

@@ -20,6 +20,7 @@ from anytune.testing import FakeClock, FakeProvider, no_key, sample_file, sample
 from anytune.testing.provider import with_setting
 from anytune.tuner import Tuner
 from anytune.ui import jobs as ui
+from tests.models import a_model
 from tests.providers._roots import one_root
 from tests.rigs import make_bench
 from tests.stubs._http import StubServer
@@ -140,7 +141,7 @@ def test_an_own_machine_costs_what_the_settings_say_of_its_time() -> None:
 def test_the_number_of_epochs_is_always_sent_so_that_no_provider_chooses_one(
     tmp_path: Path, name: str, method: Method
 ) -> None:
-    spec = sample_spec(sample_file(tmp_path), provider=name, model=MODELS.get(name, "base"))
+    spec = sample_spec(sample_file(tmp_path), provider=name, model=a_model(name, method))
     spec = spec.model_copy(update={"method": method, "training": type(spec.training)()})
     provider = providers.load(name, Profile(name=name, home=tmp_path, key=no_key))
     said, other = (with_setting(spec, "training.epochs", epochs) for epochs in (spec.training.epochs, 7))

@@ -18,29 +18,47 @@ from anytune import jobs
 from anytune.config import ProfileSettings, Settings
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
+from anytune.schema.trainer import Trainer
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
 from tests.stubs._process import Served, served
+from tests.stubs.replicate import TRAINER, VERSION
 
-MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B", "fireworks": "qwen3p5-9b"}
+MODELS = {
+    "openai": "gpt-4.1-mini-2025-04-14",
+    "together": "Qwen/Qwen3.5-9B",
+    "fireworks": "qwen3p5-9b",
+    "replicate": f"{TRAINER}:{VERSION}",
+    "hf-jobs": "acme/tiny-chat",
+}
 CREATES = {
     "openai": "/v1/fine_tuning/jobs",
     "together": "/v1/fine-tunes",
     "fireworks": "/v1/accounts/stub-account/supervisedFineTuningJobs",
+    "replicate": f"/v1/models/{TRAINER}/versions/{VERSION}/trainings",
+    "hf-jobs": "/api/jobs/stub-user",
 }
-UPLOADS = {"openai": "/v1/files", "together": "/storage/", "fireworks": "/storage/"}
-BASES = {"openai": "/v1", "together": "", "fireworks": ""}
+UPLOADS = {
+    "openai": "/v1/files",
+    "together": "/storage/",
+    "fireworks": "/storage/",
+    "replicate": "/v1/files",
+    "hf-jobs": "/commit/",
+}
+BASES = {"openai": "/v1"}
+TRAINERS = {TRAINER: Trainer(data="train_data", fields={"training.epochs": "num_train_epochs"})}
 MOST_STEPS = 60
 
 
-@pytest.fixture(params=["openai", "together", "fireworks"])
-def name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["openai", "together", "fireworks", "replicate", "hf-jobs"])
+def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return str(request.param)
 
 
 @pytest.fixture
 def far_side(name: str, tmp_path: Path) -> Iterator[Served]:
-    with served(f"tests.stubs.{name}", state=tmp_path / "far") as running:
+    with served(f"tests.stubs.{'hub' if name == 'hf-jobs' else name}", state=tmp_path / "far") as running:
         yield running
 
 
@@ -65,11 +83,13 @@ class Dying:
 
 
 def tuner(home: Path, name: str, far_side: Served) -> Tuner:
-    profile = ProfileSettings(base_url=far_side.origin + BASES[name], timeout=20)
+    profile = ProfileSettings(base_url=far_side.origin + BASES.get(name, ""), timeout=20, trainers=TRAINERS)
     key = {
         "OPENAI_API_KEY": "sk-stub-0123456789abcdef",
         "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef",
         "FIREWORKS_API_KEY": "fw-stub-0123456789abcdef",
+        "REPLICATE_API_TOKEN": "r8_stub0123456789abcdef",
+        "HF_TOKEN": "hf_stubstubstubstubstubstub",
     }
     return Tuner(settings=Settings(home=home, profiles={name: profile}), environment=key, clock=FakeClock())
 

@@ -85,6 +85,7 @@ def test_the_readmes_links_lead_somewhere() -> None:
     [
         ("commands.md", "commands"),
         ("job-file.md", "job_file"),
+        ("providers.md", "providers"),
     ],
 )
 def test_the_reference_is_what_the_code_says(page: str, maker: str) -> None:

@@ -27,6 +27,7 @@ from anytune.errors import (
 )
 from anytune.schema.job import Event, Job, JobState, RemoteJob
 from anytune.schema.plan import Policy, Price
+from anytune.testing.fake import STATES
 from tests.rigs import Bench, make_bench
 
 
@@ -446,3 +447,21 @@ def test_the_bill_knows_the_minimum_and_the_price_of_full_training(bench: Bench)
     assert jobs.refresh(job.id, desk=bench.desk).cost == 4
     answer(bench, trained_tokens=2_000_000)
     assert jobs.refresh(job.id, desk=bench.desk).cost == 6
+
+
+def test_a_job_that_waits_costs_one_call_a_look_and_its_events_only_when_it_moves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    monkeypatch.setitem(STATES, "in line", JobState.QUEUED)
+    bench.service.polls_to_end = 1000
+    remote = bench.service.jobs["remote-1"]
+    remote.update(status="in line")
+    looks = jobs.follow(job.id, desk=bench.desk)
+    for _ in range(4):
+        next(looks)
+    assert bench.service.calls.count("events") == 1
+    remote.update(status="working")
+    next(looks)
+    next(looks)
+    assert bench.service.calls.count("events") == 3

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from anytune.config import ProfileSettings, Settings
 from anytune.jobs import SystemClock
 from anytune.schema.job import JobState
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
+from anytune.ui import jobs as ui
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.together import TogetherStub
 
@@ -85,3 +88,31 @@ def test_a_job_that_another_machine_made_is_taken_in_with_its_base_model(
     *_, ended = here.wait(taken.id)
     assert ended.state is JobState.SUCCEEDED
     assert here.model(taken.id).base == job.plan.spec.model
+
+
+def test_the_weights_of_a_job_at_together_come_home_although_the_way_breaks(
+    tmp_path: Path, hosts: dict[str, OpenAIStub | TogetherStub], profiles: dict[str, ProfileSettings]
+) -> None:
+    together = hosts["together"]
+    assert isinstance(together, TogetherStub)
+    sample_file(tmp_path)
+    path = tmp_path / "finetune.yaml"
+    path.write_text(JOB.format(provider="together", base="./nowhere"))
+    settings = Settings(home=tmp_path / "home", profiles=profiles)
+    tuner = Tuner(settings=settings, environment={"TOGETHER_API_KEY": together.key}, clock=FakeClock())
+    *_, job = tuner.wait(tuner.submit(tuner.plan(tuner.read(path))).id)
+    console = Console(file=io.StringIO(), record=True, width=100)
+    ui.one(job, events=tuner.events(job.id), on=console)
+    shown = " ".join(console.export_text().split())
+    assert "loss 1.0000 (first 2.0000)" in shown
+    assert "checkpoints at step 1, 2" in shown
+    download = "GET /v1/finetune/download"
+    together.drop_next(download)
+    together.break_next(download, times=2)
+    together.fail_next(download, status=503)
+    manifest = tuner.export(job.id, to="adapter", out=tmp_path / "model")
+    assert (manifest["job_id"], manifest["base"]) == (job.id, "Qwen/Qwen3.5-9B")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == sorted([*manifest["files"], "manifest.json"])
+    starts = [int(call.headers["range"].removeprefix("bytes=").rstrip("-")) for call in together.calls(download)]
+    assert starts[:2] == [0, 0]
+    assert 0 < starts[2] < starts[3] == starts[4]

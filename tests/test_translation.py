@@ -13,13 +13,14 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from anytune import catalog, planner, providers
+from anytune import planner, providers
 from anytune.errors import UsageError
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities, Plan, Policy, Setting
 from anytune.schema.spec import HEEDED_HERE, Method, TuneSpec, every_setting
 from anytune.testing import FakeClock, no_key, sample_file, sample_spec
 from anytune.testing.provider import TWO_VALUES, with_setting
+from tests.models import a_model
 from tests.rigs import report_of
 
 FURTHER: dict[str, tuple[Any, ...]] = {
@@ -53,9 +54,7 @@ def provider(name: str, tmp_path: Path) -> Provider:
 
 @pytest.fixture
 def spec(name: str, method: Method, tmp_path: Path) -> TuneSpec:
-    listed = catalog.load(name).models.items()
-    model = next((model for model, entry in listed if method in entry.methods), "some-owner/some-model")
-    bare = sample_spec(sample_file(tmp_path), provider=name, model=model)
+    bare = sample_spec(sample_file(tmp_path), provider=name, model=a_model(name, method))
     document = bare.model_dump(mode="json", exclude_unset=True)
     return TuneSpec.model_validate({**document, "method": method, "training": {}})
 
@@ -120,7 +119,8 @@ def test_model_method_and_files_are_in_the_request_or_refused(
 ) -> None:
     bare = body(provider, spec)
     assert body(provider, spec, training_file="file-2") != bare
-    assert body(provider, spec.model_copy(update={"model": f"{spec.model}-2"})) != bare
+    other = spec.model[:-1] + ("b" if spec.model[-1] != "b" else "c")
+    assert body(provider, spec.model_copy(update={"model": other})) != bare
     assert body(provider, spec, job_id="sums-1111111111") != bare
     assert validated(provider, spec) != bare
     capabilities = provider.capabilities(spec.model)

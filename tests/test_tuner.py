@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import anytune
 from anytune import providers
 from anytune.config import ProfileSettings, Settings
+from anytune.data.check import files
 from anytune.errors import CredentialError, NotYetError, RefusedError, UsageError
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
@@ -66,6 +68,63 @@ def test_a_split_keeps_prompts_apart_and_is_made_once(tuner: Tuner, tmp_path: Pa
     assert first.fingerprint == second.fingerprint
     assert [file.role for file in first.files] == ["train", "validation"]
     assert sum(file.examples for file in first.files) == 12
+
+
+MANY = """\
+name: sums
+provider: fake
+models: {fake: fake-1, openai: gpt-4.1-mini-2025-04-14, together: Qwen/Qwen3.5-9B, fireworks: qwen3p5-9b}
+data: {train: train.jsonl, DATA}
+overrides:
+  together: {data: {train: OTHER}}
+"""
+
+
+def surveyed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the files that are read from now on, each as often as it is."""
+    names: list[str] = []
+    own = files._survey
+
+    def noted(path: Path, *given: Any) -> Any:
+        names.append(path.name)
+        return own(path, *given)
+
+    monkeypatch.setattr(files, "_survey", noted)
+    return names
+
+
+@pytest.mark.parametrize("data", ["test: test.jsonl", "split: 0.25", "test: none.jsonl"])
+@pytest.mark.parametrize("other", ["train.jsonl", "test.jsonl"])
+def test_plans_for_all_providers_read_what_they_share_once(
+    tuner: Tuner, tmp_path: Path, data: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_file = tmp_path / "finetune.yaml"
+    job_file.write_text(MANY.replace("DATA", data).replace("OTHER", other))
+    read = surveyed(monkeypatch)
+    plans = dict(tuner.plan_all(job_file))
+    once = len(read)
+    assert [name for name, made in plans.items() if isinstance(made, Plan)] == [
+        "openai",
+        "together",
+        "fireworks",
+        "fake",
+    ]
+    for name, made in plans.items():
+        if isinstance(made, Plan):
+            assert made == tuner.plan(tuner.read(job_file, provider=name)), name
+    by_one = (len(read) - once) // 4
+    assert once == by_one * (1 if other == "train.jsonl" else 2)
+
+
+def test_plans_that_are_not_asked_for_read_nothing(
+    tuner: Tuner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "finetune.yaml").write_text(MANY.replace("DATA", "test: test.jsonl").replace("OTHER", "test.jsonl"))
+    read = surveyed(monkeypatch)
+    plans = tuner.plan_all(tmp_path / "finetune.yaml")
+    assert read == []
+    assert next(name for name, made in plans if isinstance(made, Plan)) == "openai"
+    assert sorted(read) == ["test.jsonl", "train.jsonl"]
 
 
 def test_missing_data_refuses_the_plan_and_names_the_file(tuner: Tuner, tmp_path: Path) -> None:

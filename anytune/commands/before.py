@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write.")] = Path("."),
-    provider: Annotated[str | None, typer.Option(metavar="NAME", help="local, openai, together, fireworks, …")] = None,
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="local, openai, azure, together, …")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="The base model.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The job's name.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; take the defaults.")] = False,

@@ -104,15 +104,14 @@ def _settings() -> Settings | None:
 
 
 def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the providers; raise `UsageError` for one that neither the rules nor a plug-in know."""
+    """Return whose rules hold; raise `UsageError` for a name that neither they, a plug-in nor a profile has."""
     from anytune.data.check import COLUMNS
 
-    for name in providers:
-        if name not in COLUMNS:
-            from anytune.tuner import Tuner
+    if all(name in COLUMNS for name in providers):
+        return providers
+    from anytune.tuner import Tuner
 
-            Tuner().provider(name)
-    return providers
+    return Tuner().judges(providers)
 
 
 def _finder(language: str) -> Finder:

@@ -20,16 +20,20 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 LITTLE_DISK = 5 << 30
-IGNORED = {"OPENAI_BASE_URL": "openai", "TOGETHER_BASE_URL": "together", "FIREWORKS_BASE_URL": "fireworks"}
+IGNORED = {
+    "OPENAI_BASE_URL": "openai",
+    "AZURE_OPENAI_ENDPOINT": "azure",
+    "TOGETHER_BASE_URL": "together",
+    "FIREWORKS_BASE_URL": "fireworks",
+    "REPLICATE_BASE_URL": "replicate",
+}
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*([^;]*)(?:;.*extra == ['\"]([^'\"]+)['\"])?")
 LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
 
 def readiness(tuner: Tuner) -> list[Readiness]:
     """Say for each provider what it has and what it lacks."""
-    from anytune import providers
-
-    return [_ready(tuner, name) for name in providers.names()]
+    return [_ready(tuner, name) for name in tuner.names()]
 
 
 def bare_settings() -> Settings:
@@ -46,10 +50,11 @@ def findings(tuner: Tuner) -> Iterator[Finding]:
     ready = readiness(tuner)
     for one in ready:
         missing = not one.packages.startswith("installed")
-        fix = f"pip install 'anytune[{one.name}]'" if missing else None
-        fix = fix or (None if one.ready else f"export {one.key.split()[0]}=…")
+        fix = f"pip install 'anytune[{one.extra or one.name}]'" if missing else None
+        fix = fix or (None if one.ready or "is not set" not in one.key else f"export {one.key.split()[0]}=…")
         level: Literal["ready", "not ready"] = "ready" if one.ready else "not ready"
-        yield Finding(level, one.name, f"packages {one.packages}; key {one.key}", fix)
+        lacks = f"; {one.lacks}" if one.lacks else ""
+        yield Finding(level, one.name, f"packages {one.packages}; key {one.key}{lacks}", fix)
     if not any(one.packages.startswith("installed") for one in ready):
         yield Finding("bad", "providers", "not one can be used", "pip install 'anytune[local]'")
     yield _home(tuner)
@@ -63,23 +68,38 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
     from anytune import catalog
     from anytune.errors import UsageError
 
-    packages, variable = _packages(name), tuner.key_variable(name)
+    kind = tuner.kind(name)
+    packages, variable = _packages(kind), tuner.key_variable(name)
     has_key = variable is None or bool(os.environ.get(variable, "").strip())
     try:
-        known = catalog.load(name)
-        regions = ", ".join(known.regions or ()) or "region unknown"
-        place = f"{regions} ({known.region_note})" if known.region_note else regions
+        known = catalog.load(kind)
         address = tuner.profile(name).base_url or known.base_url
+        place, lacks = _place(tuner, name), None if address or name == "local" else _no_address(name, known.address)
     except UsageError:
-        place, address = "as the plug-in says", tuner.profile(name).base_url
+        place, address, lacks = "as the plug-in says", tuner.profile(name).base_url, None
     return Readiness(
         name=name,
-        ready=packages.startswith("installed") and has_key,
+        ready=packages.startswith("installed") and has_key and lacks is None,
         packages=packages,
         key="none needed" if variable is None else f"{variable} {'is set' if has_key else 'is not set'}",
         place="stays on this machine" if name == "local" else place,
         base_url=address,
+        lacks=lacks,
+        extra=kind,
     )
+
+
+def _place(tuner: Tuner, name: str) -> str:
+    """Say where the data of this provider are: as its profile has it, else as the catalogue knows."""
+    from anytune import catalog
+
+    told = tuner.capabilities(name, "") if name in tuner.settings.profiles else catalog.load(name)
+    regions = ", ".join(told.regions or ()) or "region unknown"
+    return f"{regions} ({told.region_note})" if told.region_note else regions
+
+
+def _no_address(name: str, address: str | None) -> str:
+    return f"profiles.{name}.base_url is not set: {address}"
 
 
 def _packages(extra: str) -> str:

@@ -15,6 +15,7 @@ from anytune.errors import (
     KeyRefusedError,
     MissingExtraError,
     NotYetError,
+    ProviderError,
     RefusedError,
     UsageError,
 )
@@ -131,7 +132,8 @@ def _goes_on(error: AnytuneError, *, first: bool) -> bool:
 
 
 def _short(name: str, error: AnytuneError) -> str:
-    why = "; ".join(error.reasons) or error.message
+    far = isinstance(error, ProviderError)  # what it said stands in the message, the reasons say what came of it here
+    why = "; ".join((error.message, *error.reasons) if far else error.reasons) or error.message
     return why if why.startswith(name) else f"{name}: {why}"
 
 

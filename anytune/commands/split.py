@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,10 @@ def split(
     test: Annotated[
         str | None, typer.Option(metavar="SIZE", help="The same for a third file that only eval reads.")
     ] = None,
+    by: Annotated[
+        Literal["prompt", "first-turn"],
+        typer.Option(help="Keep together what has one prompt, or all chats that begin with one question."),
+    ] = "prompt",
     group: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="Keep together what has one value there, e.g. $.metadata.customer."),
@@ -47,6 +51,7 @@ def split(
         into=into,
         validation=sizes.get("validation"),
         test=sizes.get("test"),
+        by=by,
         group=group,
         drop_group=drop_group,
         force=force,

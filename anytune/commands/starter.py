@@ -54,7 +54,7 @@ JOB = Template("""\
 # What to learn, and who teaches it. Begin with: anytune plan
 $name
 
-# local, openai, together or fireworks: another word here is all that a switch takes.
+# local, openai, azure, nebius, together, fireworks or hf-jobs: another word here is all that a switch takes.
 provider: $provider
 models:
 $models
@@ -89,7 +89,6 @@ class Wish:
 
 def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
     """Fill in what the flags left open: by questions where somebody can answer, by defaults elsewhere."""
-    from anytune import providers
     from anytune.tuner import Tuner
 
     def answered(question: str, default: str) -> str:
@@ -99,8 +98,8 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
     if not NAME.fullmatch(name):
         allowed = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
         raise UsageError(f"a job cannot be called {name!r}", fix=f"--name takes {allowed}")
-    provider = wish.provider or answered(f"Where to train: {', '.join(providers.names())}?", "local")
     tuner = Tuner()
+    provider = wish.provider or answered(f"Where to train: {', '.join(tuner.names())}?", "local")
     tuner.provider(provider)  # a wrong name ends here, before anything is written
     default = cheapest(tuner.catalogs()).get(provider, "")
     model = wish.model or (answered("Which base model?", default) if default else "")
@@ -110,16 +109,13 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
 
 
 def cheapest(catalogs: list[Catalog]) -> dict[str, str]:
-    """Return for each provider the model with the lowest price among those that are open."""
-    found = {"local": LOCAL_MODEL}
+    """Return for each provider the model with the lowest price among those that are open; unpriced, the first."""
+    found = {"local": LOCAL_MODEL, "hf-jobs": LOCAL_MODEL}
     for catalog in catalogs:
-        prices = {
-            name: entry.price["sft"]
-            for name, entry in catalog.models.items()
-            if "sft" in entry.methods and "sft" in entry.price
-        }
-        if prices:
-            found[catalog.provider] = min(prices, key=lambda name: prices[name])
+        open_ones = {name: entry for name, entry in catalog.models.items() if "sft" in entry.methods}
+        prices = {name: entry.price["sft"] for name, entry in open_ones.items() if "sft" in entry.price}
+        if open_ones:
+            found[catalog.provider] = min(prices, key=lambda name: prices[name]) if prices else next(iter(open_ones))
     return found
 
 

@@ -14,22 +14,31 @@ from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
 from anytune.schema.plan import Policy
+from anytune.schema.trainer import Trainer
 
 NOT_IN_FILES = {"home": "set ANYTUNE_HOME instead", "project_catalog": "write catalog instead"}
-PERSONAL = {"key_variable", "region", "account"}  # what only the user may say of a provider
+PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
 class ProfileSettings(Value):
     """Say how a provider is reached; `key_variable` names the environment variable that holds the key.
 
-    `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know.
+    `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
+    `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
+    `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. Where whole
+    machines are rented, `flavor` is which one, and a job is ended after `hours`.
     """
 
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    tier: str | None = None
+    like: str | None = None
+    flavor: str | None = None
+    hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] | None = None
     key_variable: str | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    trainers: dict[str, Trainer] = {}
 
 
 class CheckSettings(Value):
@@ -57,9 +66,9 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
-    cannot say in which variable a key is found, which account pays or which region a host is in, and with its own
-    base_url the user's word on the region no longer holds; what it says under `catalog` is kept apart, too.
-    `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
+    cannot say in which variable a key is found, which account pays, for which machine, or which region a host is in,
+    and with its own base_url the user's word on the region no longer holds; what it says under `catalog` is kept apart,
+    too. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()

@@ -15,6 +15,7 @@ from anytune.data.sniff import BOM, HEAD, kind
 from anytune.errors import RefusedError
 
 UNCOUNTED = frozenset(("system", "developer"))
+_ANSWER = "assistant: "
 _LOWER_AND_SPACES = bytes(
     32 if code < 128 and chr(code).isspace() else code + 32 if 65 <= code <= 90 else code for code in range(256)
 )
@@ -69,6 +70,26 @@ def prompt_key(line: bytes) -> bytes:
     """
     messages = asked(line)
     return folded(" ".join(messages)) if messages else line
+
+
+def first_turn_key(line: bytes) -> bytes:
+    """Return the normalised prompt of a record up to the first answer within it; see `prompt_key`.
+
+    Chats that begin alike have it in common, however they go on: so the prompt of one is no turn of another that has
+    another key.
+    """
+    messages = asked(line)
+    return folded(" ".join(messages[: next(turns(messages), None)])) if messages else line
+
+
+def turns(messages: list[str]) -> Iterator[int]:
+    """Yield how many messages of a prompt stand before each answer within it; a greeting answers nothing."""
+    is_asked = False
+    for place, message in enumerate(messages):
+        if not message.startswith(_ANSWER):
+            is_asked = True
+        elif is_asked:
+            yield place
 
 
 def asked(line: bytes) -> list[str]:

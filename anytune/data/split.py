@@ -6,24 +6,31 @@ import hashlib
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from anytune.data.aside import aside
 from anytune.data.input import opened, refuse_unreadable, told
 from anytune.data.lines import Lines
-from anytune.data.prompt import prompt_key, records
+from anytune.data.prompt import first_turn_key, prompt_key, records
 from anytune.errors import UsageError
 from anytune.schema.base import Value
+
+By = Literal["prompt", "first-turn"]
 
 TRAIN = "train"
 _SALT = b"anytune split 1\n"
 _HASHES = 2**64
+_KEYS: dict[By, Callable[[bytes, int], bytes]] = {
+    "prompt": lambda line, _: prompt_key(line),
+    "first-turn": lambda line, _: first_turn_key(line),
+}
+_NAMED: dict[By, str] = {"prompt": "prompts", "first-turn": "first turns"}
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<place>\d+)\]|\['(?P<quoted>[^']+)'\]")
 
 
@@ -37,7 +44,7 @@ class Side(Value):
 
 
 class Split(Value):
-    """Be a file in parts; `by` is what was kept together: `prompt`, or the key of the group."""
+    """Be a file in parts; `by` is what was kept together: `prompt`, `first-turn`, or the key of the group."""
 
     path: Path
     by: str
@@ -50,6 +57,7 @@ def divide(
     into: Mapping[str, Path],
     validation: float | int | None = None,
     test: float | int | None = None,
+    by: By = "prompt",
     group: str | None = None,
     drop_group: bool = False,
     force: bool = False,
@@ -57,8 +65,9 @@ def divide(
     """Write each example to one of the files that `into` names `train`, `validation` and `test`.
 
     A size is a share between 0 and 1, or, as an integer, a number of examples. The side of an example hangs on a hash
-    of its prompt, or of its value under `group` (a key, or a path such as `$.metadata.customer`): neither its place
-    nor its answer matters, and by share the other examples do not either, so that a file that grows keeps its sides.
+    of its prompt, of the first turn of its chat (so that no prompt is a turn of a chat on another side), or of its
+    value under `group` (a key, or a path such as `$.metadata.customer`): neither its place nor its answer matters, and
+    by share the other examples do not either, so that a file that grows keeps its sides.
     (Only where a side would stay empty, the prompts with the nearest hashes change over.) Validation takes the lowest
     hashes and test the highest, so that one may be resized without the other. A number is filled in the order of the
     hashes; a prompt with more examples than are still wanted is passed over whole, and where nothing fits any more
@@ -66,27 +75,31 @@ def divide(
 
     Lines are copied byte for byte without BOM and carriage return, blank ones left out; `drop_group` takes the group
     out of them. The files appear at the end, none after an error. The memory is 25 bytes an example, more while they
-    are sorted. Raises UsageError for wrong sizes and names, files that are taken (`force` overwrites them, never the
-    input), and a record that has no group, RefusedError for a file that cannot be read or holds nothing.
+    are sorted. Raises UsageError for wrong sizes and names, both `by` and `group`, files that are taken (`force`
+    overwrites them, never the input), and a record that has no group, RefusedError for a file that cannot be read or
+    holds nothing.
     """
     sizes = {name: size for name, size in (("validation", validation), ("test", test)) if size is not None}
     _refuse_sizes(sizes, into)
+    if group and by != "prompt":
+        raise UsageError(f"a split goes by {by} or by {group}, not by both", fix="choose one of them")
     refuse_unreadable(path)
     refuse_taken(*into.values(), inputs=(path,), force=force)
-    by = _Group(path, group) if group else None
-    hashes = array("Q", (_hash(line, by, number) for number, _, line in records(path)))
+    grouped = _Group(path, group) if group else None
+    key = grouped.key if grouped else _KEYS[by]
+    hashes = array("Q", (_hash(key(line, number)) for number, _, line in records(path)))
     levels, counts = _levels(hashes)
     if len(levels) <= len(sizes):
-        what = f"values of {group}" if group else "prompts"
+        what = f"values of {group}" if group else _NAMED[by]
         raise UsageError(f"{path.name} has fewer than {len(sizes) + 1} different {what}", fix="add examples")
     names = (TRAIN, *sizes)
     sides = _sides(levels, counts, sizes)
-    lines = (by.without(line) if by and drop_group else line for _, _, line in records(path))
+    lines = (grouped.without(line) if grouped and drop_group else line for _, _, line in records(path))
     places = (sides[bisect_left(levels, found)] for found in hashes)
     written = _write(path, zip(lines, places, strict=True), [into[name] for name in names])
     made = zip(names, written, strict=True)
     parts = (Side(name=name, path=into[name], examples=many, wanted=sizes.get(name)) for name, many in made)
-    return Split(path=path, by=group or "prompt", sides=tuple(parts))
+    return Split(path=path, by=group or by, sides=tuple(parts))
 
 
 def split(path: Path, *, share: float, out_train: Path, out_validation: Path) -> tuple[int, int]:
@@ -184,8 +197,7 @@ def _fill(sides: bytearray, counts: array[int], number: int, size: int, order: r
         raise UsageError(f"nothing that must stay together has so few as {size} examples", fix="give a larger number")
 
 
-def _hash(line: bytes, by: _Group | None, number: int) -> int:
-    key = prompt_key(line) if by is None else by.key(line, number)
+def _hash(key: bytes) -> int:
     return int.from_bytes(hashlib.sha256(_SALT + key).digest()[:8], "big")
 
 

@@ -1,9 +1,10 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `desk` what all need."""
+"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `ask` chats."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
+from anytune.jobs.ask import Patient
 from anytune.jobs.desk import Clock, Desk, SystemClock
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
-from anytune.jobs.life import YOUNG, Update, cancel, fetch_events, follow, model, refresh, resume
+from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh, resume
 from anytune.jobs.permit import permit
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 
@@ -14,6 +15,7 @@ __all__ = [
     "YOUNG",
     "Clock",
     "Desk",
+    "Patient",
     "SystemClock",
     "Update",
     "abandon",
@@ -21,6 +23,7 @@ __all__ = [
     "cancel",
     "carry_on",
     "earlier",
+    "export",
     "fetch_events",
     "follow",
     "is_own",

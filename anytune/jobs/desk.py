@@ -14,7 +14,7 @@ from anytune import planner
 from anytune.errors import ProviderError
 from anytune.providers.base import Provider
 from anytune.schema.job import Job, JobState, RemoteJob
-from anytune.schema.plan import Policy
+from anytune.schema.plan import Capabilities, Policy
 from anytune.store import JobStore
 
 HUNDREDTH = Decimal("0.0001")  # of a cent
@@ -60,14 +60,22 @@ def _user() -> str:
         return "unknown"
 
 
+def _as_it_is(capabilities: Capabilities) -> Capabilities:
+    return capabilities
+
+
 @dataclass(frozen=True)
 class Desk:
-    """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks."""
+    """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks.
+
+    `place` adds to a provider's capabilities where its profile, as it is now, has the data go.
+    """
 
     store: JobStore
     provider: Callable[[str], Provider]
     policy: Policy = field(default_factory=Policy)
     clock: Clock = field(default_factory=SystemClock)
+    place: Callable[[Capabilities], Capabilities] = _as_it_is
     who: str = field(default_factory=_user)
 
 
@@ -79,10 +87,13 @@ def put(job: Job, desk: Desk, **changes: object) -> Job:
 
 
 def record(job: Job, remote: RemoteJob, desk: Desk) -> Job:
-    """Write down what the provider says, if the job has not ended; success needs a model. The caller acts for it."""
+    """Write down what the provider says, if the job has not ended; success needs a model. The caller acts for it.
+
+    The id may be another than before only where the provider says that it takes the place of that one.
+    """
     if job.state.is_terminal:
         return job
-    if job.remote is not None and remote.id != job.remote.id:
+    if job.remote is not None and remote.id != job.remote.id and job.remote.id not in remote.replaces:
         raise ProviderError(f"{job.provider} answered about {remote.id} when asked for {job.remote.id}")
     nameless = remote.state is JobState.SUCCEEDED and remote.model is None
     return put(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from anytune import retry
 from anytune.errors import (
@@ -14,16 +16,20 @@ from anytune.errors import (
     NotYetError,
     RateLimitedError,
     UnavailableError,
+    UsageError,
 )
+from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.submit import carry_on, stop
-from anytune.providers.base import Resumes
+from anytune.providers.base import Exports, Resumes
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import TunedModel
 
 YOUNG = 600.0  # seconds for which a job that the provider does not know is thought to be on its way
 POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
 PATIENCE = 300.0  # seconds for which one question to a provider is tried again
+DOWNLOAD = 12 * 3600.0  # seconds for which a download that breaks off is gone on with
+WAITING = frozenset((JobState.VALIDATING, JobState.QUEUED))
 PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 
@@ -40,40 +46,53 @@ def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
 
     `patience` is for how many seconds a provider that cannot be reached is tried.
     """
+    return _look(job_id, desk=desk, patience=patience).job
+
+
+def _look(job_id: str, *, desk: Desk, patience: float) -> Update:
+    """Refresh a job; where it goes on under a new id, the last events of the old one are taken in first."""
     job = desk.store.get(job_id)
     if job.state is JobState.SUBMITTING:
-        return carry_on(job.id, desk=desk)
+        return Update(carry_on(job.id, desk=desk))
+    if job.to_remove:
+        with desk.store.acting(job.id):
+            job, _ = tidy.remove(desk.store.get(job.id), desk)
     if job.state.is_terminal or job.remote is None:
-        return job
+        return Update(job)
     provider, known = desk.provider(job.provider), job.remote
     try:
         remote = retry.call(lambda: provider.retrieve(known.id), clock=desk.clock, deadline=patience)
     except NotFoundError as error:
         age = (desk.clock.now() - (job.creating or job.created_at)).total_seconds()
         if age < YOUNG:
-            return job
+            return Update(job)
         remote = known.model_copy(update={"state": JobState.UNKNOWN, "error": error.message})
+    late = fetch_events(job, desk=desk, patience=patience) if remote.id != known.id else ()
     with desk.store.acting(job.id):
         current = desk.store.get(job.id)
         overtaken = current.updated_at != job.updated_at and not remote.state.is_terminal
-        return current if overtaken else record(current, remote, desk)
+        moved = current.remote is not None and current.remote.id != known.id  # another process saw it go on elsewhere
+        return Update(current if overtaken or moved else record(current, remote, desk), late)
 
 
 def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator[Update]:
     """Yield a look at the job at each poll until it ends or pauses; waits grow, with jitter, up to a ceiling.
 
+    Events of a job that only waits in a queue are asked for when something about it has changed.
     A provider that cannot be reached does not end the wait. Raises `NotYetError` after `timeout` seconds.
     """
     started = desk.clock.monotonic()
     job = desk.store.get(job_id)
     shortest, longest = POLL[job.plan.capabilities.local]
-    wait = shortest
+    wait, told_of = shortest, None
     while True:
         waited, asked = desk.clock.monotonic() - started, 0.0
         patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
         try:
-            job = refresh(job_id, desk=desk, patience=patience)
-            update = Update(job, fetch_events(job, desk=desk, patience=patience))
+            seen = _look(job_id, desk=desk, patience=patience)
+            job, quiet = seen.job, seen.job.state in WAITING and seen.job.remote == told_of
+            told = () if quiet else fetch_events(job, desk=desk, patience=patience)
+            update, told_of = Update(job, [*seen.events, *told]), job.remote
         except PASSING as error:
             update = Update(job.model_copy(update={"error": error.message}))
             asked = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
@@ -120,6 +139,14 @@ def resume(job_id: str, *, desk: Desk) -> Job:
     return job
 
 
+def export(job: Job, *, to: str, out: Path, desk: Desk) -> dict[str, Any]:
+    """Write the job's model into the folder `out` and return its manifest; a download cut off is gone on with."""
+    provider, made = desk.provider(job.provider), model(job)
+    if not isinstance(provider, Exports):
+        raise UsageError(f"{job.provider} does not hand out weights from here")
+    return retry.call(lambda: provider.export(made, to=to, out=out), clock=desk.clock, deadline=DOWNLOAD)
+
+
 def model(job: Job) -> TunedModel:
     """Return the model that a job made; raise `JobFailedError` or `NotYetError` when there is none."""
     if job.state in BAD_ENDS:
@@ -133,4 +160,5 @@ def model(job: Job) -> TunedModel:
         name=job.remote.model,
         path=job.remote.model if local else None,
         job_id=job.id,
+        remote_id=job.remote.id,
     )

@@ -3,6 +3,7 @@
 A process killed between any two steps leaves a record from which the next command finishes the work:
 
     put(SUBMITTING) → upload → put(file ids) → exact quote ≤ budget → put(creating) → create → put(remote)
+                                                            refused for good: put(FAILED, to_remove) → remove the files
 
 A record that says `creating` without a remote job may stand for one that exists: it is looked for by our job id, which
 travels with the request, before anything is created again.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 
-from anytune import planner, retry
+from anytune import planner, providers, retry
 from anytune.errors import (
     AmbiguousError,
     ClosedError,
@@ -22,15 +23,17 @@ from anytune.errors import (
     RefusedError,
     RejectedError,
 )
+from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.permit import permit
-from anytune.providers.base import Provider, Quotes
+from anytune.providers.base import Provider, Quotes, Reused
 from anytune.schema.data import DataFile
 from anytune.schema.job import Cause, Job, JobState
 from anytune.schema.plan import Plan
 
 CREATE_ROUNDS = 3
 LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
+SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on with
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
@@ -46,12 +49,13 @@ def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
     """Finish a submit from wherever it stopped; one process at a time acts for a job.
 
-    `plan` is the same job planned anew: its budget and the places of its files hold now.
+    `plan` is the same job planned anew: its budget and the places of its files hold now. Where the data would go is
+    judged by the provider's profile as it is now, for that is where they would be sent.
     """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
         if job.state is not JobState.SUBMITTING:
-            return job
+            return tidy.remove(job, desk)[0]
         provider = desk.provider(job.provider)
         if job.cancel_wanted:
             return stop(job, provider, desk)
@@ -61,7 +65,7 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             job,
             act="submit",
             data=planner.sent(job.plan.data),
-            capabilities=job.plan.capabilities,
+            capabilities=desk.place(provider.capabilities(job.plan.spec.model)),
             desk=desk,
             fix=f"anytune cancel {job.id}",
         )
@@ -69,9 +73,18 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             job = _upload(job, provider, desk)
             return _create(job, provider, desk)
         except RejectedError as error:
-            kept = desk.store.get(job_id)
-            put(kept, desk, state=JobState.FAILED, error=error.message, cause=_cause(error))
+            _refused(desk.store.get(job_id), error, desk)
             raise
+
+
+def _refused(job: Job, error: RejectedError, desk: Desk) -> None:
+    """Write the end down; after a refusal for good, remove what was sent, and let the error say so."""
+    unneeded = tidy.leftovers(job, error, desk)
+    job = put(job, desk, state=JobState.FAILED, error=error.message, cause=_cause(error), to_remove=unneeded)
+    error.reasons = (*error.reasons, *tidy.remove(job, desk)[1])
+    if isinstance(error, ClosedError):
+        others = ", ".join(name for name in providers.names() if name != job.provider)
+        error.fix = f"{error.fix or 'use another provider'}: {others} (anytune plan FILE --all compares them)"
 
 
 def stop(job: Job, provider: Provider, desk: Desk) -> Job:
@@ -152,12 +165,14 @@ def _give_up(job: Job, desk: Desk) -> None:
 def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
     for file in job.plan.files:
         if file.role not in job.files:
-            job = put(job, desk, files={**job.files, file.role: _send(file, provider, desk)})
+            file_id = _send(file, provider, desk)
+            sent = () if isinstance(file_id, Reused) else (file_id,)
+            job = put(job, desk, files={**job.files, file.role: str(file_id)}, sent=(*job.sent, *sent))
     return job
 
 
 def _send(file: DataFile, provider: Provider, desk: Desk) -> str:
-    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=3600)
+    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=max(3600.0, file.bytes / SLOW))
 
 
 def _create(job: Job, provider: Provider, desk: Desk) -> Job:
@@ -170,8 +185,9 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
     job = _within_budget(job, provider, request, desk)
+    job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
-        job = put(job, desk, creating=desk.clock.now())
+        job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
         try:
             remote = retry.call(
                 lambda: provider.create(request),

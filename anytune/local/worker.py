@@ -136,7 +136,7 @@ def run_folder(run: Run) -> int:
     stop = StopWish(run)
     (run.path / "worker.pid").write_text(str(os.getpid()))
     (run.path / "spare").write_bytes(bytes(SPARE))
-    events = EventLog(run.path / "events.jsonl")
+    events = EventLog(run.path / "events.jsonl", interval=run.request().get("event_seconds", 0.2))
     offline = run.request().get("offline", True)
     stay_alone(Once(events)) if offline else quiet()
     start, cpu = time.monotonic(), time.process_time()

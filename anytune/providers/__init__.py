@@ -11,11 +11,16 @@ from anytune.config import nearest
 from anytune.errors import UsageError
 from anytune.providers.base import Profile, Provider
 
+OPENAI = "anytune.providers.openai:OpenAIProvider"
 BUILT_IN = {
     "local": "anytune.local.provider:LocalProvider",
-    "openai": "anytune.providers.openai:OpenAIProvider",
+    "openai": OPENAI,
+    "azure": OPENAI,
+    "nebius": OPENAI,
     "together": "anytune.providers.together:TogetherProvider",
     "fireworks": "anytune.providers.fireworks:FireworksProvider",
+    "replicate": "anytune.providers.replicate:ReplicateProvider",
+    "hf-jobs": "anytune.local.hf_jobs:HFJobsProvider",
 }
 
 
@@ -25,8 +30,10 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, profile: Profile) -> Provider:
-    """Make the provider of that name; raise `UsageError` with the nearest names when there is none."""
-    target = BUILT_IN.get(name) or _plugged_in().get(name)
+    """Make the provider of that name, or of the one that its profile is like; raise `UsageError` for none."""
+    if profile.like is not None:
+        _require_dialect(name, profile.like)
+    target = BUILT_IN.get(profile.like or name) or _plugged_in().get(name)
     if target is None:
         raise gone(name) or UsageError(f"no provider is called {name!r}", fix=nearest(name, names()))
     module, _, attribute = target.partition(":")
@@ -37,6 +44,14 @@ def load(name: str, profile: Profile) -> Provider:
 def gone(name: str) -> UsageError | None:
     """Return the answer to the name of a provider that takes no jobs any more, None for any other."""
     return catalog.gone(name, known=names())
+
+
+def _require_dialect(name: str, like: str) -> None:
+    spoken = [each for each, target in BUILT_IN.items() if target == OPENAI]
+    if name in BUILT_IN or name in _plugged_in():
+        raise UsageError(f"profiles.{name}.like: {name} is a provider already", fix="give the profile another name")
+    if like not in spoken:
+        raise UsageError(f"profiles.{name}.like: {like!r} is none of {', '.join(spoken)}")
 
 
 @cache

@@ -13,6 +13,7 @@ from anytune.providers import _fireworks_answer as answers
 from anytune.providers import _storage as storage
 from anytune.providers._fireworks_gateway import Gateway
 from anytune.providers._fireworks_request import dataset_id
+from anytune.providers.base import Reused
 from anytune.providers.checked import open_unchanged
 from anytune.schema.data import DataFile
 
@@ -32,7 +33,7 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
         name = f"accounts/{gateway.account()}/datasets/{dataset_id(file.sha256)}"
         standing = gateway.seek(name, act=ACT) or _make(gateway, name, file)
         if standing.get("state") == "READY":
-            return name
+            return Reused(name)
         answers.require_plain(standing, act=ACT)
         url = storage.safe_place(httpx.URL(_place(gateway, name, file)), provider=answers.NAME, act=ACT)
         with gateway.connected(ACT):

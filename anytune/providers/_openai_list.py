@@ -14,10 +14,10 @@ from anytune.schema.catalog import Offer, Said
 ACT = "list the models"
 
 
-def offer(rows: list[dict[str, Any]], *, known: Collection[str], source: str) -> Offer:
-    """Read a list of models, of which the `known` ones can be tuned."""
+def offer(rows: list[dict[str, Any]], *, known: Collection[str], source: str, whole: bool) -> Offer:
+    """Read a list of models, of which the `known` ones can be tuned; `whole` where it has all that can be."""
     models = {str(row["id"]): _said(row) for row in rows if row.get("id") in known}
-    return Offer(source=source, whole=True, models=models)
+    return Offer(source=source, whole=whole, models=models)
 
 
 def _said(row: Mapping[str, Any]) -> Said:

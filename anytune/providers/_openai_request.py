@@ -1,80 +1,126 @@
-"""The body of an OpenAI fine-tuning job: which setting becomes which field, and what is refused, with the reason.
-
-Fields and ranges are those of the vendor's published API description (2026-11) and of its SDK 3.54.
-"""
+"""The body of a job in a dialect of OpenAI's API: which setting becomes which field, and where our job id travels."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Mapping
 from typing import Any
 
+from anytune.errors import UsageError
+from anytune.schema.dialect import Dialect
 from anytune.schema.plan import Rule
-from anytune.schema.spec import TuneSpec
+from anytune.schema.spec import Lora, TuneSpec
 
 TAG = "anytune_job"  # the metadata key under which our job id travels
 METHODS = {"sft": "supervised", "dpo": "dpo"}
-KNOBS = "method.{supervised|dpo}.hyperparameters"
+PLACES = {"method": "method.{supervised|dpo}.hyperparameters", "top": "hyperparameters"}
+JOB_MARK = "--"
+NO_SUFFIX = "at"
+MARK_LENGTH = 10  # hexadecimal digits that stand for a job id where the whole one does not fit
 
 
-def _kept(to: str, *, minimum: float | None = None, maximum: float | None = None) -> Rule:
-    return Rule(outcome="kept", to=to, minimum=minimum, maximum=maximum)
+def rules(dialect: Dialect) -> dict[str, Rule]:
+    """Return what becomes of each setting of the job file."""
+    place = PLACES[dialect.hyperparameters]
+    knobs = {path: rule.model_copy(update={"to": f"{place}.{rule.to}"}) for path, rule in dialect.knobs.items()}
+    refused = {path: Rule(outcome="refused", why=each.why) for each in dialect.refused for path in each.settings}
+    return {**refused, **knobs, **dialect.fields, "suffix": _suffix_rule(dialect)}
 
 
-def _refused(why: str) -> Rule:
-    return Rule(outcome="refused", why=why)
+def _suffix_rule(dialect: Dialect) -> Rule:
+    if dialect.tag == "metadata":
+        return Rule(outcome="kept", to="suffix")
+    why = dialect.suffix_why or f"shortened where needed, and followed by our job id; {dialect.suffix} characters"
+    return Rule(outcome="translated", to="suffix", why=why)
 
 
-HIDDEN = _refused("OpenAI chooses by itself which weights are trained, and does not say how")
-OWN_LOOP = _refused("OpenAI runs its own training loop and takes no such setting")
-
-RULES = {
-    "training.epochs": _kept(f"{KNOBS}.n_epochs", minimum=1, maximum=50),
-    "training.batch_size": _kept(f"{KNOBS}.batch_size", minimum=1, maximum=256),
-    "training.learning_rate_multiplier": _kept(f"{KNOBS}.learning_rate_multiplier"),
-    "training.beta": _kept("method.dpo.hyperparameters.beta", maximum=2),
-    "training.seed": _kept("seed"),
-    "suffix": _kept("suffix"),
-    "training.learning_rate": _refused(
-        "OpenAI takes a multiplier of a base rate that it does not disclose: set learning_rate_multiplier"
-    ),
-    "training.micro_batch_size": _refused("OpenAI splits a batch by itself: set batch_size"),
-    "training.max_length": _refused("OpenAI cuts every example at the model's own limit of tokens"),
-    "training.quantize": _refused("OpenAI does not say in which precision it trains"),
-    "training.warmup_ratio": OWN_LOOP,
-    "training.weight_decay": OWN_LOOP,
-    "training.max_grad_norm": OWN_LOOP,
-    "training.scheduler": OWN_LOOP,
-    "training.lora": HIDDEN,
-    "training.lora.rank": HIDDEN,
-    "training.lora.alpha": HIDDEN,
-    "training.lora.dropout": HIDDEN,
-    "training.lora.target_modules": HIDDEN,
-}
-
-
-def render(spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
-    """Translate the spec into the body of `POST /fine_tuning/jobs`; only what the user chose is in it.
+def render(
+    spec: TuneSpec,
+    dialect: Dialect,
+    *,
+    job_id: str,
+    training_file: str,
+    validation_file: str | None,
+    beside: Mapping[str, str],
+) -> dict[str, Any]:
+    """Translate the spec into the body of `POST /fine_tuning/jobs`; what the user chose is in it, and `beside` it.
 
     The number of epochs always stands there: left out, OpenAI would choose up to 25 of them on a small file.
     """
-    method = METHODS[spec.method]
     body = {
         "model": spec.model,
         "training_file": training_file,
         "validation_file": validation_file,
-        "suffix": spec.suffix,
-        "seed": None if spec.training.seed == "auto" else spec.training.seed,
-        "method": {"type": method, method: {"hyperparameters": _hyperparameters(spec)}},
-        "metadata": {TAG: job_id},
+        "suffix": spec.suffix if dialect.tag == "metadata" else tagged(job_id, dialect, suffix=spec.suffix),
+        "metadata": None if dialect.tag == "suffix" else {TAG: job_id},
+        **_chosen(spec, dialect, dialect.fields),
+        **_placed(spec, dialect),
+        **beside,
     }
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _hyperparameters(spec: TuneSpec) -> dict[str, Any]:
-    training = spec.training
-    chosen = {
-        "n_epochs": training.epochs,
-        "batch_size": training.batch_size,
-        "learning_rate_multiplier": training.learning_rate_multiplier,
-        "beta": training.beta,  # a spec has one with dpo only
-    }
-    return {name: value for name, value in chosen.items() if value != "auto"}
+def _placed(spec: TuneSpec, dialect: Dialect) -> dict[str, Any]:
+    knobs = _chosen(spec, dialect, dialect.knobs)
+    if dialect.hyperparameters == "top":
+        return {"hyperparameters": knobs}
+    method = METHODS[spec.method]
+    return {"method": {"type": method, method: {"hyperparameters": knobs}}}
+
+
+def _chosen(spec: TuneSpec, dialect: Dialect, among: Mapping[str, Rule]) -> dict[str, Any]:
+    found = {}
+    for path, rule in among.items():
+        value = _value(spec, path)
+        value = dialect.auto.get(path, value) if value == "auto" else value
+        if value != "auto":
+            found[str(rule.to)] = value
+    return found
+
+
+def _value(spec: TuneSpec, path: str) -> Any:
+    """Return a setting as a server may take it: adapters are there or not, and their strength is a number."""
+    _, name, *below = path.split(".")
+    value = getattr(spec.training, name)
+    if name != "lora" or value == "auto":
+        return value
+    if not below:
+        return value is not None
+    if not isinstance(value, Lora):
+        return "auto"
+    return value.scaled_alpha if below == ["alpha"] else getattr(value, below[0])
+
+
+def tagged(job_id: str, dialect: Dialect, *, suffix: str | None) -> str:
+    """Put what stands for our job id at the end of the suffix; the user's own stands before it, shortened to fit.
+
+    It is the whole id where that fits, else a few digits of its hash. Raises `UsageError` where neither does.
+    """
+    for end in (f"{JOB_MARK}{job_id}", f"-{_mark(job_id)}"):
+        room = dialect.suffix - len(end)
+        if room >= len(NO_SUFFIX):
+            front = re.sub("[.]|-{2,}", "-", suffix or "")[:room].strip("-")
+            return f"{front or NO_SUFFIX}{end}"
+    raise UsageError(f"a suffix of {dialect.suffix} characters leaves no room for a mark of the job")
+
+
+def _mark(job_id: str) -> str:
+    return hashlib.sha256(job_id.encode()).hexdigest()[:MARK_LENGTH]
+
+
+def job_id_in(suffix: object) -> str | None:
+    """Return the whole job id that `tagged` put into a suffix, None for any other suffix."""
+    found = suffix.partition(JOB_MARK)[2] if isinstance(suffix, str) else ""
+    return found or None
+
+
+def carries(job_id: str, *texts: object) -> bool:
+    """Tell whether what stands for our job id is in a text that the service may have lowered or cleaned."""
+    wanted = [_plain(mark) for mark in (job_id, _mark(job_id))]
+    plain = [f"-{_plain(text)}-" for text in texts if isinstance(text, str)]
+    return any(f"-{mark}-" in text for mark in wanted for text in plain)
+
+
+def _plain(text: str) -> str:
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")

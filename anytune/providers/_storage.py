@@ -42,27 +42,32 @@ def put(
     provider: str,
     seconds: float,
     headers: Mapping[str, str] | None = None,
-) -> None:
-    """Put the bytes at their place, without our key and without following a redirect.
+    part: tuple[int, int] | None = None,
+) -> Any:
+    """Put the bytes, or a part (start, length) of them, at their place and return the answer (httpx.Response).
 
-    Raises our errors for what the storage answers, and httpx's for what happens on the way.
+    Our key does not go along, and no redirect is followed. Raises our errors for what the storage answers, and httpx's
+    for what happens on the way.
     """
     import httpx
 
     if os.fstat(handle.fileno()).st_size != file.bytes:
         raise changed(file.path)
+    start, length = part or (0, file.bytes)
+    handle.seek(start)
     with closing(bounded_client(httpx, seconds=seconds)) as storage:
         answer = storage.put(
             url,
-            content=_chunks(handle, file),
-            headers={"Content-Length": str(file.bytes), **(headers or {})},
+            content=_chunks(handle, file, length),
+            headers={**(headers or {}), "Content-Length": str(length)},
         )
     if not answer.is_success:
         raise storage_error(answer, provider=provider, act="upload", does="does not take the file")
+    return answer
 
 
-def _chunks(handle: IO[bytes], file: DataFile) -> Iterator[bytes]:
-    left = file.bytes
+def _chunks(handle: IO[bytes], file: DataFile, length: int) -> Iterator[bytes]:
+    left = length
     while left:
         chunk = handle.read(min(CHUNK, left))
         if not chunk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -37,13 +37,12 @@ MODEL_FIELDS = ("model_output_name", "x_model_output_name", "output_name")
 NOT_CHECKED_YET = {"PENDING", "QUEUED", "RUNNING"}
 FAULTY = {"INVALID_FORMAT", "FAILED"}
 CHECK_AGAIN = 2.0  # seconds
+REPORTED_LINE = re.compile(r"\b(?:(?:on|at|in) )?line (\d+)\b", re.IGNORECASE)
 
 FIGURES = (
     "type",
     "step",
     "total_steps",
-    "loss",
-    "eval_loss",
     "token_count",
     "param_count",
     "checkpoint_path",
@@ -63,16 +62,29 @@ def safe_id(value: object, *, act: str) -> str:
     return found
 
 
-def refuse_faulty(answer: Mapping[str, Any], *, act: str) -> None:
-    """Raise `RejectedError`, with the server's own report, for a file that failed its checks."""
+def refuse_faulty(answer: Mapping[str, Any], *, act: str, name: str | None = None) -> None:
+    """Raise `RejectedError`, with the server's own report, for a file that failed its checks.
+
+    The line that the report names stands after the file's name: `name` on this machine, else as it was uploaded.
+    """
     if answer.get("processing_status") in FAULTY:
         report = answer.get("validation_report")
         said = report.get("error") if isinstance(report, Mapping) else None
+        where, what = _place(str(said or answer["processing_status"]))
         raise RejectedError(
-            f"together: {act}: the service cannot use {answer.get('filename') or answer.get('id')}: "
-            f"{said or answer['processing_status']}",
+            f"together: {act}: {name or answer.get('filename') or answer.get('id')}:{where} {what}",
             fix="mend the file: its bytes are remembered as faulty, the same ones will be refused again",
         )
+
+
+def _place(said: str) -> tuple[str, str]:
+    """Take the line out of a report: `17:` and the rest, or nothing and the whole."""
+    flat = " ".join(said.split())
+    found = REPORTED_LINE.search(flat)
+    if found is None:
+        return "", f"the service cannot use it: {flat}"
+    rest = f"{flat[: found.start()]} {flat[found.end() :]}".strip(" :,.-")
+    return f"{found[1]}:", rest or "the service cannot use it"
 
 
 def require_checked(answer: Mapping[str, Any], *, act: str) -> None:
@@ -121,19 +133,20 @@ def _word(status: object) -> str:
     return status if isinstance(status, str) else json.dumps(status)
 
 
-def _rows(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    rows = answer.get(key)
-    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+def rows(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the objects of a list in an answer, none where there is no list."""
+    found = answer.get(key)
+    return [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
 
 
 def _cause(answer: Mapping[str, Any], status: str) -> Cause | None:
     # A job without credit ends as cancelled; only its events tell it from one that a person stopped.
-    out_of_credit = any(_word(row.get("type")).lower() == "billing_limit" for row in _rows(answer, "events"))
+    out_of_credit = any(_word(row.get("type")).lower() == "billing_limit" for row in rows(answer, "events"))
     return "billing" if status == "cancelled" and out_of_credit else CAUSES.get(status)
 
 
 def _reason(answer: Mapping[str, Any], status: str) -> str | None:
-    told = [str(row["message"]) for row in _rows(answer, "events") if _level(row) == "error" and row.get("message")]
+    told = [str(row["message"]) for row in rows(answer, "events") if _level(row) == "error" and row.get("message")]
     return told[-1] if told else (None if status == "cancelled" else f"the job ended as {status}")
 
 
@@ -161,13 +174,17 @@ def listed(answer: Mapping[str, Any], *, act: str) -> list[Mapping[str, Any]]:
     """Return the objects of a list; raise `MalformedAnswerError` for an answer that is no list."""
     if not isinstance(answer.get("data"), list):
         raise MalformedAnswerError(f"together: {act}: the answer is no list")
-    return _rows(answer, "data")
+    return rows(answer, "data")
 
 
 def events_of(rows: list[Mapping[str, Any]]) -> list[Event]:
     """Read events: each once, oldest first; one whose time cannot be read stands first."""
-    unique = {event.id: event for event in map(_event, rows)}
-    return sorted(unique.values(), key=lambda event: (event.at, _count(event.data.get("step")) or 0))
+    return in_order({event.id: event for event in map(_event, rows)}.values())
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """Sort events by time, those of one moment by step."""
+    return sorted(events, key=lambda event: (event.at, _count(event.data.get("step")) or 0))
 
 
 def _event(row: Mapping[str, Any]) -> Event:

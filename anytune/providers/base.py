@@ -20,6 +20,7 @@ from anytune.schema.job import Event, RemoteJob
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
+from anytune.schema.trainer import Trainer
 
 ChatMessage = Mapping[str, Any]
 
@@ -30,7 +31,10 @@ class Profile:
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
-    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several.
+    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
+    price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
+    `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
+    whole machines: which one, and after how long a job is ended.
     """
 
     name: str
@@ -39,8 +43,19 @@ class Profile:
     base_url: str | None = None
     region: str | None = None
     account: str | None = None
+    tier: str | None = None
+    like: str | None = None
+    trainers: Mapping[str, Trainer] = field(default_factory=dict)
+    flavor: str | None = None
+    hours: float | None = None
     timeout: float = 120.0
     upload_timeout: float = 3600.0
+
+
+class Reused(str):
+    """Be the id of a file whose bytes were at the provider before: whoever sent them, they are not ours to remove."""
+
+    __slots__ = ()
 
 
 class Provider(Protocol):
@@ -57,7 +72,7 @@ class Provider(Protocol):
         ...
 
     def upload(self, file: DataFile) -> str:
-        """Send one file and return the provider's id of it."""
+        """Send one file and return the provider's id of it, as `Reused` where its bytes were there already."""
         ...
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
@@ -144,4 +159,13 @@ class Resumes(Protocol):
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Go on from the newest whole checkpoint; harmless on a job that runs."""
+        ...
+
+
+@runtime_checkable
+class DeletesFiles(Protocol):
+    """Be a provider that can be told to forget a file."""
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file that was uploaded; harmless when it is gone already."""
         ...

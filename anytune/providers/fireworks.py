@@ -63,6 +63,14 @@ class FireworksProvider:
         """Send one file and return the name of its dataset; bytes that are there already are not sent again."""
         return uploads.upload(self._gateway, file, seconds=self._profile.upload_timeout)
 
+    def delete_file(self, file_id: str) -> None:
+        """Remove a dataset; harmless when it is gone already."""
+        act, name = "remove the dataset", _known(answers.DATASET_NAME, file_id)
+        try:
+            self._gateway.ask("DELETE", name, act=act)
+        except NotFoundError:
+            return
+
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job by one POST, once its datasets are ready; one that is there under this id is taken up.
 

@@ -2,46 +2,36 @@
 
 The SDK's own `create` drops LoRA settings, makes three calls where one is meant, and repeats a call that may
 have been carried out; so only its client is used: the address, the key, the errors.
-
-A job that fails on Together's side may be started again under a new id (event `job_restarted`). Whether the
-new one keeps the suffix, so that `find` would see it, is not known; `retrieve` tells of the old job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from anytune import catalog
-from anytune.errors import (
-    AmbiguousError,
-    KeyRefusedError,
-    MalformedAnswerError,
-    MissingExtraError,
-    NotFoundError,
-    QuotaError,
-    RejectedError,
-    UnavailableError,
-)
-from anytune.providers import _storage as storage
+from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedError, UnavailableError
+from anytune.providers import _download as download_of
 from anytune.providers import _together_answer as answers
 from anytune.providers import _together_list as lists
+from anytune.providers import _together_metrics as metrics
 from anytune.providers import _together_request as requests
+from anytune.providers import _together_restart as restarts
 from anytune.providers import _together_upload as uploads
+from anytune.providers._together_gateway import NAME, Gateway
 from anytune.providers.base import Profile
-from anytune.providers.checked import open_unchanged
-from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
+from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
 
 JOBS = "/v1/fine-tunes"
-FILES = "/v1/files"
+FILES = uploads.FILES
 PRICED = (
     "model",
     "training_file",
@@ -58,47 +48,35 @@ class TogetherProvider:
 
     name = "together"
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, *, parts: uploads.Parts = uploads.Parts()) -> None:
+        """Know how to reach Together; `parts` says how a large file is cut."""
         self._profile = profile
-        self._client: Any = None
+        self._gateway = Gateway(profile)
+        self._uploads = uploads.Uploads(self._gateway, parts=parts)
 
     def capabilities(self, model: str) -> Capabilities:
         """Describe what Together does with this base model, from the catalogue: offline and without a key."""
-        known = catalog.capabilities("together", model, settings=requests.rules(model))
-        limit = min(known.max_file_bytes or uploads.MAX_BYTES, uploads.MAX_BYTES)
-        return known.model_copy(update={"max_file_bytes": limit})
+        return catalog.capabilities(NAME, model, settings=requests.rules(model))
 
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Translate the spec into the whole body of POST /v1/fine-tunes; the suffix carries the job id."""
         return requests.body(spec, job_id=job_id, training_file=training_file, validation_file=validation_file)
 
     def upload(self, file: DataFile) -> str:
-        """Send one file in three calls and return its id; bytes that are there already are not sent again.
+        """Send one file and return its id; bytes that are there already are not sent again.
 
-        Raises `ConflictError` when the file has changed since it was checked, `RejectedError` with the
-        server's report when the service finds it faulty.
+        A file above 5 GiB goes in parts: what failed in one is gone on with there by the next call. Raises
+        `ConflictError` when the file has changed since it was checked, `RejectedError` with the server's report when
+        the service finds it faulty.
         """
-        with (
-            open_unchanged(file, provider="Together", most=uploads.MAX_BYTES) as handle,
-            self._connected("upload") as sdk,
-        ):
-            answer = uploads.reserve(sdk, file)
-            known = uploads.known_id(answer)
-            if known is not None:
-                return self._reuse(answers.safe_id(known, act="upload"))
-            url, file_id = uploads.place(answer)
-            file_id = answers.safe_id(file_id, act="upload")
-            storage.put(url, handle, file, provider="together", seconds=self._profile.upload_timeout)
-        answers.refuse_faulty(self._post("check the file", f"{FILES}/{file_id}/preprocess"), act="check the file")
-        return file_id
+        return self._uploads.send(file, most=catalog.load(NAME).max_file_bytes)
 
-    def _reuse(self, file_id: str) -> str:
-        standing = self._get("reuse the file", f"{FILES}/{file_id}")
-        answers.refuse_faulty(standing, act="reuse the file")
-        if standing.get("processing_status") == "PENDING":
-            # The process that put the bytes there may have ended before it asked for the checks.
-            self._post("check the file", f"{FILES}/{file_id}/preprocess")
-        return file_id
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file; harmless when it is gone already."""
+        try:
+            self._gateway.delete("remove the file", f"{FILES}/{_in_path(file_id)}")
+        except NotFoundError:
+            return
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job by one POST of exactly this body, once its files are validated.
@@ -107,14 +85,14 @@ class TogetherProvider:
         faulty: in both cases nothing was started.
         """
         self._require_checked_files(request)
-        return answers.job_of(self._post("create the job", JOBS, request), act="create the job")
+        return answers.job_of(self._gateway.post("create the job", JOBS, request), act="create the job")
 
     def _require_checked_files(self, request: Mapping[str, Any]) -> None:
         act = "look at the file"
         for file_id in (request["training_file"], request.get("validation_file")):
             if file_id:
                 try:
-                    answers.require_checked(self._get(act, f"{FILES}/{_in_path(file_id)}"), act=act)
+                    answers.require_checked(self._gateway.get(act, f"{FILES}/{_in_path(file_id)}"), act=act)
                 except AmbiguousError as error:
                     # What is unclear is the look; the job was surely not created.
                     raise UnavailableError(error.message, status=error.status) from error
@@ -128,7 +106,7 @@ class TogetherProvider:
         act = "quote a price"
         self._require_checked_files(request)
         asked = {field: request[field] for field in PRICED if field in request}
-        answer = self._post(act, f"{JOBS}/estimate-price", asked)
+        answer = self._gateway.post(act, f"{JOBS}/estimate-price", asked)
         price = answers.price_of(answer, act=act)
         if price is not None and answer.get("allowed_to_proceed") is False:
             limit = answer.get("user_limit")
@@ -137,36 +115,63 @@ class TogetherProvider:
 
     def models(self) -> Offer:
         """Ask for the list of models that can be tuned, and for the limits of each."""
-        return lists.offer(self._get, origin=_origin(self._profile.base_url or catalog.load("together").base_url or ""))
+        base = self._profile.base_url or catalog.load(NAME).base_url or ""
+        return lists.offer(self._gateway.get, origin=base.rstrip("/").removesuffix("/v1"))
 
     def retrieve(self, remote_id: str) -> RemoteJob:
-        """Ask how a job stands; its events are asked too where it ended badly and the answer has none."""
+        """Ask how a job stands; one that the service started again under a new id is told as that one, by its id.
+
+        Its events are asked too where it ended badly and the answer has none.
+        """
+        return restarts.followed(remote_id, standing=self._standing, namesake=self._namesake)
+
+    def _standing(self, remote_id: str) -> tuple[RemoteJob, list[Mapping[str, Any]]]:
+        """Return a job and, where it ended badly, its events."""
         act = "retrieve the job"
-        answer = self._get(act, f"{JOBS}/{_in_path(remote_id)}")
+        answer = self._gateway.get(act, f"{JOBS}/{_in_path(remote_id)}")
         job = answers.job_of(answer, act=act, expected=remote_id)
-        if job.state in answers.BAD_ENDS and not answer.get("events"):
-            told = self._get("list events", f"{JOBS}/{remote_id}/events")
-            job = answers.job_of({**answer, "events": told.get("data")}, act=act, expected=remote_id)
-        return job
+        if job.state not in answers.BAD_ENDS:
+            return job, []
+        if not answer.get("events"):
+            told = self._gateway.get("list events", f"{JOBS}/{remote_id}/events").get("data")
+            answer = {**answer, "events": told}
+            job = answers.job_of(answer, act=act, expected=remote_id)
+        return job, answers.rows(answer, "events")
+
+    def _namesake(self, job: RemoteJob) -> str | None:
+        found = self.find(job.seen_job_id) if job.seen_job_id is not None else None
+        return found.id if found is not None and found.id != job.id else None
 
     def events(self, remote_id: str) -> list[Event]:
-        """List all events, each once, oldest first."""
+        """List all events, each once, oldest first; once training has begun, the figures of its steps among them.
+
+        Figures that cannot be had now come with a later look.
+        """
         act = "list events"
-        answer = self._get(act, f"{JOBS}/{_in_path(remote_id)}/events")
-        return answers.events_of(answers.listed(answer, act=act))
+        answer = self._gateway.get(act, f"{JOBS}/{_in_path(remote_id)}/events")
+        told = answers.events_of(answers.listed(answer, act=act))
+        if not metrics.have_begun(told):
+            return told
+        try:
+            rows = answers.rows(self._gateway.get("list metrics", f"{JOBS}/{remote_id}/metrics"), "metrics")
+        except (AmbiguousError, RejectedError, UnavailableError):
+            return told
+        return answers.in_order([*told, *metrics.events_of(rows, among=told, remote_id=remote_id)])
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop a job; one that has ended, or is being cancelled, is returned as it stands."""
         act = "cancel the job"
         try:
-            answer = self._post(act, f"{JOBS}/{_in_path(remote_id)}/cancel")
+            answer = self._gateway.post(act, f"{JOBS}/{_in_path(remote_id)}/cancel")
         except NotFoundError:
             raise
         except RejectedError:
             job = self.retrieve(remote_id)
             if job.state.is_terminal or job.state is JobState.CANCELLING:
                 return job
-            raise
+            if job.id == remote_id:
+                raise
+            return self.cancel(job.id).model_copy(update={"replaces": job.replaces})
         return answers.job_of(answer, act=act, expected=remote_id)
 
     def find(self, job_id: str) -> RemoteJob | None:
@@ -175,59 +180,31 @@ class TogetherProvider:
         The list comes in one page. None only when it was read and none is ours.
         """
         act = "find the job"
-        rows = answers.listed(self._get(act, JOBS), act=act)
+        rows = answers.listed(self._gateway.get(act, JOBS), act=act)
         ours = [answers.job_of(row, act=act) for row in rows if _is_ours(row, job_id)]
         best = max(ours, key=_preference, default=None)
         return best.model_copy(update={"seen_job_id": job_id}) if best is not None else None
 
-    def _get(self, act: str, path: str) -> dict[str, Any]:
-        import httpx
+    def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
+        """Download the adapter or the whole model into `out` and return its manifest.
 
-        with self._connected(act) as sdk:
-            return _json_object(sdk.get(path, cast_to=httpx.Response), act=act)
+        A call that was cut off is gone on with by the next one.
+        """
+        from anytune.providers import _together_download as downloads  # archives and all, for this alone
 
-    def _post(self, act: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        import httpx
+        if to not in ("adapter", "merged"):
+            raise RejectedError(f"together hands out adapter or merged, not {to!r}", param="to")
+        folder = download_of.free_folder(out)
+        remote_id = tuned.remote_id or self._maker(tuned)
+        job = self._gateway.get(downloads.ACT, f"{JOBS}/{_in_path(remote_id)}")
+        query = {"ft_id": remote_id, "checkpoint": downloads.selector(job, to)}
+        return downloads.download(self._gateway, tuned, query=query, to=to, out=folder)
 
-        with self._connected(act) as sdk:
-            return _json_object(sdk.post(path, cast_to=httpx.Response, body=body), act=act)
-
-    @contextmanager
-    def _connected(self, act: str) -> Iterator[Any]:
-        if self._client is None:
-            self._client = _connect(self._profile)
-        try:
-            with mapped("together", act, secret=self._client.api_key):
-                yield self._client
-        except KeyRefusedError:
-            self._client = None  # the next call asks for the key again: it may have been renewed
-            raise
-
-
-def _connect(profile: Profile) -> Any:
-    try:
-        import httpx
-        import together
-    except ImportError as error:
-        raise MissingExtraError(needs="together", extra="together") from error
-    return together.Together(
-        api_key=sendable_key(profile.key(), provider="together"),
-        base_url=_origin(profile.base_url or catalog.load("together").base_url or ""),
-        max_retries=0,
-        http_client=bounded_client(httpx, seconds=profile.timeout),
-    )
-
-
-def _origin(base_url: str) -> str:
-    # The SDK's paths begin with /v1 since its third version; addresses written before it end so.
-    return base_url.rstrip("/").removesuffix("/v1")
-
-
-def _json_object(response: Any, *, act: str) -> dict[str, Any]:
-    found = response.json()
-    if isinstance(found, dict):
-        return found
-    raise MalformedAnswerError(f"together: {act}: the answer is not the JSON it should be")
+    def _maker(self, tuned: TunedModel) -> str:
+        job = self.find(tuned.job_id)
+        if job is None:
+            raise NotFoundError(f"together knows no job that made {tuned.name}")
+        return job.id
 
 
 def _in_path(remote_id: str) -> str:

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from anytune.schema.base import Value
+from anytune.schema.dialect import Dialect
 from anytune.schema.plan import Hosting
 from anytune.schema.spec import Method
+from anytune.schema.trainer import Trainer
 
 PriceKey = Literal["sft", "dpo", "sft-full", "dpo-full"]
 Dollars = Annotated[Decimal, Field(ge=0)]
@@ -20,7 +22,8 @@ Count = Annotated[int, Field(ge=1)]
 class Entry(Value):
     """Describe one base model of a provider; `price` is in US dollars per million tokens, by method.
 
-    `as_of` and `source` say who named the model, `priced_on` and `priced_by` who named its price; None: the catalogue.
+    `as_of` and `source` say who named the model, `priced_on` and `priced_by` who named its price; None: the
+    catalogue. `trainer` names its inputs where they are its own.
     """
 
     methods: tuple[Method, ...] = ("sft", "dpo")
@@ -30,6 +33,7 @@ class Entry(Value):
     shutdown: date | None = None
     price: dict[PriceKey, Dollars] = {}
     minimum: Dollars | None = None
+    trainer: Trainer | None = None
     as_of: date | None = None
     source: str | None = None
     priced_on: date | None = None
@@ -51,9 +55,13 @@ class Catalog(Value):
     key: str | None = None
     account: str | None = None
     base_url: str | None = None
+    address: str | None = None
+    dialect: Dialect | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    places: dict[str, tuple[str, ...]] = {}
+    flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None
     accepts_jobs_until: date | None = None
@@ -61,6 +69,7 @@ class Catalog(Value):
     minimum: Decimal = Decimal(0)
     full_factor: Decimal | None = None
     bills_validation: bool = False
+    takes_any: bool = False
     hosting: Hosting | None = None
     settings_source: str | None = None
     billed_as: str | None = None

@@ -49,7 +49,9 @@ class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
     `base` is the model that is tuned, `model` what came of it. `seen_job_id` is our job id as found in the remote job's
-    metadata or suffix, None if it carries none.
+    metadata or suffix, None if it carries none. `replaces` are earlier ids of the same job: a provider may start one
+    again, by itself, under a new id. `settings` are the hyperparameters that it says it trains with, in its own words:
+    also what became of those left on `auto`.
     """
 
     id: str
@@ -65,6 +67,8 @@ class RemoteJob(Value):
     cost: Decimal | None = None
     training_file: str | None = None
     seen_job_id: str | None = None
+    replaces: tuple[str, ...] = ()
+    settings: dict[str, Any] = {}
 
     _texts = field_validator("*", mode="before")(_whole)
 
@@ -82,11 +86,12 @@ class Event(Value):
 
 
 class Job(Value):
-    """Be one job from intent to end; `creating` is written just before `create` is sent.
+    """Be one job from intent to end.
 
-    `instead_of` says which providers refused it before, and why. `quote` is the price that the provider named before
-    it began, and `cost` what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the
-    job ended well.
+    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that
+    the job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says
+    which providers refused it before, and why. `quote` is the price that the provider named before it began, `cost`
+    what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
     """
 
     id: str
@@ -98,7 +103,10 @@ class Job(Value):
     created_at: datetime
     updated_at: datetime
     files: dict[str, str] = {}
+    sent: tuple[str, ...] = ()
+    to_remove: tuple[str, ...] = ()
     creating: datetime | None = None
+    creates: int = 0
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
     quote: Decimal | None = None

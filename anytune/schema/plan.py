@@ -9,6 +9,7 @@ from typing import Any, Literal
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.trainer import Trainer
 
 Outcome = Literal["kept", "translated", "refused"]
 
@@ -31,10 +32,13 @@ class Rule(Value):
 class Price(Value):
     """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`.
 
-    `stated` says whose word it is where it is not the catalogue's.
+    `stated` says whose word it is where it is not the catalogue's. Where a machine is rented instead, `per_hour` is its
+    price, and the provider ends a job after `hours`.
     """
 
-    per_million: dict[str, Decimal]
+    per_million: dict[str, Decimal] = {}
+    per_hour: Decimal | None = None
+    hours: Decimal | None = None
     minimum: Decimal = Decimal(0)
     bills_validation: bool = False
     as_of: date
@@ -62,11 +66,13 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept. `fetches` says what a local run
-    would have to get from elsewhere. `price` None means no money; `usd_per_hour` and `usd_per_kwh` are what a local
-    run costs, if the user says so, and `billed_as` what a cost is that comes with a job. `listed_as` is the
-    catalogue's name of the model, `unlisted_on` the day of a list of the provider's own that does not have it,
-    `settings_source` what the rules go by.
+    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that
+    such a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a
+    profile states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or
+    that no price is known; `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so, and
+    `billed_as` what a cost is that comes with a job. `listed_as` is the catalogue's name of the model, `unlisted_on`
+    the day of a list of the provider's own that does not have it, `settings_source` what the rules go by. `trainer`
+    says which of a trainer's own inputs take what, where each model has its own.
     """
 
     provider: str
@@ -75,9 +81,12 @@ class Capabilities(Value):
     methods: tuple[Method, ...]
     settings: dict[str, Rule]
     local: bool = False
+    trainer: Trainer | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()
+    places: dict[str, tuple[str, ...]] = {}
+    roams: str | None = None
     max_length: int | None = None
     min_examples: int = 1
     max_file_bytes: int | None = None

@@ -18,7 +18,7 @@ from anytune.errors import (
     NotFoundError,
     RateLimitedError,
 )
-from anytune.providers.base import ChatMessage, Profile
+from anytune.providers.base import ChatMessage, Profile, Reused
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -113,8 +113,17 @@ class FakeProvider:
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise ConflictError(f"{file.path} has changed since it was checked")
         self._call("upload")
+        name = f"file-{file.sha256[:12]}"
+        if file.sha256 in self.service.files:
+            return Reused(name)
         self.service.files[file.sha256] = data
-        return f"file-{file.sha256[:12]}"
+        return name
+
+    def delete_file(self, file_id: str) -> None:
+        """Forget a file, if it is there."""
+        self._call("delete_file")
+        kept = {sha256: data for sha256, data in self.service.files.items() if file_id != f"file-{sha256[:12]}"}
+        self.service.files = kept
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start a job; a fault named `lost` happens after it was started."""

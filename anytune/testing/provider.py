@@ -10,7 +10,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
-from anytune.providers.base import Lists
+from anytune.providers.base import DeletesFiles, Lists, Reused
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
@@ -91,7 +91,8 @@ class ProviderContract:
 
     def test_a_price_has_a_date_and_a_source(self, rig: Rig) -> None:
         capabilities = rig.provider.capabilities(rig.spec().model)
-        assert capabilities.local or capabilities.price is not None
+        unpriced = [note for note in capabilities.notes if "price" in note]
+        assert capabilities.local or capabilities.price is not None or unpriced, "no price, and no note that says so"
         if capabilities.price is not None:
             assert capabilities.price.source
             assert capabilities.price.as_of.year >= 2026
@@ -186,6 +187,15 @@ class ProviderContract:
         folder = tmp_path / "other"
         folder.mkdir()
         assert rig.provider.upload(rig.file()) != rig.provider.upload(sample_file(folder, examples=13))
+
+    def test_a_file_that_was_removed_is_gone_and_may_be_removed_again(self, rig: Rig) -> None:
+        if not isinstance(rig.provider, DeletesFiles):
+            pytest.skip(f"{rig.provider.name} removes no files")
+        file_id = rig.provider.upload(rig.file())
+        assert isinstance(rig.provider.upload(rig.file()), Reused)
+        rig.provider.delete_file(file_id)
+        rig.provider.delete_file(file_id)
+        assert not isinstance(rig.provider.upload(rig.file()), Reused)
 
     def test_data_that_changed_since_they_were_checked_are_not_sent(self, rig: Rig) -> None:
         file = rig.file()

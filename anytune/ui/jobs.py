@@ -53,7 +53,7 @@ def many(jobs: Sequence[Job], *, on: Console) -> None:
 def one(job: Job, *, events: Sequence[Event] = (), on: Console) -> None:
     """Show how one job stands; figures and losses stand in its events."""
     on.print(Text.assemble((job.id, "bold"), "  ", state(job)))
-    terminal.put(on, terminal.pairs([*_facts(job), *_progress(job, events), *_losses(events)]))
+    terminal.put(on, terminal.pairs([*_facts(job), *_progress(job, events), *_losses(events), *_checkpoints(events)]))
 
 
 def events(happened: Sequence[Event], *, on: Console) -> None:
@@ -122,6 +122,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "ended", f"{remote.finished_at.astimezone():%Y-%m-%d %H:%M:%S} (after {took})"
     if remote is not None and not job.plan.capabilities.local:
         yield "there", f"{remote.id}: {remote.status}"
+    if remote is not None and remote.settings:
+        yield "settings", ", ".join(f"{name} {words.value(value)}" for name, value in remote.settings.items())
     if remote is not None and remote.trained_tokens is not None:
         yield "trained", words.count(remote.trained_tokens, "token")
     if job.cost is not None:
@@ -169,6 +171,13 @@ def _losses(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
         found = [e.data[k] for e in events for k in keys if isinstance(e.data.get(k), int | float)]
         if found:
             yield name, f"{found[-1]:.4f} (first {found[0]:.4f})"
+
+
+def _checkpoints(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
+    """List the steps of which a provider's events say that they were saved."""
+    steps = {e.data.get("step") for e in events if e.data.get("type") == "checkpoint_save"}
+    if known := sorted(step for step in steps if isinstance(step, int) and step > 0):
+        yield "checkpoints", words.short(f"at step {', '.join(map(str, known))}")
 
 
 def _cost(job: Job) -> str:

@@ -12,7 +12,10 @@ from anytune.ui import words
 
 @dataclass(frozen=True)
 class Readiness:
-    """Say what stands between here and a provider; `key` never holds the key itself."""
+    """Say what stands between here and a provider; `key` never holds the key itself.
+
+    `lacks` is what has to be set beside it, `extra` the extra of anytune that brings the packages.
+    """
 
     name: str
     ready: bool
@@ -20,6 +23,8 @@ class Readiness:
     key: str
     place: str
     base_url: str | None = None
+    lacks: str | None = None
+    extra: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def providers(found: Sequence[Readiness], *, on: Console) -> None:
         mark = Text("ready" if ready.ready else "not ready", style="green" if ready.ready else "yellow")
         on.print(Text.assemble((ready.name, "bold"), "  ", mark))
         rows: list[tuple[str, str | Text]] = [("  packages", ready.packages), ("  key", ready.key)]
+        rows += [("  address", Text(ready.lacks, style="yellow"))] if ready.lacks else []
         rows += [("  address", ready.base_url)] if ready.base_url else []
         terminal.put(on, terminal.pairs([*rows, ("  data", ready.place)]))
 
@@ -59,8 +60,9 @@ def models(catalogs: Sequence[Catalog], *, today: date, on: Console) -> None:
         if number:
             on.print()
         on.print(Text.assemble((catalog.provider, "bold"), (f"  as of {catalog.as_of}", "dim")))
+        if catalog.takes_any and not catalog.models:
+            terminal.listed(on, _any_model(catalog))
         if catalog.provider == "local":
-            terminal.listed(on, ["any folder with a causal language model, or a Hugging Face name"])
             continue
         if catalog.models:
             terminal.put(on, _models(catalog, on.width))
@@ -82,6 +84,14 @@ def findings(found: Sequence[Finding], *, on: Console) -> None:
             said.append(f"\nfix: {finding.fix}", style="dim")
         table.add_row(Text(finding.level, style=STYLES[finding.level]), finding.name, said)
     terminal.put(on, table)
+
+
+def _any_model(catalog: Catalog) -> list[str]:
+    """Say what a provider takes that lists no models, and what its machines cost."""
+    if not catalog.flavors:
+        return ["any folder with a causal language model, or a Hugging Face name"]
+    machines = ", ".join(f"{name} {price}" for name, price in catalog.flavors.items())
+    return ["any model of the Hugging Face Hub (owner/name) that the local trainer takes", f"$ per hour: {machines}"]
 
 
 def _models(catalog: Catalog, width: int) -> Table:

@@ -50,10 +50,19 @@ def verdict(plan: Plan, *, on: Console) -> None:
 
 
 def every(plans: Sequence[tuple[str, Plan | UsageError]], *, on: Console) -> None:
-    """Show every provider side by side, or below each other where the screen is narrow."""
-    if on.width >= NAMES + COLUMN * len(plans):
-        _side_by_side(plans, on)
-        return
+    """Show every provider side by side, or below each other where the screen is narrow; a line for who has no plan."""
+    made = [(name, plan) for name, plan in plans if isinstance(plan, Plan)]
+    if made and on.width >= NAMES + COLUMN * len(made):
+        _side_by_side(made, on)
+    else:
+        _below_each_other(made, on)
+    without = [(name, Text(_reason(plan), style="red")) for name, plan in plans if not isinstance(plan, Plan)]
+    if made and without:
+        on.print()
+    terminal.put(on, terminal.pairs(without))
+
+
+def _below_each_other(plans: Sequence[tuple[str, Plan]], on: Console) -> None:
     for number, (name, plan) in enumerate(plans):
         if number:
             on.print()
@@ -148,9 +157,8 @@ def _settings(settings: Sequence[Setting]) -> Table:
     return table
 
 
-def _mark(plan: Plan | UsageError) -> Text:
-    good = isinstance(plan, Plan) and plan.ok
-    return Text("ok" if good else "refused", style="green" if good else "red")
+def _mark(plan: Plan) -> Text:
+    return Text("ok" if plan.ok else "refused", style="green" if plan.ok else "red")
 
 
 def _reason(plan: Plan | UsageError) -> str:
@@ -160,21 +168,20 @@ def _reason(plan: Plan | UsageError) -> str:
     return f"{plan.refused[0]}{more}" if plan.refused else ""
 
 
-def _short_facts(plan: Plan | UsageError) -> Iterator[tuple[str, str | Text]]:
-    if isinstance(plan, Plan):
-        yield "model", words.model(plan.spec.model)
-        yield "cost", price(plan.cost)
-        if plan.resources is not None:
-            yield "time", words.duration(plan.resources.seconds_expected)
-        yield "data", place(plan.capabilities)
-        yield "weights", _weights(plan.capabilities)
-        if closing := _closing(plan.capabilities):
-            yield "closes", closing
+def _short_facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
+    yield "model", words.model(plan.spec.model)
+    yield "cost", price(plan.cost)
+    if plan.resources is not None:
+        yield "time", words.duration(plan.resources.seconds_expected)
+    yield "data", place(plan.capabilities)
+    yield "weights", _weights(plan.capabilities)
+    if closing := _closing(plan.capabilities):
+        yield "closes", closing
     if reason := _reason(plan):
         yield "why not", Text(reason, style="red")
 
 
-def _side_by_side(plans: Sequence[tuple[str, Plan | UsageError]], on: Console) -> None:
+def _side_by_side(plans: Sequence[tuple[str, Plan]], on: Console) -> None:
     facts = [{"": _mark(plan), **dict(_short_facts(plan))} for _, plan in plans]
     table = terminal.columns("", *(name for name, _ in plans), whole=("",))
     for column in table.columns[1:]:

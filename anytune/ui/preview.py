@@ -167,7 +167,7 @@ def _example(
     elif len(ids) > limit:
         lost = sum(example["trained"][limit:])
         over = f"{words.count(len(ids) - limit, 'token')} over max_length {limit:,}: {lost:,} of {trained:,} trained"
-        _hanging(Text(f"{over} tokens ({words.share(lost / trained)}) are cut off", style=NOTE), on)
+        _hanging(Text(f"{over} tokens ({words.share(lost / max(trained, 1))}) are cut off", style=NOTE), on)
     for block in _blocks(example, limit, signs, every=every):
         _hanging(block, on)
 

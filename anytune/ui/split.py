@@ -15,7 +15,7 @@ def show(done: Split, *, on: Console) -> None:
     """Show each new file with its number and share of examples."""
     examples = sum(side.examples for side in done.sides)
     head = Text(words.place(done.path), style="bold")
-    head.append(f"  {words.count(examples, 'example')}, split by {words.clean(done.by)}", style="default not bold")
+    head.append(f"  {words.count(examples, 'example')}, split by {_kept(done.by)}", style="default not bold")
     on.print(head, soft_wrap=True)
     table = terminal.columns("", "examples", "share", "wrote", right=("examples", "share"))
     for side in done.sides:
@@ -33,10 +33,14 @@ def then(done: Split) -> list[terminal.Command]:
     return [(shlex.join(["anytune", "check", train, "--against", other]), "nothing of it leaked") for other in others]
 
 
+def _kept(by: str) -> str:
+    return "first turn" if by == "first-turn" else words.clean(by)
+
+
 def _missed(side: Side, by: str) -> str:
     if not isinstance(side.wanted, int) or side.examples == side.wanted:
         return ""
     return (
         f"{side.name} has {words.count(side.examples)} of the {words.count(side.wanted)} wanted: "
-        f"the examples of one {words.clean(by)} stay together, and none had few enough for the rest"
+        f"the examples of one {_kept(by)} stay together, and none had few enough for the rest"
     )

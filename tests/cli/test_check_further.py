@@ -132,10 +132,11 @@ def test_a_local_run_refuses_an_answer_that_is_cut_off_whole(anytune: Type, fold
 def test_what_stands_in_the_held_out_file_is_told(anytune: Type, folder: Path) -> None:
     write(folder / "train.jsonl", *CHATS)
     near = chat(f"{WORDS} of {PORTS[2]}. Is it so indeed?", f"See the table of {PORTS[2]}.")
-    write(folder / "test.jsonl", CHATS[0], chat(CHATS[1]["messages"][0]["content"].upper(), "No."), near)
+    longer = {"messages": [*CHATS[3]["messages"], *chat("And now?", "No.")["messages"]]}
+    write(folder / "test.jsonl", CHATS[0], chat(CHATS[1]["messages"][0]["content"].upper(), "No."), near, longer)
     said = anytune("check", "train.jsonl", "--against", "test.jsonl", "--json")
     assert said.code == 3
-    assert counts(said) == {"leak": 1, "leak-prompt": 1}
+    assert counts(said) == {"leak": 1, "leak-prompt": 1, "leak-turn": 1}
     (leak,) = said.document["files"][0]["errors"]
     assert leak["line"] == 1
     assert "line 1 of test.jsonl" in leak["message"]

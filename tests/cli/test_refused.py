@@ -14,7 +14,12 @@ from tests.cli.conftest import Type
 from tests.cli.test_bad_input import mistaken
 from tests.stubs._http import Trap
 
-HOSTED = [name for name in providers.BUILT_IN if name not in ("local", "fake") and catalog.load(name).key]
+# Those that list models and take chats.
+HOSTED = [
+    name
+    for name in providers.BUILT_IN
+    if name != "fake" and any(entry.trainer is None for entry in catalog.load(name).models.values())
+]
 FAULTS: dict[str, tuple[Any, ...]] = {
     "an unknown provider": ("--provider {near}", 2, "no provider is called '{near}'", "did you mean {provider}?"),
     "an unknown model": (

@@ -67,6 +67,15 @@ def test_a_split_can_be_told_sizes_group_and_folder(data: Path) -> None:
     assert b"customer" not in (data.parent / "new" / "sides" / "data.test.jsonl").read_bytes()
 
 
+def test_a_split_by_the_first_turn_says_so(data: Path) -> None:
+    asked = [chat(user(f"Question {i % 20}"), assistant(), *[user("Why?"), assistant()] * (i // 20)) for i in range(60)]
+    write(data, *asked)
+    assert "60 examples, split by first turn" in typed("split", "data.jsonl", "--by", "first-turn").stdout
+    assert lines(data.with_name("data.validation.jsonl")) % 3 == 0
+    with pytest.raises(UsageError, match="not by both"):
+        typed("split", "data.jsonl", "--by", "first-turn", "--group", "customer", "--force")
+
+
 def test_a_number_that_is_missed_is_said(data: Path) -> None:
     write(data, *(chat(user(f"Question {i % 5}"), assistant(str(i))) for i in range(50)))
     assert "validation has 10 of the 15 wanted" in " ".join(

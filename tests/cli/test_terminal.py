@@ -76,5 +76,5 @@ def test_an_error_on_a_terminal_is_coloured_and_obeys_no_color(folder: Path) -> 
 
 
 def test_providers_stand_side_by_side_on_a_wide_terminal(job: Path) -> None:
-    drawn = CONTROL.sub("", on_terminal("plan", job.name, "--all", columns=140))
+    drawn = CONTROL.sub("", on_terminal("plan", job.name, "--all", columns=160))
     assert any("local" in text and "openai" in text and "together" in text for text in drawn.splitlines())

@@ -34,7 +34,7 @@ def test_plan_all_shows_every_provider_and_succeeds_if_one_can(anytune: Type) ->
     assert said.code == 0
     verdicts = {plan["provider"]: plan["ok"] for plan in said.document["plans"]}
     assert verdicts["fake"] is True
-    assert set(verdicts) >= {"local", "openai", "together", "fireworks"}
+    assert set(verdicts) >= {"local", "openai", "together", "fireworks", "replicate", "hf-jobs"}
 
 
 def test_a_run_ends_with_the_comparison_and_three_answers(anytune: Type, service: FakeService) -> None:
@@ -217,7 +217,7 @@ def test_nobody_at_the_terminal_and_no_yes_is_refused_with_the_way_out(anytune: 
     assert "fix: anytune run finetune.yaml -y" in said.err
 
 
-@pytest.mark.parametrize("provider", ["local", "openai", "together", "fireworks"])
+@pytest.mark.parametrize("provider", ["local", "openai", "together", "fireworks", "hf-jobs"])
 def test_init_writes_a_job_that_its_provider_takes(anytune: Type, provider: str) -> None:
     assert anytune("init", "new", "--provider", provider).code == 0
     said = anytune("plan", "new/finetune.yaml")
@@ -331,3 +331,23 @@ def test_a_narrow_list_says_what_it_leaves_out(anytune: Type, monkeypatch: pytes
 def test_doctor_and_providers_use_the_same_word(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert "not ready  openai" in anytune("doctor").out
+
+
+def test_an_address_that_only_the_user_knows_is_asked_for_in_one_line(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = "profiles.azure.base_url is not set: https://<resource>.openai.azure.com"
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "of-nobody")
+    for line in ("providers", "doctor"):
+        assert anytune(line).out.count(said) == 1
+    (folder / "anytune.yaml").write_text(
+        "profiles: {azure: {base_url: 'https://a.openai.azure.com'}, mine: {like: openai, base_url: 'https://b/v1'}}\n"
+    )
+    shown = anytune("providers").out
+    assert said not in shown
+    assert {"https://a.openai.azure.com", "https://b/v1"} <= set(shown.split())
+    azure, mine = (
+        row for row in anytune("providers", "--json").document["providers"] if row["name"] in ("azure", "mine")
+    )
+    assert (azure["ready"], mine["ready"], mine["key"]) == (True, True, "none needed")

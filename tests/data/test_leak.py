@@ -4,6 +4,7 @@ import json
 import os
 import random
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from anytune.data.dedupe import Kind, dedupe
 from anytune.data.leak import Leak, leaks
-from anytune.data.split import split
-from anytune.errors import RefusedError
+from anytune.data.split import divide, split
+from anytune.errors import RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
 
@@ -66,6 +67,48 @@ def test_a_prompt_leaks_with_another_answer_case_and_system_message(tmp_path: Pa
     assert {leak.other_line for leak in found(tmp_path, asked, HELD_OUT)} == {51}
 
 
+def longer(question: str, *more: dict[str, Any]) -> dict[str, Any]:
+    return chat(user(question), assistant("Which year?"), *more)
+
+
+def test_a_question_leaks_through_a_turn_of_a_longer_chat_in_either_file(tmp_path: Path) -> None:
+    more = user("This year."), assistant("At 06:12.")
+    long, short = longer(f" {QUESTIONS[250]}".upper(), *more), chat(user(QUESTIONS[7]), assistant("At 06:12."))
+    (leak,) = found(tmp_path, [*TRAIN, long], HELD_OUT)
+    assert (leak.kind, leak.line, leak.other_line, leak.similarity) == ("turn", 201, 51, 1.0)
+    held_out = [*HELD_OUT, chat({"role": "system", "content": "Be brief."}, *longer(QUESTIONS[7], *more)["messages"])]
+    (leak,) = found(tmp_path, [*TRAIN[:7], short], held_out)
+    assert (leak.kind, leak.line, leak.other_line) == ("turn", 8, 101)
+
+
+def test_a_turn_is_what_is_asked_before_an_answer_with_all_that_was_said_before(tmp_path: Path) -> None:
+    two, three = (longer("Tide?", *[user("Today."), assistant("At 06:12.")] * turns) for turns in (1, 2))
+    call = assistant(None, tool_calls=[{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}])
+    asked = chat(user("Tide?"), call, {"role": "tool", "tool_call_id": "a", "content": "5.9"}, assistant("5.9 m"))
+    kinds = [leak.kind for leak in found(tmp_path, [two, asked, chat(user("Today."), assistant())], [three])]
+    assert kinds == ["turn"]
+    assert [leak.kind for leak in found(tmp_path, [asked, chat(user("Tide?"))], [chat(user("Tide?"), call)])] == [
+        "turn",
+        "prompt",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        longer("And today?", user("Tide at Brest?"), assistant("At 06:12.")),
+        chat(user("Tide at Brest?"), user("And now?"), assistant("At 06:12.")),
+        chat(assistant("Tide at Brest?"), user("Yes."), assistant("At 06:12.")),
+        chat(assistant("Hello!"), assistant("How can I help?"), user("Say it."), assistant("At 06:12.")),
+    ],
+    ids=["asked later", "nothing is answered between", "a greeting", "two greetings"],
+)
+def test_what_was_not_asked_alike_from_the_start_is_no_leak_of_a_turn(tmp_path: Path, other: dict[str, Any]) -> None:
+    held_out = [chat(user("Tide at Brest?"), assistant("5.9 m")), chat(assistant("Hello!"), assistant("Ask me."))]
+    assert found(tmp_path, [other], held_out) == []
+    assert found(tmp_path, held_out, [other]) == []
+
+
 def test_a_near_leak_is_found_with_its_similarity(tmp_path: Path) -> None:
     chance = random.Random(3)
     answer = HELD_OUT[9]["messages"][1]["content"]
@@ -104,21 +147,55 @@ def test_a_file_leaks_whole_into_itself(tmp_path: Path) -> None:
     ]
 
 
+ROLES = ("user", "assistant", "tool", "system")
 TEXTS = st.text("ab \n\u00e9Σσς\u00a0", max_size=8)
 CHATS = st.builds(lambda a, b, c: chat(user(a), assistant(b), user(c), assistant()), TEXTS, TEXTS, TEXTS)
 
 
-@given(st.lists(CHATS, min_size=1, max_size=6), st.lists(CHATS, min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
-def test_a_leak_is_an_equal_prompt_and_nothing_else(train: list[Any], held_out: list[Any]) -> None:
-    def prompt(record: Any) -> list[str]:
-        told = " ".join(f"{m['role']}: {m['content']}" for m in record["messages"][:-1])
-        return told.lower().split()
+TURNS = st.lists(st.builds(lambda role, text: {"role": role, "content": text}, st.sampled_from(ROLES), TEXTS))
+ASKED = CHATS | st.builds(lambda turns: chat(*turns, assistant()), TURNS)
 
+
+def folded(messages: list[dict[str, Any]]) -> list[str]:
+    told = " ".join(f"{m['role']}: {m['content']}" for m in messages if m["role"] != "system")
+    return told.lower().split()
+
+
+def within(record: dict[str, Any]) -> list[list[str]]:
+    """Return what was asked before each answer but the last."""
+    messages = record["messages"]
+    answers = [place for place, one in enumerate(messages[:-1]) if one["role"] == "assistant"]
+    before = [[one for one in messages[:place] if one["role"] != "system"] for place in answers]
+    return [folded(each) for each in before if any(one["role"] != "assistant" for one in each)]
+
+
+@given(st.lists(ASKED, min_size=1, max_size=6), st.lists(ASKED, min_size=1, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_a_leak_is_an_equal_prompt_or_turn_and_nothing_else(train: list[Any], held_out: list[Any]) -> None:
+    known = [folded(record["messages"][:-1]) for record in held_out]
+    turns = [turn for record in held_out for turn in within(record)]
+    expected = {}
+    for line, record in enumerate(train, 1):
+        whole = folded(record["messages"][:-1])
+        if record in held_out:
+            expected[line] = "exact"
+        elif whole and whole in known:
+            expected[line] = "prompt"
+        elif whole in turns or any(turn in known for turn in within(record)):
+            expected[line] = "turn"
     with tempfile.TemporaryDirectory() as folder:
-        lines = {leak.line for leak in found(Path(folder), train, held_out)}
-    known = [prompt(record) for record in held_out]
-    assert lines == {line for line, record in enumerate(train, 1) if prompt(record) in known}
+        assert {leak.line: leak.kind for leak in found(Path(folder), train, held_out)} == expected
+
+
+@given(st.lists(ASKED, min_size=2, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_nothing_leaks_across_a_split_by_the_first_turn(records: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.jsonl", *records)
+        into = {side: Path(folder) / side for side in ("train", "validation")}
+        with suppress(UsageError):  # all begin alike
+            divide(path, into=into, validation=0.5, by="first-turn")
+            assert list(leaks(into["train"], into["validation"])) == []
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

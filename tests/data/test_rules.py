@@ -24,6 +24,7 @@ FOUND_ELSEWHERE = {
     "near-duplicate",
     "leak",
     "leak-prompt",
+    "leak-turn",
     "leak-near",
     "over-limit",
     "answer-cut-off",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytune.data.prompt import folded, prompt_key
+from anytune.data.prompt import first_turn_key, folded, prompt_key
 from anytune.data.split import divide, kept, split
 from anytune.errors import RefusedError, UsageError
 from tests.data.samples import assistant, chat, user, write
@@ -197,6 +197,45 @@ def test_numbers_and_shares_do_not_hang_on_the_order(numbers: list[int], many: i
                 assert sorted(map(json.dumps, one[name])) == sorted(map(json.dumps, other[name]))
                 assert one[name]
             assert not prompts(one["train"]) & (prompts(one["validation"]) | prompts(one["test"]))
+
+
+def conversations() -> list[Any]:
+    """Return chats of one, two and three turns, many of which begin alike."""
+    more = [user("And then?"), assistant("Again.")]
+    return [
+        chat({"role": "system", "content": f"Be {n}."}, user(f"Question {n % 40}"), assistant(), *more * (n % 3))
+        for n in range(200)
+    ]
+
+
+def test_chats_that_begin_alike_stay_together_on_request(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *conversations())
+    for by, shared in (("prompt", True), ("first-turn", False)):
+        first, second = (
+            {record["messages"][1]["content"] for record in side}
+            for side in parts(path, validation=0.3, by=by).values()
+        )
+        assert bool(first & second) is shared
+    alone = [record for record in conversations() if len(record["messages"]) == 3]
+    path = write(tmp_path / "b.jsonl", *alone)
+    assert parts(path, validation=0.3, by="first-turn") == parts(path, validation=0.3)
+
+
+def test_a_greeting_is_no_first_turn() -> None:
+    def key(*messages: dict[str, Any]) -> bytes:
+        return first_turn_key(json.dumps(chat(assistant("Hello!"), *messages)).encode())
+
+    assert key(user("Tide?"), assistant()) == key(user("TIDE?"), assistant("a"), user("And now?"), assistant())
+    assert key(user("Tide?"), assistant()) != key(user("Wind?"), assistant())
+    assert first_turn_key(b'{"instruction": "Add"}') == b'{"instruction": "Add"}'
+
+
+def test_a_split_goes_by_one_thing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *customers())
+    with pytest.raises(UsageError, match="not by both"):
+        parts(path, validation=0.3, by="first-turn", group="metadata")
+    with pytest.raises(UsageError, match="fewer than 2 different first turns"):
+        parts(write(path, *[conversations()[0]] * 9), validation=0.3, by="first-turn")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from itertools import pairwise
+from threading import Event
 from typing import Any, Literal
 
 import pytest
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from anytune.data.check import clean
 from anytune.data.check.fault import Fault
 from anytune.data.check.line import examine, record_in
-from anytune.data.check.parts import cuts
+from anytune.data.check.parts import cuts, each
 from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
+from anytune.data.check.sound import DEEPEST
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
@@ -50,6 +52,21 @@ def test_a_chat_with_tools_that_passes_quickly_has_no_fault_on_a_closer_look(lin
         assert faults == []
         assert record is not None
         assert seen_in(record) == seen
+
+
+@pytest.mark.parametrize("levels", range(DEEPEST - 8, DEEPEST + 4))
+@pytest.mark.parametrize("brackets", [("[", "]"), ('{"a": ', "}")])
+def test_tools_of_any_depth_are_taken_as_a_closer_look_takes_them(levels: int, brackets: tuple[str, str]) -> None:
+    opening, closing = brackets
+    deep = json.loads(opening * levels + "7" + closing * levels)
+    tools = [{"type": "function", "function": {"name": "tide", "parameters": {"deep": deep}}}]
+    tools += [{"type": "function", "function": {"name": f"tide_{n}", "parameters": {}}} for n in range(DEEPEST)]
+    line = json.dumps({"messages": [user(), assistant()], "tools": tools}).encode()
+    record, faults = seen_closely(line, "sft")
+    assert [fault.code for fault in faults] == ["nested-too-deep"] * (levels > DEEPEST - 5)
+    seen = clean.chat(line)
+    assert (seen is not None) == (levels < DEEPEST - 5)
+    assert seen is None or (record is not None and seen == seen_in(record))
 
 
 @MANY
@@ -188,6 +205,31 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     sizes = (first.lines, first.examples, first.messages, first.content, list(first.rows.lengths))
     sample = sorted(first.sample.lines)
     return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sample
+
+
+def test_parts_come_in_order_and_the_longest_work_that_begins_first_comes_last() -> None:
+    begun: list[int] = []
+
+    def work(index: int, stop: Event) -> int:
+        begun.append(index)
+        assert not stop.is_set()
+        return index * index
+
+    assert list(each(work, 5, workers=1)) == [1, 4, 9, 16, 0]
+    assert begun == [0, 1, 2, 3, 4]
+
+
+def test_what_is_not_waited_for_any_more_is_told_to_stop() -> None:
+    stops: list[Event] = []
+
+    def work(index: int, stop: Event) -> int:
+        stops.append(stop)
+        return index
+
+    results = each(work, 5, workers=2)
+    assert next(results) == 1
+    results.close()
+    assert all(stop.is_set() for stop in stops)
 
 
 def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

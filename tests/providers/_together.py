@@ -63,7 +63,7 @@ class TogetherRig:
         return body
 
     def told(self, remote_id: str) -> int:
-        return self.stub.told(remote_id)
+        return self.stub.told(remote_id) + len(self.stub.figures(remote_id))
 
     def without_key(self) -> TogetherProvider:
         return TogetherProvider(Profile(name="together", home=self.folder, key=no_key, base_url=self.stub.base_url))

@@ -12,6 +12,7 @@ from anytune.errors import (
     ConflictError,
     CredentialError,
     NotFoundError,
+    RateLimitedError,
     RejectedError,
     UsageError,
 )
@@ -219,7 +220,7 @@ def test_chats_are_sent_one_by_one_as_answers_are_taken(stub: OpenAIStub, openai
     assert len(stub.calls("*/chat/completions")) == 1
 
 
-def test_a_new_model_that_is_not_ready_yet_is_not_found(
+def test_a_new_model_that_is_not_ready_yet_is_asked_again_later(
     stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
 ) -> None:
     job = ended(openai, start(openai, tmp_path))
@@ -227,8 +228,9 @@ def test_a_new_model_that_is_not_ready_yet_is_not_found(
     tuned = TunedModel(provider="openai", base=MODEL, name=job.model or "", job_id="tides-1")
     generator = openai.generator(base=MODEL, tuned=tuned)
     asked = [[{"role": "user", "content": "Tide 3?"}]]
-    with pytest.raises(NotFoundError):
+    with pytest.raises(RateLimitedError, match="does not answer yet") as caught:
         list(generator.answer(asked, max_new_tokens=16))
+    assert caught.value.retry_after
     assert list(generator.answer(asked, max_new_tokens=16)) == ["3 m 🌊"]
 
 
@@ -255,8 +257,8 @@ def test_the_environment_does_not_choose_where_data_go(
 
 def test_without_a_base_url_the_catalogue_says_where_to_send() -> None:
     at = OpenAIProvider(Profile(name="openai", home=Path("/nowhere"), key=lambda: "sk-test"))
-    assert str(at._calls.base_url) == "https://api.openai.com/v1/"
-    assert at._calls.max_retries == 0
+    assert str(at._client.calls.base_url) == "https://api.openai.com/v1/"
+    assert at._client.calls.max_retries == 0
 
 
 def test_a_key_with_a_line_break_is_mended_and_a_broken_one_not_sent(stub: OpenAIStub, tmp_path: Path) -> None:

@@ -182,3 +182,32 @@ def test_an_event_may_be_odd_and_still_be_told(stub: OpenAIStub, openai: OpenAIP
     stub.fail_next("*/events", status=200, body={"data": [odd], "has_more": False})
     (event,) = openai.events("ftjob-1")
     assert (event.level, event.message, event.data, event.at.year) == ("info", "", {}, 1970)
+
+
+def test_what_became_of_auto_is_told_once_it_is_a_number(openai: OpenAIProvider, tmp_path: Path) -> None:
+    job = start(openai, tmp_path)
+    assert job.settings == {"n_epochs": 3}
+    for _ in range(2):
+        job = openai.retrieve(job.id)
+    assert job.settings == {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8}
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings"),
+    [
+        (
+            {"method": None, "hyperparameters": {"n_epochs": 2, "lora": True, "note": "x", "batch_size": -1}},
+            {"n_epochs": 2, "lora": True},
+        ),
+        ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.1}}}}, {"beta": 0.1}),
+        ({"method": {"type": "dpo"}, "hyperparameters": None}, {}),
+        ({"method": 7, "hyperparameters": [1]}, {}),
+    ],
+)
+def test_hyperparameters_are_read_wherever_they_stand(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path, fields: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    job = start(openai, tmp_path)
+    stub.life = ()
+    stub.fail_next(ANY_JOB, status=200, body={**stub.jobs[job.id], **fields})
+    assert openai.retrieve(job.id).settings == settings

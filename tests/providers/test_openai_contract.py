@@ -1,8 +1,9 @@
-"""OpenAI keeps the contract that every provider keeps."""
+"""OpenAI, and whoever speaks its API, keeps the contract that every provider keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,26 @@ from anytune.schema.spec import TuneSpec
 from anytune.testing import ProviderContract, Rig
 from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
 from tests.providers._openai import ANY_JOB, JOBS, LIST, MODEL, provider
+from tests.stubs._openai_manners import AZURE, NEBIUS, OPENAI, OWN, Manner
 from tests.stubs.openai import OpenAIStub
 
 AT = {"create": JOBS, "retrieve": ANY_JOB}
 
 
 class OpenAIRig:
-    """Drive OpenAI's stand-in through the contract."""
+    """Drive a stand-in that speaks OpenAI's API through the contract."""
 
     supports: frozenset[Fault] = frozenset(
         ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
     )
 
-    def __init__(self, folder: Path, stub: OpenAIStub) -> None:
+    def __init__(self, folder: Path, stub: OpenAIStub, *, model: str = MODEL, **profile: Any) -> None:
         self.folder, self.stub, self.key = folder, stub, stub.key
-        key = stub.key
-        self.provider: Provider = provider(stub, key=lambda: key)
+        self.model, self.profile, key = model, profile, stub.key
+        self.provider: Provider = provider(stub, key=lambda: key, **profile)
 
     def spec(self) -> TuneSpec:
-        return sample_spec(self.file(), provider="openai", model=MODEL)
+        return sample_spec(self.file(), provider=self.provider.name, model=self.model)
 
     def file(self) -> DataFile:
         return sample_file(self.folder)
@@ -48,10 +50,11 @@ class OpenAIRig:
         return body
 
     def told(self, remote_id: str) -> int:
-        return self.stub.told(remote_id)
+        ended = self.stub.jobs[remote_id]["status"] == "succeeded"
+        return self.stub.told(remote_id) + (ended and not self.stub.manner.names_model)  # its checkpoint is told, too
 
     def without_key(self) -> Provider:
-        return provider(self.stub, key=no_key)
+        return provider(self.stub, key=no_key, **self.profile)
 
     def finish(self, remote_id: str) -> None:
         self.stub.finish(remote_id)
@@ -74,8 +77,45 @@ class OpenAIRig:
                 self.stub.life = (*self.stub.life[:1], "meditating")
 
 
+SPEAKERS: dict[str, tuple[Manner, dict[str, Any]]] = {
+    "openai": (OPENAI, {}),
+    "azure": (AZURE, {"name": "azure"}),
+    "nebius": (NEBIUS, {"name": "nebius", "model": "meta-llama/Meta-Llama-3.1-8B-Instruct"}),
+    "own": (OWN, {"name": "own", "like": "openai", "model": "acme/own-7b"}),
+}
+
+
+@contextmanager
+def speaking(name: str, folder: Path) -> Iterator[OpenAIRig]:
+    """Return the rig of one of those who speak OpenAI's API."""
+    manner, profile = SPEAKERS[name]
+    with OpenAIStub(manner=manner) as stub:
+        yield OpenAIRig(folder, stub, **profile)
+
+
 class TestOpenAI(ProviderContract):
     @pytest.fixture
     def rig(self, tmp_path: Path) -> Iterator[Rig]:
-        with OpenAIStub() as stub:
-            yield OpenAIRig(tmp_path, stub)
+        with speaking("openai", tmp_path) as rig:
+            yield rig
+
+
+class TestAzure(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+        with speaking("azure", tmp_path) as rig:
+            yield rig
+
+
+class TestNebius(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+        with speaking("nebius", tmp_path) as rig:
+            yield rig
+
+
+class TestOwnServer(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path) -> Iterator[Rig]:
+        with speaking("own", tmp_path) as rig:
+            yield rig

@@ -13,7 +13,7 @@ from anytune.errors import (
     CredentialError,
     MissingExtraError,
 )
-from anytune.providers._openai_request import RULES
+from anytune.providers._openai_speech import Speech
 from anytune.providers.base import Generates, Profile, Provider
 from anytune.providers.openai import OpenAIProvider
 from anytune.schema.spec import Lora, Training
@@ -25,6 +25,9 @@ from tests.stubs.openai import OpenAIStub
 def stub() -> Iterator[OpenAIStub]:
     with OpenAIStub() as running:
         yield running
+
+
+RULES = Speech(Profile(name="openai", home=Path("/nowhere"), key=str)).capabilities(MODEL).settings
 
 
 def keyless() -> OpenAIProvider:

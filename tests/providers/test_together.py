@@ -97,7 +97,7 @@ def test_a_faulty_file_is_refused_with_the_report_and_nothing_is_created(rig: To
     stored = rig.stub.files[request["training_file"]]
     stored.content = (stored.content or b"") + b'{"messages": []}\n'
     stored.steps = ["COMPLETED"]
-    with pytest.raises(RejectedError, match="Line 13: at least one message"):
+    with pytest.raises(RejectedError, match=r"train\.jsonl:13: at least one message"):
         rig.provider.create(request)
     assert rig.calls(CREATE) == 0
 

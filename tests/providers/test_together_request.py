@@ -117,7 +117,7 @@ def test_full_weights_are_refused_where_only_lora_is_offered() -> None:
 
 
 def test_no_file_is_planned_that_one_upload_cannot_carry() -> None:
-    assert PROVIDER.capabilities(MODEL).max_file_bytes == 5 * 1024**3
+    assert PROVIDER.capabilities(MODEL).max_file_bytes == int(50.1 * 1024**3)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,8 @@ def live_at_together(stub: TogetherStub, origin: str, folder: Path) -> Iterator[
         assert not at.cancel(stopped.id).state.is_terminal
         assert at.cancel(stopped.id).id == stopped.id
         yield f"{job_id}: cancelled, twice"
+        at.delete_file(files[1])
+        assert files[1] not in stub.files
 
 
 def ended(at: Any, remote_id: str, job_id: str) -> Iterator[str]:
@@ -105,7 +107,7 @@ def ended(at: Any, remote_id: str, job_id: str) -> Iterator[str]:
 def checked(stub: TogetherStub, file_id: str) -> None:
     """Let the stand-in come to the end of its checks of a file."""
     for _ in range(5):
-        stub.files[file_id].steps and stub._look(stub.files[file_id])
+        stub.files[file_id].steps and stub.look(stub.files[file_id])
 
 
 def spec(provider: str, model: str, method: str, training: dict[str, Any]) -> TuneSpec:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from tests.stubs import _openai_rules as rules
 from tests.stubs._call import Call, Reply, multipart
+from tests.stubs._openai_manners import Manner
 from tests.stubs._openai_store import StoredFile, StoredJob, page
 
 HOUR = 3600
@@ -35,6 +36,7 @@ class Host(Protocol):
     files: dict[str, StoredFile]
     key: str
     admin_key: str
+    manner: Manner
 
     def job(self, id: str) -> StoredJob: ...
     def enter(self, record: StoredJob, word: str) -> None: ...
@@ -78,7 +80,7 @@ class Rest:
             said = f"Job cannot be {word} while it is {record.shown['status']}"
             raise rules.refusal(400, said, param="fine_tuning_job_id")
         self.host.enter(record, word)
-        return Reply(200, dict(record.shown))
+        return Reply(200, self.host.manner.shown(record.shown))
 
     def _upload(self, method: str, rest: list[str], call: Call) -> Reply:
         match method, rest:
@@ -135,7 +137,7 @@ class Rest:
 
     def _models(self, method: str, rest: list[str]) -> Reply:
         tuned = self.host.tuned_models()
-        known = {**dict.fromkeys(rules.TUNABLE, "system"), **dict.fromkeys(tuned, "org-stub")}
+        known = {**dict.fromkeys(self.host.manner.tunable, "system"), **dict.fromkeys(tuned, "org-stub")}
         if method == "GET" and not rest:
             return Reply(200, {"object": "list", "data": [model(name, owner) for name, owner in known.items()]})
         if len(rest) != 1 or rest[0] not in known:
@@ -192,6 +194,7 @@ def checkpoints(job: Mapping[str, Any]) -> list[dict[str, Any]]:
             "fine_tuning_job_id": job["id"],
             "metrics": {"step": 3, "train_loss": 0.5},
             "step_number": 3,
+            **({"result_files": job["checkpoint_files"]} if "checkpoint_files" in job else {}),
         }
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.stubs._call import Call, Refuse, Reply
@@ -126,21 +126,14 @@ def checked(body: Any, fields: dict[str, Check], *, required: tuple[str, ...], a
     return body
 
 
-def checked_job(body: Any) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """Return the body of a creation, its method's type and its hyperparameters, or refuse it."""
-    body = checked(body, JOB_FIELDS, required=("model", "training_file"))
-    method = body.get("method", {"type": "supervised"})
+def checked_method(method: Any, known: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """Return a method's type, where its hyperparameters stand, and what stands there, or refuse it."""
     kind = method.get("type")
-    if kind not in HYPERPARAMETERS:
+    if kind not in known:
         raise refusal(400, "Invalid value for 'method.type'.", param="method.type", code="invalid_value")
     checked(method, {"type": text(20), kind: _mapping}, required=("type",), at="method.")
     within = checked(method.get(kind, {}), {"hyperparameters": _mapping}, required=(), at=f"method.{kind}.")
-    where = f"method.{kind}.hyperparameters."
-    knobs = checked(within.get("hyperparameters", {}), HYPERPARAMETERS[kind], required=(), at=where)
-    if kind not in TUNABLE.get(body["model"], set()):
-        said = f"Model {body['model']} is not available for fine-tuning or does not exist."
-        raise refusal(400, said, param="model", code="model_not_available")
-    return body, kind, knobs
+    return kind, f"method.{kind}.hyperparameters.", within.get("hyperparameters", {})
 
 
 def checked_first_line(content: bytes) -> None:
@@ -156,7 +149,7 @@ def checked_first_line(content: bytes) -> None:
 
 def data_fault(content: bytes, *, method: str, param: str) -> dict[str, Any] | None:
     """Return the error that the job would end with, None for good data."""
-    lines = [line for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in content.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     for number, line in enumerate(lines, start=1):
         said = _line_fault(line, method)
         if said is not None:

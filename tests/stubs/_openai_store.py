@@ -10,6 +10,8 @@ from typing import Any
 from tests.stubs import _openai_rules as rules
 from tests.stubs._http import Reply
 
+AUTO = dict.fromkeys(("n_epochs", "batch_size", "learning_rate_multiplier"), "auto")
+
 
 @dataclass
 class StoredFile:
@@ -20,6 +22,7 @@ class StoredFile:
     purpose: str
     content: bytes = field(repr=False)
     created_at: int
+    status: str | None = "processed"
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -29,7 +32,7 @@ class StoredFile:
             "created_at": self.created_at,
             "filename": self.filename,
             "purpose": self.purpose,
-            "status": "processed",
+            "status": self.status,
         }
 
 
@@ -42,6 +45,32 @@ class StoredJob:
     hidden: int
     step: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
+
+
+def new_job(body: dict[str, Any], kind: str, knobs: dict[str, Any], *, id: str, at: int, word: str) -> dict[str, Any]:
+    """Make a job as OpenAI shows it."""
+    return {
+        "object": "fine_tuning.job",
+        "id": id,
+        "created_at": at,
+        "finished_at": None,
+        "status": word,
+        "model": body["model"],
+        "fine_tuned_model": None,
+        "organization_id": "org-stub",
+        "result_files": [],
+        "training_file": body["training_file"],
+        "validation_file": body.get("validation_file"),
+        "hyperparameters": knobs if kind == "supervised" else None,
+        "seed": body.get("seed", 42),
+        "trained_tokens": None,
+        "error": {},
+        "estimated_finish": None,
+        "integrations": [],
+        "metadata": body.get("metadata"),
+        "method": {"type": kind, kind: {"hyperparameters": knobs}},
+        "user_provided_suffix": body.get("suffix"),
+    }
 
 
 def page(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int = 20) -> Reply:
@@ -65,7 +94,7 @@ def question(messages: Any) -> str:
 def memory(content: bytes) -> dict[str, str]:
     """Learn by heart: the last question of each example and what should be answered to it."""
     learnt: dict[str, str] = {}
-    for line in content.decode("utf-8").splitlines():
+    for line in content.decode("utf-8-sig").splitlines():
         example = json.loads(line)
         if "messages" in example:
             learnt[question(example["messages"])] = str(example["messages"][-1].get("content"))

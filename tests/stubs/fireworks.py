@@ -128,6 +128,9 @@ class FireworksStub(StubServer):
                 return self._name(where, call.json)
             case "GET", [_], "":
                 return Reply(200, dict(self._dataset(where).shown))
+            case "DELETE", [_], "":
+                del self.datasets[str(self._dataset(where).shown["name"])]
+                return Reply(200, {})
             case "POST", [_], "getUploadEndpoint":
                 return self._give_place(self._dataset(where), call.json)
             case "POST", [_], "validateUpload":

@@ -11,22 +11,26 @@ What can be set before or between calls:
 - `deaf`: the list does not heed the metadata filter
 - `closed`, `spent`: creation is refused with training_not_available, or with insufficient_quota
 - `not_ready`: how many chats a new model answers with 404
+- `unchecked`: how many looks at a file find it pending, where files are checked first
+- `manner`: whose ways these are: OPENAI, AZURE, NEBIUS, OWN of `_openai_manners`
+- `results`: what the result file of a job is that succeeds, None for none
 - `set(job_id, status=…)`: any field of a job, by hand; `finish(job_id)`: the rest of its life at once
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 from tests.stubs import _openai_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
+from tests.stubs._openai_manners import OPENAI, Manner
 from tests.stubs._openai_rest import Rest, ends
-from tests.stubs._openai_store import StoredFile, StoredJob, memory, page, question
+from tests.stubs._openai_store import AUTO, StoredFile, StoredJob, memory, new_job, page, question
 from tests.stubs._process import main
 
-LIFE = ("validating_files", "queued", "running", "running", "succeeded")
 ENDED = {"succeeded", "failed", "cancelled"}
 NULLS = {"code": None, "message": None, "param": None}
 CHOSEN = {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 1.8, "beta": 0.1}  # what "auto" becomes
@@ -39,9 +43,18 @@ class OpenAIStub(StubServer):
 
     prefix = "/v1"
 
-    def __init__(self, *, key: str = "sk-stub-0123456789abcdef", journal_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        key: str = "sk-stub-0123456789abcdef",
+        journal_file: Path | None = None,
+        manner: Manner = OPENAI,
+    ) -> None:
         super().__init__(key=key, journal_file=journal_file)
-        self.life: tuple[str, ...] = LIFE
+        self.manner = manner
+        self.life: tuple[str, ...] = manner.life
+        self.unchecked = 0
+        self.results: bytes | None = None
         self.steps = 3
         self.hide_new = 0
         self.deaf = False
@@ -78,9 +91,9 @@ class OpenAIStub(StubServer):
                 self._move(record)
 
     def answer(self, call: Call) -> Reply:
-        if "/permissions" not in call.path and call.headers.get("authorization") != f"Bearer {self.key}":
+        given = self.manner.key_of(call)
+        if "/permissions" not in call.path and given != self.key:
             # nastier than the real one, which masks the middle of the key that it repeats
-            given = call.headers.get("authorization", "").removeprefix("Bearer ")
             raise rules.refusal(401, f"Incorrect API key provided: {given}.", code="invalid_api_key")
         way = call.path.removeprefix(self.prefix).strip("/").split("/")
         match call.method, way:
@@ -89,7 +102,7 @@ class OpenAIStub(StubServer):
             case "GET", ["files"]:
                 return self._list_files(call.query)
             case "GET", ["files", id]:
-                return Reply(200, self._file(id, status=404).shown())
+                return self._look_at_file(self._file(id, status=404))
             case "GET", ["files", id, "content"]:
                 return Reply(200, self._file(id, status=404).content)
             case "DELETE", ["files", id]:
@@ -104,7 +117,8 @@ class OpenAIStub(StubServer):
             case "POST", ["fine_tuning", "jobs", id, "cancel"]:
                 return self._cancel(id)
             case "GET", ["fine_tuning", "jobs", id, "events"]:
-                return page([dict(event) for event in reversed(self.job(id).events)], call.query)
+                told = [dict(event) for event in self.job(id).events]
+                return page(told if self.manner.oldest_first else told[::-1], call.query)
             case "POST", ["chat", "completions"]:
                 return self._chat(call)
         return self.rest.answer(call, way)
@@ -123,10 +137,18 @@ class OpenAIStub(StubServer):
         if expiry and not rules.expires(expiry):
             raise rules.refusal(400, "Invalid value for 'expires_after'.", param="expires_after")
         if purpose == "fine-tune":
-            rules.checked_first_line(content)
-        file = StoredFile(f"file-{len(self.journal):06d}", name, purpose, content, self.tick())
+            self.manner.checked_upload(content)
+        status = "pending" if self.manner.looks_at_files and self.unchecked else self.manner.file_status
+        file = StoredFile(f"file-{len(self.journal):06d}", name, purpose, content, self.tick(), status)
         self.files[file.id] = file
         return Reply(200, file.shown())
+
+    def _look_at_file(self, file: StoredFile) -> Reply:
+        self.unchecked -= file.status == "pending"
+        reply = Reply(200, file.shown())
+        if file.status == "pending" and self.unchecked <= 0:
+            file.status = "processed"
+        return reply
 
     def _list_files(self, query: Mapping[str, str]) -> Reply:
         purpose = query.get("purpose")
@@ -140,56 +162,37 @@ class OpenAIStub(StubServer):
         return self.files[id]
 
     def _create(self, call: Call) -> Reply:
-        body, kind, knobs = rules.checked_job(rules.json_of(call))
+        body, kind, knobs = self.manner.checked_job(rules.json_of(call))
         for param in ("training_file", "validation_file"):
-            if body.get(param) is not None:
-                self._file(body[param], status=400, param=param)
+            file = self._file(body[param], status=400, param=param) if body.get(param) is not None else None
+            if file is not None and self.manner.looks_at_files and file.status != "processed":
+                raise rules.refusal(400, f"{file.id} is not processed", param=param, code="invalidPayload")
         if self.closed:
             said = "Training is not available for this organization."
             raise rules.refusal(403, said, code="training_not_available")
         if self.spent:
             said = "You exceeded your current quota, please check your plan and billing details."
             raise rules.refusal(429, said, code="insufficient_quota", kind="insufficient_quota")
-        shown = self._new_job(body, kind, knobs)
+        auto = knobs if self.manner.top else {**AUTO, **knobs}
+        id, at = f"ftjob-{len(self._records) + 1:06d}", self.tick()
+        shown = new_job(body, kind, auto, id=id, at=at, word=self.life[0])
         record = StoredJob(shown, kind, self.hide_new)
         self._records[shown["id"]] = record
         self._tell(record, f"Created fine-tuning job: {shown['id']}")
-        return Reply(200, dict(shown))
+        return self._shown(record)
 
-    def _new_job(self, body: dict[str, Any], kind: str, knobs: dict[str, Any]) -> dict[str, Any]:
-        auto = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto", **knobs}
-        return {
-            "object": "fine_tuning.job",
-            "id": f"ftjob-{len(self._records) + 1:06d}",
-            "created_at": self.tick(),
-            "finished_at": None,
-            "status": self.life[0],
-            "model": body["model"],
-            "fine_tuned_model": None,
-            "organization_id": "org-stub",
-            "result_files": [],
-            "training_file": body["training_file"],
-            "validation_file": body.get("validation_file"),
-            "hyperparameters": auto if kind == "supervised" else None,
-            "seed": body.get("seed", 42),
-            "trained_tokens": None,
-            "error": {},
-            "estimated_finish": None,
-            "integrations": [],
-            "metadata": body.get("metadata"),
-            "method": {"type": kind, kind: {"hyperparameters": auto}},
-            "user_provided_suffix": body.get("suffix"),
-        }
+    def _shown(self, record: StoredJob) -> Reply:
+        return Reply(200, self.manner.shown(record.shown), {"Date": formatdate(self.tick(), usegmt=True)})
 
     def _list_jobs(self, query: Mapping[str, str]) -> Reply:
         wanted = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
         found = []
         for record in reversed(self._records.values()):
-            metadata = record.shown["metadata"] or {}
+            metadata = self.manner.shown(record.shown).get("metadata") or {}
             if record.hidden > 0:
                 record.hidden -= 1
             elif self.deaf or all(metadata.get(name) == value for name, value in wanted.items()):
-                found.append(dict(record.shown))
+                found.append(self.manner.shown(record.shown))
         return page(found, query)
 
     def job(self, id: str) -> StoredJob:
@@ -205,7 +208,7 @@ class OpenAIStub(StubServer):
         record = self.job(id)
         if record.shown["status"] not in ENDED | {"paused"} and record.step + 1 < len(self.life):
             self._move(record)
-        return Reply(200, dict(record.shown))
+        return self._shown(record)
 
     def _move(self, record: StoredJob) -> None:
         record.step += 1
@@ -243,13 +246,18 @@ class OpenAIStub(StubServer):
         for step in range(1, self.steps + 1):
             loss = round(2.0 / step, 4)
             data = {"step": step, "total_steps": self.steps, "train_loss": loss, "valid_loss": None}
+            data = data if self.manner.tells_loss else {}
             self._tell(record, f"Step {step}/{self.steps}: training loss={loss}", kind="metrics", data=data)
 
     def _succeed(self, record: StoredJob) -> None:
         job = record.shown
         name = f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
         content = self.files[job["training_file"]].content if job["training_file"] in self.files else b""
-        self._answers[name] = memory(content)
+        self._answers[name] = memory(content) if self.manner.serves else {}
+        if self.results is not None:
+            results = StoredFile(f"file-of-{job['id']}", "results.csv", "fine-tune-results", self.results, self.tick())
+            self.files[results.id] = results
+            job["result_files"] = [results.id]
         tokens = len(content) // 4 * job["method"][record.kind]["hyperparameters"].get("n_epochs", 1)
         job.update(fine_tuned_model=name, trained_tokens=tokens, finished_at=self.tick())
         self._tell(record, f"New fine-tuned model created: {name}")
@@ -262,14 +270,14 @@ class OpenAIStub(StubServer):
             raise rules.refusal(400, said, param="fine_tuning_job_id", code="job_already_completed")
         record.shown.update(status="cancelled", finished_at=self.tick())
         self._tell(record, "Fine-tuning job cancelled")
-        return Reply(200, dict(record.shown))
+        return self._shown(record)
 
     def _chat(self, call: Call) -> Reply:
         body = rules.checked(call.json, rules.CHAT_FIELDS, required=("model", "messages"))
-        tuned = body["model"] in self._answers
+        tuned = self.manner.serves and body["model"] in self._answers
         waits = tuned and self.not_ready > 0
         self.not_ready -= int(waits)
-        if waits or not (tuned or body["model"] in rules.TUNABLE):
+        if waits or not (tuned or body["model"] in self.manner.tunable):
             said = f"The model `{body['model']}` does not exist or you do not have access to it."
             raise rules.refusal(404, said, code="model_not_found")
         asked = question(body["messages"])

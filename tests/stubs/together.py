@@ -11,6 +11,8 @@ What can be set before or between calls:
 - `hide_new`: for how many list calls a new job stays out of the list
 - `spent`: creation is refused with 402; `allowed`: what the price estimate says of it
 - `storage`: the origin that uploads are sent to, when it is not this server
+- `store.models`, `store.version`, `store.away`: the archives of models, and how they are handed out
+- `restart(job_id, …)`: a job fails, and is started again under a new id
 - `set(job_id, status=…)`, `tell(job_id, kind, message, …)`: any field or event of a job, by hand;
   `finish(job_id)` completes one at once; `hold(content)` is a file that was uploaded and validated before
 """
@@ -24,8 +26,9 @@ from typing import Any
 from tests.stubs import _together_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
 from tests.stubs._process import main
-from tests.stubs._together_rest import NO_FIGURES, Rest, StoredJob
+from tests.stubs._together_rest import NO_FIGURES, Rest, StoredJob, metrics
 from tests.stubs._together_rules import StoredFile, iso
+from tests.stubs._together_storage import PATH, Storage
 
 STUB_KEY = "tgp-stub-0123456789abcdef"
 LIFE = ("pending", "queued", "running", "running", "compressing", "uploading", "completed")
@@ -35,7 +38,7 @@ START = 1_790_000_000
 NANO = 10**9
 PRICE = 480  # nano-dollars a token: $0.48 per million
 MINIMUM = 4 * NANO
-STORAGE = "/storage/"
+STORAGE = PATH
 
 
 class TogetherStub(StubServer):
@@ -55,6 +58,7 @@ class TogetherStub(StubServer):
         self._records: dict[str, StoredJob] = {}
         self._ticks = START
         self.rest = Rest(self)
+        self.store = Storage(self)
 
     @property
     def jobs(self) -> dict[str, dict[str, Any]]:
@@ -76,6 +80,11 @@ class TogetherStub(StubServer):
         with self.lock:
             return len(self._records[job_id].events)
 
+    def figures(self, job_id: str) -> list[dict[str, float]]:
+        """List the metrics of a job."""
+        with self.lock:
+            return metrics(self._records[job_id], {})
+
     def hold(self, content: bytes) -> str:
         """Keep a file as if it had been uploaded and validated, and return its id."""
         with self.lock:
@@ -83,7 +92,7 @@ class TogetherStub(StubServer):
             checksum = hashlib.sha256(content).hexdigest()
             held = StoredFile(id, "train.jsonl", checksum, self._tick(), content, steps=["COMPLETED"])
             self.files[id] = held
-            self._look(held)
+            self.look(held)
             return id
 
     def finish(self, job_id: str) -> None:
@@ -91,9 +100,25 @@ class TogetherStub(StubServer):
         with self.lock:
             self.enter(self._records[job_id], "completed")
 
+    def restart(self, job_id: str, *, says: str = "Job restarted as {new}", keeps_suffix: bool = True) -> str:
+        """Let a job fail on the service's side, start it again under a new id, and return that."""
+        with self.lock:
+            old = self._records[job_id]
+            new, now = f"ft-{len(self._records):08x}-{START + 1:x}", iso(self._tick())
+            again = {**old.shown, "id": new, "status": self.life[0], "created_at": now, "updated_at": now}
+            if not keeps_suffix:
+                again.pop("suffix", None)
+            self._records[new] = StoredJob(again, hidden=0)
+            self._tell(self._records[new], "job_pending", "Fine-tune job created")
+            self.enter(old, "error")
+            self._tell(old, "job_restarted", says.format(new=new), level="warning")
+            self._tell(old, "refund", "The job was refunded")
+            old.shown.update(total_price=0)
+            return new
+
     def answer(self, call: Call) -> Reply:
         if call.path.startswith(STORAGE):
-            return self._store(call)
+            return self.store.answer(call)
         if call.headers.get("authorization") != f"Bearer {self.key}":
             # nastier than the real one: it repeats the key
             given = call.headers.get("authorization", "").removeprefix("Bearer ")
@@ -101,8 +126,12 @@ class TogetherStub(StubServer):
         match call.method, call.path.strip("/").split("/"):
             case "POST", ["v1", "files"]:
                 return self._reserve(call)
+            case "POST", ["v1", "files", "multipart", ("initiate" | "complete" | "abort") as act]:
+                return self.store.multipart(act, call.json)
+            case "GET", ["v1", "finetune", "download"]:
+                return self.store.download(call)
             case "GET", ["v1", "files", id]:
-                return self._look(self.file(id))
+                return self.look(self.file(id))
             case "POST", ["v1", "files", id, "preprocess"]:
                 return self._preprocess(self.file(id))
             case method, ["v1", "fine-tunes", *rest]:
@@ -131,27 +160,20 @@ class TogetherStub(StubServer):
 
     def _reserve(self, call: Call) -> Reply:
         form = {name: content.decode() for name, (_, content) in multipart(call).items()}
-        form = rules.checked(form, rules.FORM_FIELDS, required=tuple(rules.FORM_FIELDS))
+        file = self.reserved(rules.checked(form, rules.FORM_FIELDS, required=tuple(rules.FORM_FIELDS)))
+        if isinstance(file, Reply):
+            return file
+        where = f"{self.storage or self.origin}{STORAGE}{file.id}?signature=stub"
+        return Reply(302, {}, {"Location": where, "X-Together-File-Id": file.id})
+
+    def reserved(self, form: dict[str, str]) -> StoredFile | Reply:
+        """Make a place for a file, or say which one has its bytes already."""
         for file in self.files.values():
             if file.checksum == form["checksum"] and file.content is not None:
                 return Reply(409, {"file_id": file.id, "message": "File already exists"})
         file = StoredFile(f"file-{len(self.journal):06d}", form["file_name"], form["checksum"], self._tick())
         self.files[file.id] = file
-        where = f"{self.storage or self.origin}{STORAGE}{file.id}?signature=stub"
-        return Reply(302, {}, {"Location": where, "X-Together-File-Id": file.id})
-
-    def _store(self, call: Call) -> Reply:
-        file = self.files.get(call.path.removeprefix(STORAGE))
-        if "authorization" in call.headers:
-            raise rules.refusal(400, "only one auth mechanism is allowed: the key must not come here")
-        if call.method != "PUT" or file is None or call.query.get("signature") != "stub":
-            raise rules.refusal(403, "SignatureDoesNotMatch")
-        if "content-length" not in call.headers:
-            raise rules.refusal(411, "MissingContentLength")
-        if hashlib.sha256(call.body).hexdigest() != file.checksum:
-            raise rules.refusal(400, "BadDigest")
-        file.content = call.body
-        return Reply(200, b"")
+        return file
 
     def file(self, id: str, *, status: int = 404) -> StoredFile:
         if id not in self.files:
@@ -162,9 +184,9 @@ class TogetherStub(StubServer):
         if file.content is None:
             raise rules.refusal(400, "the file has no content")
         file.steps = list(self.file_life)
-        return self._look(file)
+        return self.look(file)
 
-    def _look(self, file: StoredFile) -> Reply:
+    def look(self, file: StoredFile) -> Reply:
         if file.steps:
             file.status = file.steps.pop(0)
             if file.status == "COMPLETED" and file.content is not None:

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateLimitedError
+from anytune.providers.base import DeletesFiles
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks
+from tests.providers import _fireworks, _hub, _replicate
 from tests.providers._fireworks import FireworksRig
+from tests.providers._hub import HubRig
+from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
-from tests.providers.test_openai_contract import OpenAIRig
+from tests.providers.test_openai_contract import SPEAKERS, speaking
 from tests.rigs import FakeRig
-from tests.stubs.openai import OpenAIStub
 
 Method = Callable[..., Any]
 
@@ -69,6 +71,8 @@ def asks_for_the_key(method: Method) -> Method:
 def has_an_undated_price(capabilities: Method) -> Method:
     def broken(self: Any, model: str) -> Any:
         found = capabilities(self, model)
+        if found.price is None:
+            return found.model_copy(update={"notes": ()})
         return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
 
     return broken
@@ -240,6 +244,26 @@ def names_events_anew(events: Method) -> Method:
     return broken
 
 
+def removes_nothing(delete_file: Method) -> Method:
+    return lambda _self, _file_id: None
+
+
+def minds_what_is_gone(delete_file: Method) -> Method:
+    removed = set[str]()
+
+    def broken(self: Any, file_id: str) -> None:
+        if file_id in removed:
+            raise NotFoundError("there is no such file")
+        removed.add(file_id)
+        delete_file(self, file_id)
+
+    return broken
+
+
+def calls_every_file_its_own(upload: Method) -> Method:
+    return lambda self, file: str(upload(self, file))
+
+
 MUTANTS = {
     "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
     "epochs left open": Mutant(
@@ -293,6 +317,15 @@ MUTANTS = {
     "a cancel that harms": Mutant(
         "cancel", harms_what_has_ended, "test_cancelling_stops_a_job_and_harms_none_that_ended"
     ),
+    "a file that stays": Mutant(
+        "delete_file", removes_nothing, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
+    "a removal that minds what is gone": Mutant(
+        "delete_file", minds_what_is_gone, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
+    "a file of others taken for its own": Mutant(
+        "upload", calls_every_file_its_own, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
     "events out of order": Mutant(
         "events", tells_the_newest_first, "test_events_come_oldest_first_with_ids_that_stay"
     ),
@@ -303,15 +336,19 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", "openai", "together", "fireworks"])
+@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate", "hf-jobs"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
             yield FakeRig(tmp_path)
-        elif request.param == "openai":
-            yield OpenAIRig(tmp_path, stack.enter_context(OpenAIStub()))
+        elif request.param in SPEAKERS:
+            yield stack.enter_context(speaking(request.param, tmp_path))
         elif request.param == "together":
             yield TogetherRig(tmp_path, stack.enter_context(running(tmp_path, monkeypatch)))
+        elif request.param == "replicate":
+            yield ReplicateRig(tmp_path, stack.enter_context(_replicate.running(tmp_path, monkeypatch)))
+        elif request.param == "hf-jobs":
+            yield HubRig(tmp_path, stack.enter_context(_hub.running(tmp_path, monkeypatch)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 
@@ -320,6 +357,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_broken_provider_is_caught(name: str, rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     method, broken, sentence = MUTANTS[name]
     kind = type(rig.provider)
+    if "removed" in sentence and not isinstance(rig.provider, DeletesFiles):
+        pytest.skip("it removes no files: they lie in a repository of the user's own")
     monkeypatch.setattr(kind, method, broken(getattr(kind, method)))
     assert fails(sentence, rig, tmp_path), f"{kind.__name__} with {name} passes {sentence}"
 

@@ -13,13 +13,14 @@ import msgspec
 
 from anytune.data.check.garble import is_suspect
 from anytune.data.check.seen import Seen, key_of
-from anytune.data.check.sound import DEEPEST, has_long_number, is_upsetting
+from anytune.data.check.sound import DEEPEST, has_long_number, is_too_deep, is_upsetting
 from anytune.data.check.tool import is_object
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 FunctionName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
 NOT_CLEAN = (msgspec.MsgspecError, ValueError, RecursionError)
 _REMEMBERED = 256
+_ABOVE = 4  # levels of nesting above the parameters of a tool
 
 
 class _System(msgspec.Struct, tag_field="role", tag="system", forbid_unknown_fields=True, gc=False):
@@ -221,12 +222,16 @@ def _look_at_tools(raw: bytes) -> Tools | None:
 
     Odd escapes are looked for in the whole line.
     """
-    if raw.count(b"{") + raw.count(b"[") >= DEEPEST or has_long_number(raw):
+    if has_long_number(raw):
         return None
     try:
         tools = _decode_tools(raw)
     except NOT_CLEAN:
         return None
+    if raw.count(b"{") + raw.count(b"[") >= DEEPEST:
+        parameters = [tool.function.parameters for tool in tools]
+        if is_too_deep(parameters, levels=DEEPEST - _ABOVE):
+            return None
     names = frozenset([tool.function.name for tool in tools])
     written = msgspec.json.encode(tools)
     colons = raw.count(b":")

@@ -10,6 +10,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import compress
 from typing import Any, BinaryIO, NamedTuple
 
@@ -52,7 +53,7 @@ def compare(stream: BinaryIO, survey: Survey, terms: Terms, *, start: int = 0) -
         heap = kept.setdefault(code, [])
         if len(heap) < terms.show:
             heapq.heappush(heap, (-line, sighting))
-        elif heap[0][0] < -line:
+        elif heap and heap[0][0] < -line:
             heapq.heapreplace(heap, (-line, sighting))
     return Found(counts, [sighting for heap in kept.values() for _, sighting in heap])
 
@@ -61,11 +62,22 @@ def longest(rows: Rows, *, start: int = 0) -> Row:
     """Return the longest line that holds a record, the first of several."""
     length, line, offset = max(rows.sizes(), default=0), 1, start
     for keys, lengths in rows.pieces():
-        found = compress(range(len(keys)), map(length.__eq__, lengths))
-        if (place := next((place for place in found if keys[place]), None)) is not None:
+        place = _first_record(keys, lengths, length)
+        if place is not None:
             return Row(line + place, offset + sum(lengths[:place]) + place, length)
         line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
     return Row(0, 0, 0)
+
+
+def _first_record(keys: array[int], lengths: array[int], length: int) -> int | None:
+    """Return the place of the first line of a length that holds a record."""
+    place = -1
+    with suppress(ValueError):
+        while True:
+            place = lengths.index(length, place + 1)
+            if keys[place]:
+                return place
+    return None
 
 
 def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[Sighting]:
@@ -98,7 +110,8 @@ def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
     """Return the keys of a group that more than one line has."""
     own: array[int] = array("q")
     for keys, _ in rows.pieces():
-        own.extend(keys if groups == 1 else [key for key in keys if key % groups == group])
+        some = keys if groups == 1 else array("q", [key for key in keys if key % groups == group])
+        own = own + some if own else some  # mostly they are all, and not copied
     return repeated(own)
 
 
@@ -180,6 +193,9 @@ def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:
     if limits is None:
         return
     low, high, median = limits
+    sizes = rows.sizes()
+    if min(sizes) >= low and max(sizes) <= high:
+        return
     line, offset = 1, start
     for keys, lengths in rows.pieces():
         if min(lengths, default=high) >= low and max(lengths, default=low) <= high:

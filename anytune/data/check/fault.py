@@ -7,6 +7,8 @@ from typing import NamedTuple
 from anytune.data.path import Path as Path
 from anytune.data.path import json_path as json_path
 
+Kind = tuple[str, tuple[str, ...] | None]  # a code, and who minds it where that hangs on the value
+
 
 class Fault(NamedTuple):
     """Name a code and where in the record it holds.
@@ -24,6 +26,11 @@ class Fault(NamedTuple):
     offset: int | None = None
     among: tuple[str, ...] | None = None
     where: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Return what all faults have in common that the same providers mind."""
+        return self.code, self.among
 
 
 class Sighting(NamedTuple):

@@ -5,24 +5,26 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from threading import Event
-from typing import BinaryIO, get_args
+from typing import BinaryIO, NamedTuple, get_args
 
 from anytune.data import sniff
-from anytune.data.check import further, parts
+from anytune.data.check import parts
+from anytune.data.check.asker import Asker, Looks
 from anytune.data.check.compare import compare, longest
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.further import NOTHING, Wish
 from anytune.data.check.line import record_in
 from anytune.data.check.record import form_of
 from anytune.data.check.rows import Scratch
-from anytune.data.check.rules import RULES, minded
+from anytune.data.check.rules import RULES
 from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.statistic import statistics
 from anytune.data.check.survey import Survey
-from anytune.data.check.tally import Tally, Terms
+from anytune.data.check.tally import Tally, Terms, together
 from anytune.data.lines import Block, Lines
 from anytune.data.quote import Plain
 from anytune.errors import UsageError
@@ -30,7 +32,7 @@ from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Ro
 
 METHODS = get_args(DataMethod)
 BUILT_IN = ("openai", "together", "fireworks", "local")
-MOST_BYTES = {"openai": 512 << 20, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
+MOST_BYTES = {"openai": 8_000_000_000, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
 LARGE_BYTES = 150_000_000
 FEWEST_EXAMPLES = {"openai": 10, "azure": 10, "fireworks": 3}
 MOST_EXAMPLES = {"fireworks": 3_000_000}
@@ -59,87 +61,128 @@ def check(
     A missing or broken file is an issue of the report, not an exception; an unknown code in `ignore` is a
     UsageError.
     """
+    asker = Asker(providers, ignore, wish)
+    return check_each(paths, {"": asker}, method=method, show=show, workers=workers)[""]
+
+
+def check_each(
+    paths: Mapping[Role, Path] | Sequence[Path],
+    askers: Mapping[str, Asker],
+    *,
+    method: DataMethod = "sft",
+    show: int = 20,
+    workers: int | None = None,
+) -> dict[str, DataReport]:
+    """Report to each asker by name what `check` would tell it alone, each file being read once for all of them."""
+    _refuse_unknown(method, frozenset().union(*(asker.ignore for asker in askers.values())))
+    asked = {name: (asker.terms(method, show), asker.wish) for name, asker in askers.items()}
+    files: list[tuple[Role, Path]] = (
+        list(paths.items()) if isinstance(paths, Mapping) else [("train", path) for path in paths]
+    )
+    union = together((terms for terms, _ in asked.values()), method, show)
+    found = [_check_file(role, Path(path), asked, union, workers) for role, path in files]
+    return {name: DataReport(files=tuple(reports[name] for reports in found)) for name in asked}
+
+
+def _refuse_unknown(method: str, ignore: frozenset[str]) -> None:
     if method not in METHODS:
         raise UsageError(f"there is no method {method!r}", fix=f"choose one of {', '.join(METHODS)}")
     for code in sorted(ignore - RULES.keys()):
         near = next(iter(get_close_matches(code, RULES, n=1)), None)
         raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else None)
-    terms = Terms(
-        {code: who for code, who in minded(tuple(providers), method).items() if code not in ignore}, method, show
-    )
-    files: list[tuple[Role, Path]] = (
-        list(paths.items()) if isinstance(paths, Mapping) else [("train", path) for path in paths]
-    )
-    return DataReport(files=tuple(_check_file(role, Path(path), terms, workers, wish) for role, path in files))
 
 
-def _check_file(role: Role, path: Path, terms: Terms, workers: int | None, wish: Wish) -> FileReport:
-    whole = Tally(terms)
-    report = FileReport(path=path, examples=0)
-    try:
-        if "\0" in str(path):
-            whole.whole(Fault("file-missing"))
-        elif stat.S_ISREG(path.stat().st_mode):
-            report = _read(role, path, whole, workers, wish)
-        else:
-            whole.whole(Fault("not-a-file"))
-    except (FileNotFoundError, NotADirectoryError):
-        whole.whole(Fault("file-missing"))
-    except OSError as error:
-        whole.whole(Fault("file-unreadable", value=Plain(error.strerror or error)))
-    issues = whole.issues()
+def _check_file(
+    role: Role, path: Path, asked: Mapping[str, tuple[Terms, Wish]], union: Terms, workers: int | None
+) -> dict[str, FileReport]:
+    """Read a file under the terms of all, then tell each what it minds and look as far as it wishes."""
+    whole = Tally(union)
+    read = _Read(FileReport(path=path, examples=0))
+    with ExitStack() as opened:
+        with _telling(whole):
+            if "\0" in str(path):
+                whole.whole(Fault("file-missing"))
+            elif stat.S_ISREG(path.stat().st_mode):
+                read = _read(role, path, whole, workers, opened)
+            else:
+                whole.whole(Fault("not-a-file"))
+        return {name: _told(read, whole.narrowed(terms), wish) for name, (terms, wish) in asked.items()}
+
+
+class _Read(NamedTuple):
+    """Be a file as far as it could be read: what holds for all askers, and where to look further, if it has records."""
+
+    report: FileReport
+    looks: Looks | None = None
+
+
+def _told(read: _Read, own: Tally, wish: Wish) -> FileReport:
+    report = FileReport(path=read.report.path, examples=0) if read.looks else read.report
+    with _telling(own):
+        if read.looks:
+            tokens, privacy = read.looks.look(wish, own)
+            report = read.report.model_copy(update={"tokens": tokens, "privacy": privacy})
+    issues = own.issues()
     told = {
         "errors": tuple(issue for issue in issues if issue.level == "error"),
         "warnings": tuple(issue for issue in issues if issue.level == "warning"),
-        "counts": dict(sorted(whole.counts.items())),
+        "counts": dict(sorted(own.counts.items())),
     }
     return report.model_copy(update=told)
 
 
-def _read(role: Role, path: Path, whole: Tally, workers: int | None, wish: Wish) -> FileReport:
+@contextmanager
+def _telling(whole: Tally) -> Iterator[None]:
+    """Make a fault of what the system says of a file that cannot be read."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        whole.whole(Fault("file-missing"))
+    except OSError as error:
+        whole.whole(Fault("file-unreadable", value=Plain(error.strerror or error)))
+
+
+def _read(role: Role, path: Path, whole: Tally, workers: int | None, opened: ExitStack) -> _Read:
     if path.suffix != ".jsonl":
         whole.whole(Fault("extension-not-jsonl"))
-    with path.open("rb", buffering=0) as stream, Scratch() as scratch:
-        size = os.fstat(stream.fileno()).st_size
-        for fault in _size_faults(role, size):
-            whole.whole(fault)
-        trouble = _trouble(sniff.kind(stream.read(sniff.HEAD)))
-        if trouble is not None and whole.counted(trouble):
-            whole.sightings.append(_of_all_lines(trouble))
-        if trouble is not None or size > max(MOST_BYTES.values()):
-            sha256 = _hash(stream) if trouble else ""
-            return FileReport(path=path, examples=0, file=_file(role, path, sha256, size, 0))
-        survey, sha256 = _survey(path, stream, size, whole.terms, scratch, workers)
-        whole.merge(survey.tally, lines=0)
-        _check_key_sets(survey, whole)
-        _check_amount(role, size, survey, whole)
-        between = compare(stream, survey, whole.terms, start=_start(stream))
-        whole.counts += between.counts
-        whole.sightings += between.sightings
-        file = _file(role, path, sha256, size, survey.examples)
-        return _described(path, stream, survey, whole, wish, file)
+    stream = opened.enter_context(path.open("rb", buffering=0))
+    size = os.fstat(stream.fileno()).st_size
+    for fault in _size_faults(role, size):
+        whole.whole(fault)
+    trouble = _trouble(sniff.kind(stream.read(sniff.HEAD)))
+    if trouble is not None and whole.counted(trouble):
+        whole.sightings.append(_of_all_lines(trouble))
+    if trouble is not None or size > max(MOST_BYTES.values()):
+        sha256 = _hash(stream) if trouble else ""
+        return _Read(FileReport(path=path, examples=0, file=_file(role, path, sha256, size, 0)))
+    survey, sha256 = _survey(path, stream, size, whole.terms, opened.enter_context(Scratch()), workers)
+    whole.merge(survey.tally, lines=0)
+    _check_key_sets(survey, whole)
+    _check_amount(role, size, survey, whole)
+    between = compare(stream, survey, whole.terms, start=_start(stream))
+    whole.counts += between.counts
+    whole.sightings += between.sightings
+    return _described(path, stream, survey, whole.terms, _file(role, path, sha256, size, survey.examples))
 
 
-def _described(path: Path, stream: BinaryIO, survey: Survey, whole: Tally, wish: Wish, file: DataFile) -> FileReport:
-    """Return the report of a file that was read, without its faults, having looked further where that is wished for."""
+def _described(path: Path, stream: BinaryIO, survey: Survey, terms: Terms, file: DataFile) -> _Read:
+    """Return what a file holds, without its faults, and where to look further into it."""
+    report = FileReport(path=path, examples=survey.examples, file=file)
     if not survey.examples:
-        return FileReport(path=path, examples=0, file=file)
+        return _Read(report)
     start = _start(stream)
+    looks = Looks(path, survey, _longest(stream, survey, start), start=start, terms=terms)
+    return _Read(report.model_copy(update={"statistics": statistics(survey)}), looks)
+
+
+def _longest(stream: BinaryIO, survey: Survey, start: int) -> Seen:
+    """Return what the longest record holds; it is read again unless it was looked at closely."""
     row = longest(survey.rows, start=start)
+    if row.line == survey.longest.line:
+        return survey.longest.seen
     stream.seek(row.offset)
     record = record_in(stream.read(row.length), survey.method) if row.length else None
-    most = seen_in(record) if record is not None else Seen(0, 0, 0)
-    tokens = further.tokens(path, survey, most, start, whole, wish)
-    further.leaks(path, whole, wish)
-    further.likeness(path, survey, start, whole, wish)
-    return FileReport(
-        path=path,
-        examples=survey.examples,
-        tokens=tokens,
-        statistics=statistics(survey),
-        privacy=further.private(path, whole, wish),
-        file=file,
-    )
+    return seen_in(record) if record is not None else Seen(0, 0, 0)
 
 
 def _file(role: Role, path: Path, sha256: str, size: int, examples: int) -> DataFile:
@@ -162,16 +205,15 @@ def _survey(
 ) -> tuple[Survey, str]:
     """Survey a file in one piece, or in parts side by side; return the survey, and the file's hash."""
     number = parts.workers_for(size) if workers is None else workers
-    form = _first_form(stream, terms.method)
     if number == 1:
         stream.seek(0)
         lines = Lines(stream)
-        survey = Survey(terms, scratch, form=form)
+        survey = Survey(terms, scratch)
         for block in _without_mark(lines.blocks(), survey.tally):
             survey.take(block)
         survey.finish()
         return survey, lines.sha256
-    ranges = parts.cuts(stream, size)
+    form, ranges = _first_form(stream, terms.method), parts.cuts(stream, size)
 
     def work(index: int, stop: Event) -> Survey | str:
         with path.open("rb", buffering=0) as own:

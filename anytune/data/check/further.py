@@ -30,7 +30,7 @@ _TOKENS_PER_MESSAGE = 4
 _FEW = 100  # sampled records that tell whether those of a file can be read
 _LONGEST = 20  # records with the most bytes, of which one has the most tokens unless they are much alike
 _MOST_BYTES = 1 << 20  # counted in a tenth of a second
-_LEAKS = {"exact": "leak", "prompt": "leak-prompt", "near": "leak-near"}
+_LEAKS = {"exact": "leak", "prompt": "leak-prompt", "turn": "leak-turn", "near": "leak-near"}
 
 
 class Wish(NamedTuple):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from anytune.data.check.fault import Kind
 from anytune.data.check.seen import Seen, asked_in, key_of, native
 
 _NO_PROMPT, _NO_RECORD = -1, -2
@@ -24,9 +25,9 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Sort(NamedTuple):
-    """Be what all lines of an outline have in common: the codes of their faults that count, and what they hold."""
+    """Be what all lines of an outline have in common: the kinds of their faults that count, and what they hold."""
 
-    codes: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     messages: int = 0
     example: bool = True
     images: bool = False
@@ -57,7 +58,7 @@ class Totals(NamedTuple):
     messages: int
     content: int
     with_images: int
-    codes: Counter[str]
+    kinds: Counter[Kind]
 
 
 class Outlines:
@@ -99,15 +100,15 @@ class Outlines:
     def totals(self) -> Totals:
         """Return what all counted lines hold."""
         counted = [*zip(self._sorts, self._native.counts(), strict=True)]
-        codes: Counter[str] = Counter()
+        kinds: Counter[Kind] = Counter()
         for sort, number in counted:
-            codes.update({code: times * number for code, times in Counter(sort.codes).items()})
+            kinds.update({kind: times * number for kind, times in Counter(sort.kinds).items()})
         return Totals(
             examples=sum(number for sort, number in counted if sort.example),
             messages=sum(sort.messages * number for sort, number in counted),
             content=self._native.content(),
             with_images=sum(number for sort, number in counted if sort.images),
-            codes=codes,
+            kinds=kinds,
         )
 
 

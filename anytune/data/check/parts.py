@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
 from typing import BinaryIO, TypeVar
 
 from anytune.data.check.seen import native
-from anytune.data.lines import CHUNK
 
 PART = 16 << 20
 LARGE = 64 << 20
+_LINES = 1 << 16  # bytes, in which a line mostly ends
 _MOST_PARTS = 6  # what is kept of each waits in memory until all are done
 
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ def cuts(stream: BinaryIO, size: int) -> list[tuple[int, int]]:
 def _next_line(stream: BinaryIO, at: int, size: int) -> int:
     """Return where the first line after a byte begins, at most `size`."""
     stream.seek(at)
-    while chunk := stream.read(CHUNK):
+    while chunk := stream.read(_LINES):
         end = chunk.find(b"\n") + 1
         if end:
             return at + end
@@ -45,11 +45,20 @@ def workers_for(size: int) -> int:
     return min(2, os.cpu_count() or 1) if native is not None and size >= LARGE else 1
 
 
-def each(work: Callable[[int, Event], Result], number: int, *, workers: int) -> Iterator[Result]:
-    """Yield the result of `work` for 0 to `number` - 1, in order; what is interrupted sets the event it is given."""
+def each(work: Callable[[int, Event], Result], number: int, *, workers: int) -> Generator[Result, None, None]:
+    """Yield the result of `work` for 1 to `number` - 1, in order, and then for 0, which takes longest and begins first.
+
+    What is interrupted sets the event that each is given.
+    """
     stop = Event()
     with ThreadPoolExecutor(workers) as pool:
+        first, *others = (pool.submit(work, index, stop) for index in range(number))
+        waiting = [first, *reversed(others)]
+        del first, others  # a result that was taken is kept no longer
         try:
-            yield from pool.map(work, range(number), [stop] * number)
+            while waiting:
+                yield waiting.pop().result()
         finally:
             stop.set()
+            for future in waiting:
+                future.cancel()

@@ -69,11 +69,13 @@ class Rows:
             self._spill()
 
     def merge(self, other: Rows) -> None:
-        """Append the rows of the part that follows."""
+        """Append the rows of the part that follows; what both know of their sizes is kept."""
+        sizes = self._sizes + other._sizes if self._sizes is not None and other._sizes is not None else None
         if other._spilled:
             self._spill()
             self._spilled += other._spilled
         self.add(other.keys, other.lengths)
+        self._sizes = sizes
 
     def pieces(self) -> Iterator[tuple[array[int], array[int]]]:
         """Yield keys and lengths in the order of the lines, piece by piece."""

@@ -80,6 +80,8 @@ class _Walk:
 
     def run(self) -> None:
         self._value(None, self.wanted)
+        if self.wanted and not self.wanted.below:
+            return
         for _ in range(_MOST_STEPS):
             if not self.stack:
                 self._end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from anytune.data.check.pattern import UPSETTING
@@ -32,17 +33,16 @@ def is_upsetting(line: bytes) -> bool:
     return b"\\" in line and UPSETTING.search(line) is not None
 
 
-def is_too_deep(value: object) -> bool:
-    """Tell whether objects and lists are nested more than DEEPEST deep in a value."""
-    level: list[Any] = [value] if isinstance(value, dict | list) else []
-    for _ in range(DEEPEST):
-        level = [
-            inner
-            for held in level
-            for inner in (held.values() if held.__class__ is dict else held)
-            if inner.__class__ is dict or inner.__class__ is list
-        ]
-    return bool(level)
+def is_too_deep(value: object, *, levels: int = DEEPEST) -> bool:
+    """Tell whether objects and lists are nested more than so many levels deep in a value."""
+    within: list[Any] = [value]
+    for _ in range(levels + 1):
+        objects = [held for held in within if held.__class__ is dict]
+        lists = [held for held in within if held.__class__ is list]
+        if not objects and not lists:
+            return False
+        within = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(lists)]
+    return True
 
 
 def has_long_number(line: bytes) -> bool:

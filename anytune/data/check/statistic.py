@@ -42,7 +42,8 @@ _decode = msgspec.json.Decoder().decode
 
 def statistics(survey: Survey) -> Statistics:
     """Describe the records of a survey by its sample, and all its lines by their lengths."""
-    roles: Counter[str] = Counter()
+    spoken: list[str] = []
+    seen = 0
     letters: Counter[str] = Counter()
     answers: Counter[str] = Counter()
     turns: list[int] = []
@@ -50,14 +51,16 @@ def statistics(survey: Survey) -> Statistics:
         messages = _messages(line)
         turns += [len(messages)] if messages else []
         texts = [text for message in messages if isinstance(text := message.get("content"), str)]
-        roles.update(str(message.get("role")) for message in messages)
-        if letters.total() < _LETTERS:
-            letters.update("".join(texts))
+        spoken += [str(message.get("role")) for message in messages]
+        if seen < _LETTERS:
+            text = "".join(texts)
+            letters.update(text)
+            seen += len(text)
         if messages and isinstance(messages[-1].get("content"), str):
             answers[messages[-1]["content"]] += 1
     return Statistics(
         sampled=len(turns),
-        roles=dict(roles.most_common()),
+        roles=dict(Counter(spoken).most_common()),
         turns=_median(turns),
         bytes=_quantiles(survey.rows),
         scripts=_scripts(letters),

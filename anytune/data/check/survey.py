@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate, count
+from typing import NamedTuple
 from zlib import crc32
 
 from anytune.data.check import clean
@@ -20,6 +21,7 @@ from anytune.data.quote import Plain
 SAMPLE = 2048
 _SAMPLED_AT_MOST = 1 << 18  # bytes of a line
 _LATE, _EARLY = 72, 40  # bytes before the end of a line, which hang on the last answer
+_LONG = 1 << 16  # bytes; a longer line may hold too much for an outline, and be clean
 _PATIENCE = 16
 _PAUSE = 64
 TOO_LONG = 8_000_000  # bytes, about two million tokens
@@ -57,11 +59,22 @@ class Sample:
         self.lines = [(lot, line) for lot, line in self.lines if not lot & mask]
 
 
+class Longest(NamedTuple):
+    """Be the longest of the records that were looked at by themselves, the first of several."""
+
+    length: int
+    line: int
+    seen: Seen
+
+
 class Survey:
     """Hold what has been seen of a part of a file."""
 
     def __init__(self, terms: Terms, scratch: Scratch, *, form: str | None = None) -> None:
-        """Begin a part; `form` is the format of the file's first record, `scratch` takes what memory cannot hold."""
+        """Begin a part; `scratch` takes what memory cannot hold.
+
+        `form` is the format of the file's first record that has one, None where that is not before this part.
+        """
         self.method = terms.method
         self._look, self._clean_form = _CLEAN.get(terms.method, (_nothing, ""))
         self._form = form
@@ -70,6 +83,7 @@ class Survey:
         self.tally = Tally(terms)
         self.rows = Rows(scratch)
         self.sample = Sample()
+        self.longest = Longest(0, 0, Seen(0, 0, 0))
         self.key_sets: dict[tuple[str, ...], Sighting] = {}
         self.lines = self.examples = self.messages = self.content = self.with_images = 0
 
@@ -106,7 +120,8 @@ class Survey:
         return len(lines)
 
     def finish(self) -> None:
-        """Sum up the lines that were counted by their outlines; nothing is taken in after that."""
+        """Sum up the lines, as long as others are read beside them; nothing is taken in after that."""
+        self.rows.sizes()
         if self._outlines is None:
             return
         totals, self._outlines = self._outlines.totals(), None
@@ -114,11 +129,11 @@ class Survey:
         self.messages += totals.messages
         self.content += totals.content
         self.with_images += totals.with_images
-        self.tally.counts += totals.codes
+        self.tally.count(totals.kinds)
 
     def _line(self, line: bytes, number: int, offset: int, *, sound: bool = True) -> int:
         """Take in one line; return the key of its prompt, 0 if it holds no record."""
-        seen = self._pass(line) if sound else None
+        seen = self._pass(line) if sound or len(line) > _LONG else None
         if seen is None or self._deserves_a_look(line, seen):
             seen = self._closely(line, number, offset, seen)
         else:
@@ -128,14 +143,16 @@ class Survey:
             return 0
         self.messages += seen.messages
         self.content += seen.content
+        if len(line) > self.longest.length:
+            self.longest = Longest(len(line), number, seen)
         return seen.key
 
     def _learn(self, line: bytes, seen: Seen | None, faults: list[Fault], *, example: bool = True) -> None:
-        """Let lines like this one only be counted, once enough faults of each of its codes are shown."""
-        codes = self.tally.minded(faults)
-        if self._outlines is not None and all(self.tally.counts[code] >= self.tally.terms.show for code in codes):
+        """Let lines like this one only be counted, once enough faults of each of their kinds are shown."""
+        kinds = self.tally.minded(faults)
+        if self._outlines is not None and self.tally.has_shown(kinds):
             images = any(fault.code == "image-part" for fault in faults)
-            self._outlines.learn(line, seen, Sort(codes, seen.messages if seen else 0, example, images))
+            self._outlines.learn(line, seen, Sort(kinds, seen.messages if seen else 0, example, images))
 
     def _pass(self, line: bytes) -> Seen | None:
         """Try the quick look; where it fails line after line, it is not tried for a while."""
@@ -209,6 +226,8 @@ class Survey:
         self.sample.merge(other.sample)
         for keys, seen in other.key_sets.items():
             self.key_sets.setdefault(keys, seen._replace(line=(seen.line or 0) + self.lines))
+        if other.longest.length > self.longest.length:
+            self.longest = other.longest._replace(line=other.longest.line + self.lines)
         self.lines += other.lines
         self.examples += other.examples
         self.messages += other.messages

@@ -12,7 +12,7 @@ from anytune.data.quote import Plain
 
 _OF_A_FUNCTION = (("description", str, "text"), ("parameters", dict, "an object"), ("strict", bool, "true or false"))
 _MOST_FUNCTIONS = 128
-_WITH_IDS = ("openai", "together", "nebius", "local")
+_WITH_IDS = ("openai", "together", "nebius", "local", "hf-jobs")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from anytune.schema.data import DataMethod, Level
 
 COLUMNS = ("openai", "together", "fireworks", "azure", "nebius", "local")
+SAME_AS = {"hf-jobs": "local"}  # the same trainer, on another machine
 _LEVELS: dict[str, Level | None] = {"E": "error", "W": "warning", "-": None}
 
 __all__ = ["COLUMNS", "DataMethod", "Minded", "Rule"]
@@ -45,7 +46,7 @@ class Rule(NamedTuple):
         Such a provider (a plug-in, or a host whose rules nobody has written down) gets an error only where
         all agree, so that no good file is refused on its behalf.
         """
-        letters = self.letters(method)
+        letters, provider = self.letters(method), SAME_AS.get(provider, provider)
         if provider in COLUMNS:
             return _LEVELS[letters[COLUMNS.index(provider)]]
         if set(letters) == {"E"}:

@@ -114,7 +114,7 @@ FILE_RULES = (
         "file-too-large",
         "EE-EE-",
         "the file has {value}",
-        why="The files API refuses a larger file: 512 MiB at OpenAI and Azure, 50.1 GiB at Together, 5 GB at Nebius.",
+        why="The files API takes no more: 8 GB at OpenAI, 512 MiB at Azure, 50.1 GiB at Together, 5 GB at Nebius.",
         fix="split the file or drop duplicates",
     ),
     Rule(

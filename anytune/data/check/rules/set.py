@@ -57,6 +57,13 @@ SET_RULES = (
         fix="remove it from one of the two files (anytune split keeps prompts apart)",
     ),
     Rule(
+        "leak-turn",
+        "W",
+        "the same question, within a longer chat in one of the two files, stands on {value}",
+        why="A held-out question that was answered somewhere in a chat that was trained on measures memory, not skill.",
+        fix="remove it from one of the two files (anytune split --by first-turn keeps chats that begin alike together)",
+    ),
+    Rule(
         "leak-near",
         "W",
         "nearly the same prompt stands on {value}",

@@ -1,0 +1,66 @@
+"""Files that a refused job left at its provider: removed when surely nobody needs them, as the record says beforehand.
+
+Only what jobs of this record sent is removed, only after a refusal that no change of the job would mend, and never
+while it is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for
+all jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anytune import retry
+from anytune.errors import AnytuneError, ClosedError, RejectedError
+from anytune.jobs.desk import BAD_ENDS, Desk, put
+from anytune.providers.base import DeletesFiles
+from anytune.schema.job import Event, Job
+
+PATIENCE = 30.0  # seconds for which a removal is tried
+
+
+def leftovers(job: Job, error: RejectedError, desk: Desk) -> tuple[str, ...]:
+    """Return the files that nobody needs after this refusal of the job."""
+    unclear = job.creates > 1  # the answer to an earlier create was lost: a job of it may exist
+    if unclear or job.remote is not None or not isinstance(error, ClosedError):
+        return ()
+    ours = {file_id for each in desk.store.list(provider=job.provider) for file_id in each.sent}
+    named = dict.fromkeys(job.files.values())
+    return tuple(file_id for file_id in named if file_id in ours and not _is_used(file_id, job, desk))
+
+
+def remove(job: Job, desk: Desk) -> tuple[Job, tuple[str, ...]]:
+    """Remove the files that the job's record says are to be, and return what came of each; the caller acts for it.
+
+    What fails is told once, here and among the job's events, and not tried again.
+    """
+    told = []
+    for file_id in job.to_remove:
+        level, said = _removed(file_id, job, desk)
+        event = Event(id=f"removed-{file_id}", at=desk.clock.now(), level=level, message=said)
+        desk.store.add_events(job.id, [event])
+        job = put(job, desk, to_remove=tuple(other for other in job.to_remove if other != file_id))
+        told.append(said)
+    return job, tuple(told)
+
+
+def _removed(file_id: str, job: Job, desk: Desk) -> tuple[str, str]:
+    if _is_used(file_id, job, desk):
+        return "info", f"{file_id} stays at {job.provider}: another job uses it"
+    provider = desk.provider(job.provider)
+    if not isinstance(provider, DeletesFiles):
+        return "info", f"{file_id} stays at {job.provider}, which removes files only by hand"
+    try:
+        retry.call(lambda: provider.delete_file(file_id), clock=desk.clock, attempts=3, deadline=PATIENCE)
+    except AnytuneError as error:
+        return "warning", f"{file_id} could not be removed from {job.provider}: {error.message}"
+    return "info", f"{file_id} was removed from {job.provider} again"
+
+
+def _is_used(file_id: str, job: Job, desk: Desk) -> bool:
+    return any(file_id in other.files.values() for other in _others(job, desk))
+
+
+def _others(job: Job, desk: Desk) -> Iterator[Job]:
+    for other in desk.store.list(provider=job.provider):
+        if other.id != job.id and other.state not in BAD_ENDS:
+            yield other

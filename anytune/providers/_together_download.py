@@ -1,0 +1,120 @@
+"""Bring a tuned model home from Together: one archive by ranges, unpacked into a folder, all or nothing.
+
+The vendor's own download keeps whole archives in memory or gives up when it is cut off early. The service answers with
+the archive itself or sends to its storage; there our key does not go.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from anytune.errors import NotFoundError, RejectedError, UsageError
+from anytune.providers import _archive, _weights
+from anytune.providers import _download as download_of
+from anytune.providers import _storage as storage
+from anytune.providers._together_gateway import NAME, Gateway
+from anytune.providers.edge import bounded_client, decoded, error_for_status
+from anytune.schema.model import TunedModel
+
+ACT = download_of.ACT
+PATH = "/v1/finetune/download"
+MANIFEST = "manifest.json"
+ELSEWHERE = {301, 302, 303, 307, 308}
+
+
+def selector(job: Mapping[str, Any], to: str) -> str:
+    """Return the service's word for what is wanted of a job; fully tuned models have one form only."""
+    kind = job.get("training_type")
+    full = isinstance(kind, Mapping) and kind.get("type") == "Full"
+    if full and to == "adapter":
+        raise RejectedError("together: a fully fine-tuned model has no adapter", fix="--to merged", param="to")
+    return "model_output_path" if full else to
+
+
+def download(gateway: Gateway, tuned: TunedModel, *, query: Mapping[str, str], to: str, out: Path) -> dict[str, Any]:
+    """Write the model and a manifest into `out`; an archive that is half there stays aside for the next call."""
+    aside = download_of.aside(out, tuned.name, *query.values())
+    try:
+        aside.mkdir(parents=True, exist_ok=True)
+        archive = aside / "archive"
+        try:
+            download_of.fetch(download_of.Source(NAME, lambda headers: _opened(gateway, query, headers)), archive)
+        except NotFoundError as error:
+            raise _none_there(error, to) from error
+        try:
+            manifest = _unpacked(archive, aside / "model", tuned, to=to)
+        except RejectedError:
+            shutil.rmtree(aside)  # the same bytes would be refused again
+            raise
+        download_of.settle(aside / "model", out)
+        shutil.rmtree(aside)
+    except OSError as error:
+        raise UsageError(f"{error.filename or out}: {error.strerror or error}") from error
+    return manifest
+
+
+def _none_there(error: NotFoundError, to: str) -> NotFoundError:
+    fix = "--to adapter: some models are handed out as that alone" if to == "merged" else None
+    return NotFoundError(error.message, status=error.status, fix=fix)
+
+
+@contextmanager
+def _opened(gateway: Gateway, query: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Any]:
+    """Open the archive from where it is wanted; asked by range always, so that its size is told."""
+    import httpx
+
+    with ExitStack() as stack:
+        sdk = stack.enter_context(gateway.connected(ACT))
+        client = stack.enter_context(bounded_client(httpx, seconds=gateway.profile.upload_timeout))
+        ranged = {"Range": "bytes=0-", **headers}
+        url = httpx.URL(str(sdk.base_url)).join(PATH).copy_merge_params(dict(query))
+        own = {"Authorization": f"Bearer {sdk.api_key}", "Accept": "application/octet-stream"}
+        answer = stack.enter_context(client.stream("GET", url, headers={**ranged, **own}))
+        if answer.status_code in ELSEWHERE and answer.headers.get("location"):
+            place = storage.safe_place(url.join(answer.headers["location"]), provider=NAME, act=ACT)
+            if (url.scheme, place.scheme) == (
+                "https",
+                "http",
+            ):  # from far away no call is sent to a port of this machine
+                raise RejectedError(f"{NAME}: {ACT}: redirected to http://{place.host}, not followed")
+            answer = stack.enter_context(client.stream("GET", place, headers=ranged))
+        elif not answer.is_success and answer.status_code != 416:
+            answer.read()
+            raise error_for_status(
+                answer.status_code,
+                provider=NAME,
+                act=ACT,
+                body=decoded(answer.text),
+                headers=answer.headers,
+                secret=sdk.api_key,
+            )
+        yield answer
+
+
+def _unpacked(archive: Path, folder: Path, tuned: TunedModel, *, to: str) -> dict[str, Any]:
+    """Unpack into `folder`, look at what came, and write its manifest."""
+    raw = folder.with_name("unpacked")
+    for old in (raw, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    raw.mkdir()
+    place, model = _archive.lifted(raw, _archive.unpack(archive, raw, provider=NAME))
+    _weights.require_whole(place, model, kind=to, provider=NAME)
+    if model.files.pop(MANIFEST, None) is not None:
+        model.left_out.append(MANIFEST)  # the name is ours
+    manifest = {
+        "kind": to,
+        "base": tuned.base,
+        "model": tuned.name,
+        "job_id": tuned.job_id,
+        "files": dict(sorted(model.files.items())),
+        **({"left_out": sorted(model.left_out)} if model.left_out else {}),
+    }
+    (place / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    os.rename(place, folder)
+    return manifest

@@ -1,0 +1,45 @@
+"""A trainer at a host where each base model has inputs of its own: which of them takes which setting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from anytune.schema.base import Value
+from anytune.schema.spec import every_setting
+
+# What is more than one plain value, or says which value of another field it means, has no input to be copied into.
+MAPPABLE = every_setting() - {"training.lora", "training.lora.target_modules", "training.quantize", "suffix"}
+
+
+class Trainer(Value):
+    """Say which input takes what: `data` and `validation` the files, `fields` a setting each, by its path.
+
+    `input` is sent as it stands, `unvalidated` besides where a job has no validation file. `chats` says whether the
+    data may be chats; otherwise they are prompts with completions, or plain text.
+    """
+
+    data: str
+    validation: str | None = None
+    fields: dict[str, str] = {}
+    input: dict[str, Any] = {}
+    unvalidated: dict[str, Any] = {}
+    chats: bool = True
+
+    @field_validator("fields")
+    @classmethod
+    def _of_settings(cls, fields: dict[str, str]) -> dict[str, str]:
+        for path in fields:
+            if path not in MAPPABLE:
+                raise ValueError(f"{path!r} is no setting that an input can take: {', '.join(sorted(MAPPABLE))}")
+        return fields
+
+    @model_validator(mode="after")
+    def _each_input_once(self) -> Trainer:
+        names = [self.data, *([self.validation] if self.validation else []), *self.fields.values()]
+        names += [*self.input, *self.unvalidated]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the input {twice!r} is to take two things")
+        return self

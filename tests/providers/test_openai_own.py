@@ -1,0 +1,200 @@
+"""Nebius, and a server of one's own: hyperparameters at the top, models named by checkpoints, ids in the suffix."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from anytune.errors import (
+    ProviderError,
+    RejectedError,
+    UsageError,
+)
+from anytune.providers import load
+from anytune.providers.base import Profile
+from anytune.providers.openai import OpenAIProvider
+from anytune.schema.job import JobState
+from anytune.schema.model import TunedModel
+from tests.providers._openai import JOBS, LIST, MODEL, ended, provider, spec, started
+from tests.stubs._openai_manners import NEBIUS, OWN
+from tests.stubs.openai import OpenAIStub
+
+LLAMA = "meta-llama/Meta-Llama-3.1-8B-Instruct"
+ID = "tides-0a1b2c3d4e"
+
+
+@pytest.fixture
+def nebius() -> Iterator[OpenAIStub]:
+    with OpenAIStub(manner=NEBIUS) as stub:
+        yield stub
+
+
+@pytest.fixture
+def own() -> Iterator[OpenAIStub]:
+    with OpenAIStub(manner=OWN) as stub:
+        yield stub
+
+
+def offline(name: str, **changes: Any) -> OpenAIProvider:
+    return OpenAIProvider(Profile(name=name, home=Path("/nowhere"), key=str, **changes))
+
+
+def rendered(at: OpenAIProvider, **changes: Any) -> dict[str, Any]:
+    return at.render(spec(**changes), job_id=ID, training_file="file-1", validation_file=None)
+
+
+# Nebius
+
+
+def test_nebius_gets_its_hyperparameters_at_the_top_and_adapters_unless_all_weights_are_wanted() -> None:
+    at = offline("nebius")
+    assert rendered(at, model=LLAMA) == {
+        "model": LLAMA,
+        "training_file": "file-1",
+        "suffix": f"at--{ID}",
+        "hyperparameters": {"n_epochs": 3, "lora": True},
+    }
+    chosen = {
+        "epochs": 2,
+        "learning_rate": 2e-5,
+        "max_length": 8192,
+        "lora": {"rank": 8, "dropout": 0.1},
+        "seed": 3,
+    }
+    made = rendered(at, model=LLAMA, training=chosen, suffix="harbour")
+    assert made["hyperparameters"] == {
+        "n_epochs": 2,
+        "learning_rate": 2e-5,
+        "context_length": 8192,
+        "lora": True,
+        "lora_r": 8,
+        "lora_alpha": 16,
+        "lora_dropout": 0.1,
+    }
+    assert (made["seed"], made["suffix"]) == (3, f"harbour--{ID}")
+    assert rendered(at, model=LLAMA, training={"lora": None})["hyperparameters"] == {"n_epochs": 3, "lora": False}
+
+
+def test_what_nebius_tunes_by_adapters_only_is_known() -> None:
+    at = offline("nebius")
+    assert at.capabilities(LLAMA).settings["training.lora"].outcome == "translated"
+    only = at.capabilities("meta-llama/Llama-3.3-70B-Instruct")
+    assert only.settings["training.lora"].outcome == "refused"
+    assert only.methods == at.capabilities("unheard/of").methods == ("sft",)
+
+
+def test_a_job_at_nebius_is_named_by_its_last_checkpoint_and_found_by_its_suffix(
+    nebius: OpenAIStub, tmp_path: Path
+) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, job_id=ID, model=LLAMA)
+    assert (job.state, job.seen_job_id) == (JobState.RUNNING, ID)
+    done = ended(at, job)
+    assert (done.state, done.model) == (JobState.SUCCEEDED, f"{job.id}:ftckpt_{job.id}")
+    assert at.find(ID) == done
+    assert "metadata" not in nebius.calls(LIST)[-1].query
+    (told,) = [event for event in at.events(job.id) if event.data]
+    assert (told.id, told.data) == (f"ftckpt_{job.id}", {"step": 3, "loss": 0.5})
+
+
+def test_a_success_without_a_checkpoint_is_not_the_end(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, job_id=ID, model=LLAMA)
+    nebius.life = ()
+    nebius.set(job.id, status="succeeded")
+    assert at.retrieve(job.id).state is JobState.FINALIZING
+
+
+def put(stub: OpenAIStub, job_id: str, files: dict[str, bytes]) -> None:
+    """Leave files of a checkpoint at a stand-in."""
+    from tests.stubs._openai_store import StoredFile
+
+    for number, (name, raw) in enumerate(files.items()):
+        stub.files[f"weights-{number}"] = StoredFile(f"weights-{number}", name, "fine-tune-results", raw, 1)
+    stub.set(job_id, checkpoint_files=[f"weights-{number}" for number in range(len(files))])
+
+
+def test_the_weights_of_a_checkpoint_come_home(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    job = ended(at, started(at, tmp_path, job_id=ID, model=LLAMA))
+    weights = {"ckpt/adapter_config.json": b"{}", "ckpt/adapter_model.safetensors": bytes(300_000)}
+    put(nebius, job.id, weights)
+    tuned = TunedModel(provider="nebius", base=LLAMA, name=job.model or "", job_id=ID)
+    with pytest.raises(UsageError) as caught:
+        at.export(tuned, to="merged", out=tmp_path / "out")
+    assert caught.value.fix == "--to adapter"
+    nebius.cut_next("*/content")
+    with pytest.raises(ProviderError):
+        at.export(tuned, to="adapter", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    manifest = at.export(tuned, to="adapter", out=tmp_path / "out")
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == bytes(300_000)
+    assert manifest["files"]["adapter_config.json"] == hashlib.sha256(b"{}").hexdigest()
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+
+
+@pytest.mark.parametrize("name", ["..", "a/..", ".bashrc", "manifest.json", "a b"])
+def test_a_file_that_would_lie_elsewhere_is_not_written(nebius: OpenAIStub, tmp_path: Path, name: str) -> None:
+    at = provider(nebius, name="nebius")
+    job = ended(at, started(at, tmp_path, job_id=ID, model=LLAMA))
+    put(nebius, job.id, {name: b"x"})
+    tuned = TunedModel(provider="nebius", base=LLAMA, name=job.model or "", job_id=ID)
+    with pytest.raises(RejectedError, match="not written"):
+        at.export(tuned, to="adapter", out=tmp_path / "out")
+
+
+def test_who_hands_out_no_weights_says_so(tmp_path: Path) -> None:
+    tuned = TunedModel(provider="openai", base=MODEL, name="ft:x", job_id=ID)
+    with pytest.raises(UsageError, match="does not hand out weights"):
+        offline("openai").export(tuned, to="adapter", out=tmp_path / "out")
+
+
+# a server of one's own
+
+
+def test_an_own_server_needs_no_code_and_no_key(own: OpenAIStub, tmp_path: Path) -> None:
+    own.key = ""
+    at = load("mine", Profile(name="mine", home=tmp_path, key=str, base_url=own.base_url, like="openai"))
+    assert isinstance(at, OpenAIProvider)
+    job = ended(at, started(at, tmp_path, job_id=ID, model="acme/own-7b"))
+    assert job.state is JobState.SUCCEEDED
+    assert all("authorization" not in call.headers for call in own.journal)
+
+
+def test_an_own_server_that_drops_metadata_is_looked_through_by_suffix(own: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(own, name="mine", like="openai")
+    job = started(at, tmp_path, job_id=ID, model="acme/own-7b", suffix="harbour")
+    sent = own.calls(JOBS)[-1].json
+    assert (sent["suffix"], sent["metadata"]) == (f"harbour--{ID}", {"anytune_job": ID})
+    found = at.find(ID)
+    assert found is not None
+    assert found.id == job.id
+
+
+def test_of_an_own_server_the_dialect_alone_is_known() -> None:
+    at = offline("mine", like="nebius", base_url="https://gpu.example/v1")
+    known = at.capabilities("anything/at-all")
+    assert (known.provider, known.known, known.price, known.model_shutdown) == ("mine", True, None, None)
+    assert known.regions is None
+    assert any("price" in note for note in known.notes)
+    assert known.settings["training.learning_rate"].to == "hyperparameters.learning_rate"
+    second = offline("second", like="nebius").capabilities(LLAMA)  # another account at the same host
+    assert second.price is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "said"),
+    [
+        ("mine", "together", "'together' is none of openai, azure, nebius"),
+        ("mine", "nebuis", "'nebuis' is none of"),
+        ("openai", "nebius", "openai is a provider already"),
+    ],
+)
+def test_a_profile_is_like_those_who_speak_openais_api_only(name: str, like: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        load(name, Profile(name=name, home=Path("/nowhere"), key=str, like=like))

@@ -1,0 +1,110 @@
+"""A file that is too large for one call of OpenAI's goes in parts and is there once and whole, or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anytune.errors import AmbiguousError, RejectedError
+from anytune.providers import _openai_upload as uploads
+from anytune.providers.openai import OpenAIProvider
+from tests.providers._openai import chats, data_file, ended, provider, request
+from tests.stubs._openai_manners import OWN
+from tests.stubs.openai import OpenAIStub
+
+BEGIN, PARTS, COMPLETE = "POST */uploads", "POST */parts", "POST */complete"
+
+
+@pytest.fixture
+def stub() -> Iterator[OpenAIStub]:
+    with OpenAIStub() as running:
+        yield running
+
+
+def small_limits(at: OpenAIProvider, monkeypatch: pytest.MonkeyPatch) -> OpenAIProvider:
+    """Let a provider take a few hundred bytes for much."""
+    vars(at._speech)["dialect"] = at._speech.dialect.model_copy(update={"parts_above": 500})
+    monkeypatch.setattr(uploads, "PART", 300)
+    return at
+
+
+@pytest.fixture
+def openai(stub: OpenAIStub, monkeypatch: pytest.MonkeyPatch) -> OpenAIProvider:
+    return small_limits(provider(stub), monkeypatch)
+
+
+def test_a_large_file_goes_in_parts_and_is_the_same_file(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    file_id = openai.upload(file)
+    assert stub.files[file_id].content == file.path.read_bytes()
+    assert len(stub.calls(PARTS)) == -(-file.bytes // 300) > uploads.AT_ONCE
+    assert stub.calls("POST */files") == []
+    assert openai.upload(file) == file_id
+    assert len(stub.calls(BEGIN)) == 1
+    assert ended(openai, openai.create(request(openai, file_id))).model
+
+
+def test_a_small_file_goes_in_one_call(stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path) -> None:
+    openai.upload(data_file(tmp_path, chats(4)))
+    assert stub.calls(BEGIN) == []
+
+
+def test_a_part_that_fails_leaves_no_file_and_begins_no_further_parts(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(400))
+    stub.fail_next(PARTS, status=400, body={"error": {"message": "no such part"}})
+    with pytest.raises(RejectedError, match="no such part"):
+        openai.upload(file)
+    assert stub.files == {}
+    assert stub.calls(COMPLETE) == []
+    assert len(stub.calls(PARTS)) < file.bytes // 300 / 2
+    assert stub.files[openai.upload(file)].content == file.path.read_bytes()
+
+
+def test_a_lost_answer_to_the_last_call_does_not_send_the_file_twice(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    stub.drop_next(COMPLETE, when="after")
+    with pytest.raises(AmbiguousError):
+        openai.upload(file)
+    assert [openai.upload(file)] == list(stub.files)
+    assert len(stub.calls(BEGIN)) == 1
+
+
+@pytest.mark.parametrize("pattern", [BEGIN, PARTS, COMPLETE])
+@pytest.mark.parametrize("answer", [{}, {"id": ""}, {"id": "upload_1", "file": None}, b"<html>"])
+def test_an_answer_that_is_none_is_not_taken_for_one(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path, pattern: str, answer: object
+) -> None:
+    if pattern != COMPLETE and isinstance(answer, dict) and answer.get("id"):
+        pytest.skip("that is one, there")
+    stub.fail_next(pattern, status=200, body=answer)
+    with pytest.raises(AmbiguousError):
+        openai.upload(data_file(tmp_path, chats(40)))
+    assert stub.files == {}
+
+
+def test_a_server_of_ones_own_gets_every_file_in_one_call(tmp_path: Path) -> None:
+    with OpenAIStub(manner=OWN) as own:
+        assert provider(own, name="mine", like="openai")._speech.dialect.parts_above is None
+
+
+def test_a_slice_reads_like_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"0123456789")
+    with path.open("rb") as file:
+        part = uploads.Slice(file, 2, 7)
+        assert part.read() == b"23456"
+        assert part.seek(0, io.SEEK_END) == part.tell() == 5
+        assert part.seek(-2, io.SEEK_CUR) == 3
+        assert (part.read(9), part.read(9)) == (b"56", b"")
+        assert part.seek(1) == 1
+        assert part.read(2) == b"34"
+        assert file.tell() == 0
