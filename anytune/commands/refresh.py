@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
 def ask(tuner: Tuner, *, only: str | None = None) -> Iterator[Asked]:
     """Ask each provider that has a list, or only this one; what one answers, or does not, leaves the others alone."""
-    from anytune import providers
     from anytune.errors import UsageError
     from anytune.providers.base import Lists
 
-    names = providers.names() if only is None else (only,)
+    names = tuner.names() if only is None else (only,)
     able = [name for name in names if isinstance(tuner.provider(name), Lists)]
     if only is not None and not able:
         fix = f"anytune models --provider {only}"
