@@ -189,7 +189,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     )
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
-    _within_budget(job, provider, request, desk)
+    job = _within_budget(job, provider, request, desk)
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
         job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
@@ -235,13 +235,15 @@ def word_wanted(job: Job) -> str:
     return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
 
 
-def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
+def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> Job:
+    """Ask for the exact price where there is a budget, and keep it; raise `OverBudgetError` for one above."""
     budget = job.plan.spec.budget
     if budget is None or not isinstance(provider, Quotes):
-        return
+        return job
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > budget.usd:
         raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+    return job if price is None else put(job, desk, quote=price)
 
 
 def _cause(error: RejectedError) -> Cause:

@@ -41,6 +41,8 @@ ALL_OF_TOGETHER = {
 def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]:
     """Go through every act of the OpenAI provider and yield what was done; raise `AssertionError` for a surprise."""
     at = OpenAIProvider(Profile(name="openai", home=folder, key=lambda: stub.key, base_url=origin, timeout=30.0))
+    assert OPENAI_MODEL in at.models().models
+    yield "models: listed"
     for method, training in (("sft", {}), ("sft", ALL_OF_OPENAI), ("dpo", {**ALL_OF_OPENAI, "beta": 0.2})):
         train, test = (written(folder, method, role, 12) for role in ("train", "validation"))
         files = at.upload(train), at.upload(test)
@@ -63,6 +65,8 @@ def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]
 def live_at_together(stub: TogetherStub, origin: str, folder: Path) -> Iterator[str]:
     """Go through every act of the Together provider and yield what was done."""
     at = TogetherProvider(Profile(name="together", home=folder, key=lambda: stub.key, base_url=origin, timeout=30.0))
+    assert at.models().models[TOGETHER_MODEL].max_length
+    yield "models: listed, each asked for its limits"
     full = {"epochs": 1, "lora": None}
     kinds: list[tuple[str, dict[str, Any]]] = [("sft", {}), ("sft", ALL_OF_TOGETHER), ("sft", full)]
     kinds.append(("dpo", {**ALL_OF_TOGETHER, "beta": 0.2, "scheduler": "linear"}))
