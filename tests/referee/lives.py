@@ -55,7 +55,10 @@ def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]
         assert found.id == job.id
         yield from ended(at, job.id, job_id)
         model = stub.jobs[job.id]["fine_tuned_model"]
-        assert at.complete(model, [{"role": "user", "content": "3?"}], max_new_tokens=9) == "yes 3"
+        asked_of_it = at.generator(base=model, tuned=None).answer(
+            [[{"role": "user", "content": "3?"}]], max_new_tokens=9
+        )
+        assert list(asked_of_it) == ["yes 3"]
         stopped = at.create(at.render(asked, job_id=job_id + "-2", training_file=files[0], validation_file=None))
         assert at.cancel(stopped.id).state.is_terminal
         assert at.cancel(stopped.id).state.is_terminal
