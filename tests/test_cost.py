@@ -70,7 +70,7 @@ def test_the_bill_is_kept_with_its_basis_and_the_error_of_the_estimate(tmp_path:
     assert job.deviation is not None
     assert job.deviation.usd == job.cost - job.plan.cost.expected
     document = ui.document(job)
-    assert document["cost"] == job.cost
+    assert Decimal(document["cost"]) == job.cost
     assert set(document["deviation"]) == {"usd", "share", "within"}
 
 

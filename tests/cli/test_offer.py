@@ -215,7 +215,7 @@ def test_a_broken_list_says_how_to_write_it_anew(anytune: Type) -> None:
     assert "together.json" in mistaken(said, code=2)
     assert "fix: anytune providers refresh" in said.err
     assert anytune("doctor").code == 1
-    assert "together.json" in " ".join(anytune("doctor").out.split())
+    assert "together.json" in "".join(anytune("doctor").out.split())
 
 
 def test_a_broken_list_does_not_stop_its_own_refresh(anytune: Type, together: TogetherStub) -> None:
