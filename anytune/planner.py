@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any
 
 from anytune import policy as rules
@@ -14,6 +14,7 @@ from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import (
     Capabilities,
     CostEstimate,
+    Deviation,
     Plan,
     Policy,
     Price,
@@ -25,6 +26,7 @@ from anytune.schema.spec import Lora, TuneSpec
 from anytune.schema.trainer import Trainer
 
 CENT = Decimal("0.01")
+HUNDREDTH = CENT / 100  # of a cent
 MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
 SHORT_LIFE_DAYS = 90
 STALE_DAYS = 60
@@ -43,17 +45,20 @@ def make(
 ) -> Plan:
     """Put spec, data, capabilities and policy together; every reason against it is named, not the first.
 
-    `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings.
+    `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings; a model that
+    was shut down is beyond it.
     """
     settings = tuple(_settings(spec, capabilities))
     cost = _cost(spec, data, capabilities, resources)
-    closed = tuple(_closed(capabilities, today))
+    over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
     doubtful = (*_unheard(capabilities), *closed)
     refused = (
         *_data_refusals(data),
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
+        *_too_large(data, capabilities),
+        *over,
         *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
@@ -69,7 +74,7 @@ def make(
         resources=resources,
         request=request,
         refused=refused,
-        closed=() if force else closed,
+        closed=(*over, *(() if force else closed)),
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
         fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
@@ -165,6 +170,22 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     return None
 
 
+def as_sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
+    """Fill in what stands for each setting in the request, where the provider's own name of it is found there."""
+    return tuple(
+        setting.model_copy(update={"sent": _found(setting.to.rpartition(".")[2], request)}) if setting.to else setting
+        for setting in settings
+    )
+
+
+def _found(name: str, body: dict[str, Any]) -> Any:
+    """Return the value of a key at the first place where it stands, from the outside in; None where it does not."""
+    if name in body:
+        return body[name]
+    inner = (_found(name, part) for part in body.values() if isinstance(part, dict))
+    return next((value for value in inner if value is not None), None)
+
+
 def _data_refusals(data: DataReport) -> Iterator[str]:
     yield from _shared(data)
     for report in data.files:
@@ -191,6 +212,21 @@ def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str
         yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
 
 
+def _too_large(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
+    most = capabilities.max_file_bytes
+    for report in data.files:
+        file, told = report.file, "file-too-large" in report.counts
+        if most is not None and file is not None and file.role != "test" and file.bytes > most and not told:
+            yield f"{file.path.name} has {file.bytes:,} bytes: {capabilities.provider} takes at most {most:,} in a file"
+
+
+def _shut_down(capabilities: Capabilities, today: date) -> Iterator[str]:
+    end = capabilities.model_shutdown
+    if end is not None and today > end:
+        place = f"say so under catalog.{capabilities.provider}.models in your settings"
+        yield f"{capabilities.model} was shut down on {end}, what was tuned from it, too (if that was put off: {place})"
+
+
 def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
     trainer = capabilities.trainer
     for report in data.files if trainer is not None and not trainer.chats else ():
@@ -205,6 +241,8 @@ def _unheard(capabilities: Capabilities) -> Iterator[str]:
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
         yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
+    elif capabilities.unlisted_on is not None:
+        yield f"{capabilities.provider}'s own list of {capabilities.unlisted_on} has no model {capabilities.model!r}"
 
 
 def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
@@ -216,11 +254,8 @@ def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
 def _warnings(
     data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None, today: date
 ) -> Iterator[str]:
-    end = capabilities.model_shutdown
-    if end is not None and (end - today).days < SHORT_LIFE_DAYS:
-        yield f"{capabilities.model} and what is tuned from it shut down on {end}, in {(end - today).days} days"
-    if capabilities.as_of is not None and (today - capabilities.as_of).days > STALE_DAYS:
-        yield f"prices and models of {capabilities.provider} were read on {capabilities.as_of}: they may be old"
+    yield from _endings(capabilities, today)
+    yield from _stale(capabilities, today)
     for report in data.files:
         for code in dict.fromkeys(issue.code for issue in report.warnings):
             first = next(issue for issue in report.warnings if issue.code == code)
@@ -232,13 +267,50 @@ def _warnings(
     yield from capabilities.notes
 
 
+def _endings(capabilities: Capabilities, today: date) -> Iterator[str]:
+    """Yield what ends soon: the model's life, and the days on which jobs are taken."""
+    end, last = capabilities.model_shutdown, capabilities.accepts_jobs_until
+    if end is not None and is_soon(end, today):
+        yield f"{capabilities.model} and what is tuned from it shut down on {end}, {in_days(end, today)}"
+    if last is not None and is_soon(last, today):
+        yield f"{capabilities.provider} takes new jobs on {capabilities.model} {until(last, today)}"
+
+
+def is_soon(end: date, today: date) -> bool:
+    """Tell whether a day is close ahead."""
+    return 0 <= (end - today).days < SHORT_LIFE_DAYS
+
+
+def in_days(end: date, today: date) -> str:
+    """Say how far ahead a day is."""
+    days = (end - today).days
+    return f"in {days} day{'' if days == 1 else 's'}" if days else "today"
+
+
+def until(last: date, today: date) -> str:
+    """Say until when jobs are taken, or that they are not any more."""
+    return f"until {last} ({in_days(last, today)})" if last >= today else f"no more since {last}"
+
+
+def ageing(read_on: date, today: date, *, what: str = "prices and models") -> Iterator[str]:
+    """Yield that what was read that day may be otherwise by now."""
+    days = (today - read_on).days
+    if days > STALE_DAYS:
+        yield f"{what} were read on {read_on}, {days} days ago: they may be others by now"
+
+
+def _stale(capabilities: Capabilities, today: date) -> Iterator[str]:
+    read = {"models": capabilities.as_of, "prices": capabilities.price.as_of if capabilities.price else None}
+    for on in dict.fromkeys(day for day in read.values() if day is not None):
+        what = " and ".join(name for name, day in read.items() if day == on)
+        yield from ageing(on, today, what=f"{what} of {capabilities.provider}")
+
+
 def _cost(
     spec: TuneSpec, data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None
 ) -> CostEstimate:
     if capabilities.local:
-        energy = f", about {resources.watt_hours:.2g} Wh" if resources else ""
-        nothing = Decimal(0)
-        return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
+        return _own_cost(capabilities, resources)
     price = capabilities.price
     if price is not None and price.per_hour is not None and price.hours is not None:
         return _rent(price.per_hour, price.hours, price)
@@ -248,11 +320,51 @@ def _cost(
         return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
     billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
     low, expected, high = (
-        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, ROUND_HALF_UP) for tokens in _tokens(billed)
+        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, rounding)
+        for tokens, rounding in zip(_tokens(billed), (ROUND_HALF_UP, ROUND_HALF_UP, ROUND_UP), strict=True)
     )
     minimum = f", at least ${price.minimum}" if price.minimum else ""
-    basis = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'} at ${rate} per million{minimum}"
+    times = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'}"
+    said = f" ({price.stated})" if price.stated else ""
+    basis = f"{times} at ${rate} per million{said}{minimum}"
     return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
+
+
+def _own_cost(capabilities: Capabilities, need: ResourceEstimate | None) -> CostEstimate:
+    """Price a run on the user's own machine: nothing, unless the settings say what its hours or its power cost."""
+    hour, kwh = capabilities.usd_per_hour, capabilities.usd_per_kwh
+    energy = f", about {need.watt_hours:.2g} Wh" if need else ""
+    if need is None or (hour is None and kwh is None):
+        nothing = Decimal(0)
+        return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
+    a_second = own_rate(capabilities, need) or Decimal(0)
+    low, expected, high = (
+        (Decimal(seconds) * a_second).quantize(HUNDREDTH, ROUND_HALF_UP)
+        for seconds in (need.seconds_low, need.seconds_expected, need.seconds_high)
+    )
+    rates = [f"${hour} an hour"] if hour is not None else []
+    rates += [f"${kwh} a kWh"] if kwh is not None else []
+    basis = f"your own machine{energy}, at {' and '.join(rates)} (as your settings say)"
+    return CostEstimate(low=low, expected=expected, high=high, basis=basis)
+
+
+def own_rate(capabilities: Capabilities, need: ResourceEstimate | None) -> Decimal | None:
+    """Return what a second on the user's own machine costs in US dollars, None where the settings do not say."""
+    hour, kwh = capabilities.usd_per_hour, capabilities.usd_per_kwh
+    if need is None or (hour is None and kwh is None):
+        return None
+    kilowatts = Decimal(need.watt_hours / max(need.seconds_expected, 1e-9) * 3.6)
+    return ((hour or 0) + kilowatts * (kwh or 0)) / 3600
+
+
+def deviation(estimate: CostEstimate, cost: Decimal) -> Deviation | None:
+    """Say how far a bill is off its estimate, None where there was none."""
+    if estimate.low is None or estimate.expected is None or estimate.high is None:
+        return None
+    off, cents = cost - estimate.expected, cost.quantize(CENT, ROUND_HALF_UP)
+    share = float(off / estimate.expected) if estimate.expected else None
+    within = estimate.low <= cost <= estimate.high or estimate.low <= cents <= estimate.high
+    return Deviation(usd=off, share=share, within=within)
 
 
 def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:

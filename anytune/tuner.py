@@ -6,29 +6,40 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from datetime import date
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from anytune import catalog, config, evals, jobs, planner, policy, providers
+from anytune import catalog, config, evals, jobs, planner, policy, providers, retry
 from anytune import look as look_at
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.data import split as data_split
 from anytune.data.check import Asker
 from anytune.data.input import opened
-from anytune.errors import AnytuneError, ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.errors import (
+    AnytuneError,
+    ConflictError,
+    CredentialError,
+    GoneError,
+    ProviderError,
+    RefusedError,
+    UsageError,
+)
 from anytune.look import Checks, Look
-from anytune.providers.base import Estimates, Generates, Generator, Profile, Provider
+from anytune.offers import Offers
+from anytune.providers.base import Estimates, Generates, Generator, Lists, Profile, Provider
 from anytune.schema.audit import Act, Link, first_broken
+from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport, Role
 from anytune.schema.evals import EvalReport
-from anytune.schema.job import Event, Job
+from anytune.schema.job import Event, Job, Summary
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, Plan
 from anytune.schema.spec import TuneSpec
-from anytune.store import JobStore, SqliteStore
+from anytune.store import JobStore, open_store
 
 BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
@@ -50,11 +61,12 @@ class Tuner:
         self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=self._environment)
         self._clock = clock or jobs.SystemClock()
         self._providers: dict[str, Provider] = {}
+        self.offers = Offers(self.settings, today=lambda: self.today)
 
     @cached_property
     def store(self) -> JobStore:
         """Open the record of jobs."""
-        return SqliteStore(self.settings.home)
+        return open_store(self.settings.home, address=self.settings.store)
 
     @property
     def desk(self) -> jobs.Desk:
@@ -132,7 +144,14 @@ class Tuner:
         model: str | None = None,
     ) -> TuneSpec:
         """Read a job file for one provider."""
-        return config.load_job(Path(job_file), changes=changes, provider=provider, model=model, known=self.names())
+        return config.load_job(
+            Path(job_file),
+            changes=changes,
+            provider=provider,
+            model=model,
+            known=self.names(),
+            gone=providers.gone,
+        )
 
     def check(
         self,
@@ -173,11 +192,15 @@ class Tuner:
         model: str | None = None,
         force: bool = False,
     ) -> Iterator[tuple[str, Plan | UsageError]]:
-        """Plan the job file for every provider; one for which it names no model yields the reason.
+        """Plan the job file for every provider; one for which it names no model yields the reason, as does its own
+        provider if that takes no jobs any more.
 
         Raises `UsageError` for a job file that no provider could be planned from.
         """
-        self.read(job_file, changes=changes, model=model or "any")
+        try:
+            self.read(job_file, changes=changes, model=model or "any")
+        except GoneError as error:
+            yield error.provider, error
         read = partial(self.read, job_file, changes=changes, model=model)
         checks = Checks(partial(_each, read, self.names()), self._asker)
         for name in self.names():
@@ -185,6 +208,8 @@ class Tuner:
                 yield name, self.plan(read(provider=name), force=force, checks=checks)
             except UsageError as error:
                 yield name, error
+            except RefusedError as error:
+                yield name, UsageError(error.message, fix=error.fix)
 
     def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing.
@@ -200,19 +225,28 @@ class Tuner:
             data,
             capabilities,
             policy=self.settings.policy,
-            today=self._clock.now().date(),
+            today=self.today,
             resources=resources,
             force=force,
         )
         if draft.refused:
             return draft
-        validation = "<file id>" if data.role("validation") else None
-        request = provider.render(spec, **TO_BE_KNOWN, validation_file=validation)
-        return draft.model_copy(update={"request": request})
+        return self._rendered(draft, provider)
+
+    def _rendered(self, draft: Plan, provider: Provider) -> Plan:
+        """Return the plan with the request that it comes to, and with what stands there for each setting."""
+        validation = "<file id>" if draft.data.role("validation") else None
+        try:
+            request = provider.render(draft.spec, **TO_BE_KNOWN, validation_file=validation)
+        except (UsageError, RefusedError) as error:
+            return draft.model_copy(
+                update={"refused": (f"{error.message}: {error.fix}" if error.fix else error.message,)}
+            )
+        return draft.model_copy(update={"request": request, "settings": planner.as_sent(draft.settings, request)})
 
     def capabilities(self, name: str, model: str) -> Capabilities:
         """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
-        return self._placed(self.provider(name).capabilities(model))
+        return self._placed(self.offers.amended(self.provider(name).capabilities(model)))
 
     def _placed(self, capabilities: Capabilities) -> Capabilities:
         profile = self._settings_of(capabilities.provider)
@@ -295,12 +329,17 @@ class Tuner:
         """Return a job as it was last seen: by id, the beginning of one, name, or `last`."""
         return self.store.get(job_id)
 
-    def all_jobs(self) -> Sequence[Job]:
-        """Return all jobs, newest first: those on this machine as they stand now, hosted ones as last seen."""
-        return [
-            self.refresh(job.id) if job.plan.capabilities.local and job.remote is not None else job
-            for job in self.store.list()
-        ]
+    def all_jobs(self) -> Sequence[Summary]:
+        """Return what a list shows of all jobs, newest first: those that run here as they are now, others as last seen.
+
+        A job that runs on another machine is in a shared store only.
+        """
+        return [Summary.of(self.refresh(job.id)) if self._runs_here(job) else job for job in self.store.summaries()]
+
+    def _runs_here(self, job: Summary) -> bool:
+        if not job.local or job.remote is None or job.state.is_terminal:
+            return False
+        return self.settings.store is None or (self.settings.home / "runs" / str(job.remote["id"])).exists()
 
     def look(self, job_id: str) -> tuple[Job, str | None]:
         """Ask the provider how a job stands; if that fails, return it as last seen, and why."""
@@ -458,8 +497,23 @@ class Tuner:
         return str(first["content"]) if first.get("role") == "system" else None
 
     def catalogs(self) -> list[catalog.Catalog]:
-        """Return what is known of models and prices, for each provider that has a catalogue."""
-        return look_at.catalogs()
+        """Return what is known of models and prices: shipped, listed by the provider itself, and said in settings."""
+        return self.offers.all()
+
+    def ask_models(self, name: str) -> Listing:
+        """Ask a provider which base models it tunes and keep its answer; raise `UsageError` where there is no list."""
+        provider = self.provider(name)
+        if not isinstance(provider, Lists):
+            raise UsageError(f"{name} has no list of models to be asked for")
+        offer = retry.call(provider.models, clock=self._clock, attempts=3)
+        kept = Listing(provider=name, as_of=self.today, offer=offer)
+        self.offers.keep(kept)
+        return kept
+
+    @property
+    def today(self) -> date:
+        """Return the day that it is."""
+        return self._clock.now().date()
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"

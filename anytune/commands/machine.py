@@ -144,14 +144,15 @@ def _older(version: str, wanted: str) -> bool:
 
 
 def _home(tuner: Tuner) -> Finding:
-    from anytune.errors import StoreError
+    from anytune.errors import MissingExtraError, StoreError
 
-    home = tuner.settings.home
+    home, store = tuner.settings.home, tuner.settings.store
     try:
-        count = len(tuner.store.list())
-    except StoreError as error:
+        count = len(tuner.store.summaries())
+    except (StoreError, MissingExtraError) as error:
         return Finding("bad", "home", error.message, error.fix)
-    return Finding("ok", "home", f"{home}, {count} job{'' if count == 1 else 's'}")
+    place = f"{home}, jobs in {store}:" if store else f"{home},"
+    return Finding("ok", "home", f"{place} {count} job{'' if count == 1 else 's'}")
 
 
 def _disk(home: Path) -> Finding:
@@ -204,16 +205,15 @@ def _ignored_variables() -> Iterator[Finding]:
 
 
 def _dates(tuner: Tuner) -> Iterator[Finding]:
-    from datetime import UTC, datetime
+    from anytune.errors import UsageError
+    from anytune.ui import offer
 
-    from anytune.planner import STALE_DAYS
-
-    today = datetime.now(UTC).date()
-    for known in tuner.catalogs():
-        if known.models and (today - known.as_of).days > STALE_DAYS:
-            said = f"{known.provider} was read on {known.as_of}; prices may be old"
-            yield Finding("note", "catalogue", said, "pip install -U anytune")
-        until = known.accepts_jobs_until
-        if until is not None:
-            over = today > until
-            yield Finding("note", known.provider, f"{'took' if over else 'takes'} jobs until {until}")
+    try:
+        catalogs = tuner.catalogs()
+    except UsageError as error:
+        yield Finding("bad", "catalogue", error.message, error.fix)
+        return
+    for known in catalogs:
+        for said in offer.remarks(known, tuner.today) if known.models else ():
+            fix = "pip install -U anytune; anytune providers refresh" if "were read on" in said else None
+            yield Finding("note", known.provider, said, fix)

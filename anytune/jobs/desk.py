@@ -17,6 +17,7 @@ from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import Capabilities, Policy
 from anytune.store import JobStore
 
+HUNDREDTH = Decimal("0.0001")  # of a cent
 BAD_ENDS = frozenset((JobState.FAILED, JobState.CANCELLED))
 
 
@@ -102,12 +103,36 @@ def record(job: Job, remote: RemoteJob, desk: Desk) -> Job:
         state=JobState.FINALIZING if nameless else remote.state,
         error=remote.error,
         cause=remote.cause,
-        cost=_cost(job, remote),
+        **_costs(job, remote),
     )
 
 
-def _cost(job: Job, remote: RemoteJob) -> Decimal | None:
-    if remote.cost is not None or remote.trained_tokens is None:
-        return remote.cost if remote.cost is not None else job.cost
-    bill = planner.bill(remote.trained_tokens, job.plan.spec, job.plan.capabilities.price)
-    return job.cost if bill is None else bill.quantize(Decimal("0.0001"))
+def _costs(job: Job, remote: RemoteJob) -> dict[str, object]:
+    """Return what is known of the cost now; one that was known stays while nothing newer is told."""
+    cost, basis = _cost(job, remote)
+    if cost is None:
+        return {}
+    good = remote.state is JobState.SUCCEEDED
+    off = planner.deviation(job.plan.cost, cost) if good else None
+    return {"cost": cost, "cost_basis": basis, "deviation": off}
+
+
+def _cost(job: Job, remote: RemoteJob) -> tuple[Decimal | None, str | None]:
+    """Return the cost and what it goes by: the provider's own figure, its tokens at the plan's price, or hours here."""
+    known, tokens = job.plan.capabilities, remote.trained_tokens
+    if remote.cost is not None:
+        return remote.cost, known.billed_as or f"as {job.provider} says"
+    if known.local:
+        return _own_cost(job, remote)
+    bill = planner.bill(tokens, job.plan.spec, known.price) if tokens is not None else None
+    if bill is None or known.price is None:
+        return None, None
+    return bill.quantize(HUNDREDTH), f"{tokens:,} trained tokens at the price of {known.price.as_of}"
+
+
+def _own_cost(job: Job, remote: RemoteJob) -> tuple[Decimal | None, str | None]:
+    rate = planner.own_rate(job.plan.capabilities, job.plan.resources)
+    if rate is None or remote.created_at is None or remote.finished_at is None:
+        return None, None
+    seconds = (remote.finished_at - remote.created_at).total_seconds()
+    return (Decimal(seconds) * rate).quantize(HUNDREDTH), f"{seconds:,.0f} s at what your settings say"
