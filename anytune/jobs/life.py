@@ -135,7 +135,9 @@ def resume(job_id: str, *, desk: Desk) -> Job:
     provider = desk.provider(job.provider)
     if job.state is JobState.PAUSED and job.remote is not None and isinstance(provider, Resumes):
         with desk.store.acting(job.id):
-            return record(desk.store.get(job.id), provider.resume(job.remote.id), desk)
+            job = desk.store.get(job.id)
+            if job.state is JobState.PAUSED and job.remote is not None:  # no other process was quicker: it may cost
+                job = record(job, provider.resume(job.remote.id), desk)
     return job
 
 

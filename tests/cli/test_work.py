@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from anytune.errors import RejectedError
+from anytune.schema.job import RemoteJob
+from anytune.store import SqliteStore
 from anytune.testing.fake import FakeService
 from anytune.ui import terminal
 from tests.cli.conftest import JOB, Said, Type
+from tests.cli.far_side import LastingFake
 
 
 def test_a_plan_shows_data_cost_settings_and_the_next_command(anytune: Type) -> None:
@@ -362,3 +367,30 @@ def test_a_second_submit_of_a_job_that_was_refused_says_so_by_its_exit_code(
     said = anytune("submit", "-y", "--json")
     assert (said.code, said.document["job"]["state"], said.document["error"]["exit_code"]) == (4, "failed", 4)
     assert "anytune submit finetune.yaml --again" in said.err
+
+
+def test_two_that_resume_at_once_resume_once(
+    anytune: Type, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider may start a machine for each, and not show the first at once."""
+    anytune("submit", "-y")
+    service.jobs["remote-1"]["status"] = "interrupted"
+    resume, asked, late = LastingFake.resume, [], [False, True]
+
+    def counted(self: LastingFake, remote_id: str) -> RemoteJob:
+        asked.append(remote_id)
+        return resume(self, remote_id)
+
+    acting = SqliteStore.acting
+
+    @contextmanager
+    def overtaken(self: SqliteStore, job_id: str) -> Iterator[None]:
+        if late and late.pop(0):
+            anytune("resume", "last")
+        with acting(self, job_id):
+            yield
+
+    monkeypatch.setattr(LastingFake, "resume", counted)
+    monkeypatch.setattr(SqliteStore, "acting", overtaken)
+    assert anytune("resume", "last").code == 0
+    assert asked == ["remote-1"]
