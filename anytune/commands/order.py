@@ -173,6 +173,26 @@ def _consent(plan: Plan, command: str) -> None:
         raise RefusedError("you did not agree; nothing was sent")
 
 
+def may_go_on(job: Job, order: Order) -> None:
+    """Ask before a paused job goes on where that may cost: at Hugging Face Jobs, one more machine."""
+    from anytune.ui import plan as ui
+    from anytune.ui import terminal
+
+    if job.plan.capabilities.local or order.yes:
+        return
+    cost = ui.price(job.plan.cost)
+    if not terminal.can_ask():
+        raise UsageError(
+            f"{job.id} is paused; to go on at {job.provider} may cost {cost} again, and nobody is here to agree",
+            fix=f"{order.command(order.verb)} -y",
+        )
+    if terminal.ask(f"\nGo on with {job.id} at {job.provider}, cost up to {cost} again? [y/N] ").lower() not in {
+        "y",
+        "yes",
+    }:
+        raise RefusedError(f"you did not agree; {job.id} stays paused", fix=f"anytune cancel {job.id}")
+
+
 def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
     """Show a job until it ends or is interrupted."""
     from anytune.schema.job import JobState

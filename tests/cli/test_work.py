@@ -79,7 +79,7 @@ def test_an_interrupted_job_says_resume_and_a_second_run_takes_it_up(anytune: Ty
     assert said.code == 7
     assert f"anytune resume {job}" in said.err
     service.polls_to_end = 2
-    again = anytune("run", "--no-eval")
+    again = anytune("run", "-y", "--no-eval")
     assert again.code == 0
     assert "was interrupted and goes on" in again.err
 
@@ -394,3 +394,13 @@ def test_two_that_resume_at_once_resume_once(
     monkeypatch.setattr(SqliteStore, "acting", overtaken)
     assert anytune("resume", "last").code == 0
     assert asked == ["remote-1"]
+
+
+def test_a_hosted_job_that_is_paused_goes_on_only_when_somebody_agrees(anytune: Type, service: FakeService) -> None:
+    anytune("submit", "-y")
+    service.jobs["remote-1"]["status"] = "interrupted"
+    said = anytune("run", "--no-eval")
+    assert (said.code, "nobody is here to agree" in said.err) == (2, True)
+    assert "anytune run finetune.yaml -y" in said.err
+    assert service.jobs["remote-1"]["status"] == "interrupted"
+    assert anytune("run", "-y", "--no-eval").code == 0
