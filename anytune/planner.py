@@ -6,30 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
-from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any
 
+from anytune import ageing
+from anytune import cost as reckoning
 from anytune import policy as rules
-from anytune.schema.data import DataReport, FileReport
+from anytune.schema.data import DataReport
 from anytune.schema.plan import (
     Capabilities,
-    CostEstimate,
-    Deviation,
     Plan,
     Policy,
-    Price,
     ResourceEstimate,
     Rule,
     Setting,
 )
 from anytune.schema.spec import Lora, TuneSpec
 from anytune.schema.trainer import Trainer
-
-CENT = Decimal("0.01")
-HUNDREDTH = CENT / 100  # of a cent
-MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
-SHORT_LIFE_DAYS = 90
-STALE_DAYS = 60
 
 
 def make(
@@ -49,7 +41,7 @@ def make(
     was shut down is beyond it.
     """
     settings = tuple(_settings(spec, capabilities))
-    cost = _cost(spec, data, capabilities, resources)
+    cost = reckoning.estimate(spec, data, capabilities, resources)
     over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
     doubtful = (*_unheard(capabilities), *closed)
     refused = (
@@ -254,8 +246,8 @@ def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
 def _warnings(
     data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None, today: date
 ) -> Iterator[str]:
-    yield from _endings(capabilities, today)
-    yield from _stale(capabilities, today)
+    yield from ageing.endings(capabilities, today)
+    yield from ageing.stale(capabilities, today)
     for report in data.files:
         for code in dict.fromkeys(issue.code for issue in report.warnings):
             first = next(issue for issue in report.warnings if issue.code == code)
@@ -265,135 +257,6 @@ def _warnings(
         need, have = resources.memory_expected / 2**30, resources.memory_available / 2**30
         yield f"needs about {need:.1f} GiB of memory, {have:.1f} GiB are there: try a smaller micro_batch_size"
     yield from capabilities.notes
-
-
-def _endings(capabilities: Capabilities, today: date) -> Iterator[str]:
-    """Yield what ends soon: the model's life, and the days on which jobs are taken."""
-    end, last = capabilities.model_shutdown, capabilities.accepts_jobs_until
-    if end is not None and is_soon(end, today):
-        yield f"{capabilities.model} and what is tuned from it shut down on {end}, {in_days(end, today)}"
-    if last is not None and is_soon(last, today):
-        yield f"{capabilities.provider} takes new jobs on {capabilities.model} {until(last, today)}"
-
-
-def is_soon(end: date, today: date) -> bool:
-    """Tell whether a day is close ahead."""
-    return 0 <= (end - today).days < SHORT_LIFE_DAYS
-
-
-def in_days(end: date, today: date) -> str:
-    """Say how far ahead a day is."""
-    days = (end - today).days
-    return f"in {days} day{'' if days == 1 else 's'}" if days else "today"
-
-
-def until(last: date, today: date) -> str:
-    """Say until when jobs are taken, or that they are not any more."""
-    return f"until {last} ({in_days(last, today)})" if last >= today else f"no more since {last}"
-
-
-def ageing(read_on: date, today: date, *, what: str = "prices and models") -> Iterator[str]:
-    """Yield that what was read that day may be otherwise by now."""
-    days = (today - read_on).days
-    if days > STALE_DAYS:
-        yield f"{what} were read on {read_on}, {days} days ago: they may be others by now"
-
-
-def _stale(capabilities: Capabilities, today: date) -> Iterator[str]:
-    read = {"models": capabilities.as_of, "prices": capabilities.price.as_of if capabilities.price else None}
-    for on in dict.fromkeys(day for day in read.values() if day is not None):
-        what = " and ".join(name for name, day in read.items() if day == on)
-        yield from ageing(on, today, what=f"{what} of {capabilities.provider}")
-
-
-def _cost(
-    spec: TuneSpec, data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None
-) -> CostEstimate:
-    if capabilities.local:
-        return _own_cost(capabilities, resources)
-    price = capabilities.price
-    if price is not None and price.per_hour is not None and price.hours is not None:
-        return _rent(price.per_hour, price.hours, price)
-    rate, epochs = _rate(spec, price), spec.training.epochs
-    train = data.role("train")
-    if price is None or rate is None or train is None or train.tokens is None:
-        return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
-    billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
-    low, expected, high = (
-        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, rounding)
-        for tokens, rounding in zip(_tokens(billed), (ROUND_HALF_UP, ROUND_HALF_UP, ROUND_UP), strict=True)
-    )
-    minimum = f", at least ${price.minimum}" if price.minimum else ""
-    times = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'}"
-    said = f" ({price.stated})" if price.stated else ""
-    basis = f"{times} at ${rate} per million{said}{minimum}"
-    return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
-
-
-def _own_cost(capabilities: Capabilities, need: ResourceEstimate | None) -> CostEstimate:
-    """Price a run on the user's own machine: nothing, unless the settings say what its hours or its power cost."""
-    hour, kwh = capabilities.usd_per_hour, capabilities.usd_per_kwh
-    energy = f", about {need.watt_hours:.2g} Wh" if need else ""
-    if need is None or (hour is None and kwh is None):
-        nothing = Decimal(0)
-        return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
-    a_second = own_rate(capabilities, need) or Decimal(0)
-    low, expected, high = (
-        (Decimal(seconds) * a_second).quantize(HUNDREDTH, ROUND_HALF_UP)
-        for seconds in (need.seconds_low, need.seconds_expected, need.seconds_high)
-    )
-    rates = [f"${hour} an hour"] if hour is not None else []
-    rates += [f"${kwh} a kWh"] if kwh is not None else []
-    basis = f"your own machine{energy}, at {' and '.join(rates)} (as your settings say)"
-    return CostEstimate(low=low, expected=expected, high=high, basis=basis)
-
-
-def own_rate(capabilities: Capabilities, need: ResourceEstimate | None) -> Decimal | None:
-    """Return what a second on the user's own machine costs in US dollars, None where the settings do not say."""
-    hour, kwh = capabilities.usd_per_hour, capabilities.usd_per_kwh
-    if need is None or (hour is None and kwh is None):
-        return None
-    kilowatts = Decimal(need.watt_hours / max(need.seconds_expected, 1e-9) * 3.6)
-    return ((hour or 0) + kilowatts * (kwh or 0)) / 3600
-
-
-def deviation(estimate: CostEstimate, cost: Decimal) -> Deviation | None:
-    """Say how far a bill is off its estimate, None where there was none."""
-    if estimate.low is None or estimate.expected is None or estimate.high is None:
-        return None
-    off, cents = cost - estimate.expected, cost.quantize(CENT, ROUND_HALF_UP)
-    share = float(off / estimate.expected) if estimate.expected else None
-    within = estimate.low <= cost <= estimate.high or estimate.low <= cents <= estimate.high
-    return Deviation(usd=off, share=share, within=within)
-
-
-def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:
-    """Return the bill of a whole machine: how long it will train there is not known, when it is ended is."""
-    least, most = ((per_hour * time).quantize(CENT, ROUND_HALF_UP) for time in (MINUTE, hours))
-    basis = f"at most {hours.normalize():f} hours of a machine at ${per_hour} an hour; what is not used is not billed"
-    return CostEstimate(low=least, expected=most, high=most, basis=basis, as_of=price.as_of)
-
-
-def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:
-    """Price so many billed tokens, all epochs together; None where no price is known."""
-    rate = _rate(spec, price)
-    return None if price is None or rate is None else max(price.minimum, _metered(tokens, rate))
-
-
-def _metered(tokens: int, rate: Decimal) -> Decimal:
-    return tokens * rate / 1_000_000
-
-
-def _rate(spec: TuneSpec, price: Price | None) -> Decimal | None:
-    if price is None:
-        return None
-    lora = price.per_million.get(spec.method)
-    return price.per_million.get(f"{spec.method}-full", lora) if spec.training.lora is None else lora
-
-
-def _tokens(reports: list[FileReport]) -> tuple[int, int, int]:
-    counted = [r.tokens for r in reports if r.tokens is not None]
-    return sum(t.low for t in counted), sum(t.expected for t in counted), sum(t.high for t in counted)
 
 
 def _shown(value: Any) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from anytune import planner, providers
+from anytune import cost as reckoning
+from anytune import providers
 from anytune.config import ProfileSettings, Settings
 from anytune.jobs import desk
 from anytune.providers.base import Profile
 from anytune.schema.catalog import Layer
 from anytune.schema.job import Job, JobState, RemoteJob
-from anytune.schema.plan import CostEstimate, Deviation
+from anytune.schema.plan import CostEstimate, Deviation, Plan, ResourceEstimate
 from anytune.schema.spec import Method
 from anytune.testing import FakeClock, FakeProvider, no_key, sample_file, sample_spec
 from anytune.testing.provider import with_setting
@@ -92,7 +93,7 @@ def estimate(low: str, expected: str, high: str) -> CostEstimate:
 def test_the_error_of_an_estimate_is_the_bill_less_what_was_expected(
     told: CostEstimate, cost: str, off: Deviation | None
 ) -> None:
-    assert planner.deviation(told, Decimal(cost)) == off
+    assert reckoning.deviation(told, Decimal(cost)) == off
 
 
 def test_a_bill_that_was_told_stays_until_a_newer_one_is(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_job_that_was_stopped_has_a_bill_and_no_error_of_its_estimate(tmp_path
     assert (job.cost, job.deviation) == (Decimal("0.5"), None)
 
 
-def _job(plan: planner.Plan) -> Job:
+def _job(plan: Plan) -> Job:
     now = FakeClock().now()
     return Job(id="sums-1", provider="fake", plan=plan, created_at=now, updated_at=now)
 
@@ -126,14 +127,14 @@ def test_an_own_machine_costs_what_the_settings_say_of_its_time() -> None:
     assert layer.usd_per_hour == Decimal("3.6")
     can = FakeProvider(Profile(name="fake", home=Path("/nowhere"), key=no_key)).capabilities("fake-1")
     here = can.model_copy(update={"local": True, "usd_per_hour": Decimal("3.6"), "usd_per_kwh": Decimal("0.5")})
-    need = planner.ResourceEstimate(
+    need = ResourceEstimate(
         seconds_low=50, seconds_expected=100, seconds_high=200, memory_low=1, memory_expected=1, memory_high=1,
         memory_available=2, watt_hours=10, device="cpu", basis="measured",
     )  # fmt: skip
-    rate = planner.own_rate(here, need)
+    rate = reckoning.own_rate(here, need)
     assert rate == pytest.approx(Decimal("0.001") + Decimal("0.36") * Decimal("0.5") / 3600)
-    assert planner.own_rate(here, None) is None
-    assert planner.own_rate(can, need) is None
+    assert reckoning.own_rate(here, None) is None
+    assert reckoning.own_rate(can, need) is None
 
 
 @pytest.mark.parametrize("method", ["sft", "dpo"])

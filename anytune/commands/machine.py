@@ -33,7 +33,7 @@ LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
 def readiness(tuner: Tuner) -> list[Readiness]:
     """Say for each provider what it has and what it lacks."""
-    return [_ready(tuner, name) for name in tuner.names()]
+    return [_ready(tuner, name) for name in tuner.reach.names()]
 
 
 def bare_settings() -> Settings:
@@ -68,15 +68,15 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
     from anytune import catalog
     from anytune.errors import UsageError
 
-    kind = tuner.kind(name)
-    packages, variable = _packages(kind), tuner.key_variable(name)
+    kind = tuner.reach.kind(name)
+    packages, variable = _packages(kind), tuner.reach.key_variable(name)
     has_key = variable is None or bool(os.environ.get(variable, "").strip())
     try:
         known = catalog.load(kind)
-        address = tuner.profile(name).base_url or known.base_url
+        address = tuner.reach.profile(name).base_url or known.base_url
         place, lacks = _place(tuner, name), None if address or name == "local" else _no_address(name, known.address)
     except UsageError:
-        place, address, lacks = "as the plug-in says", tuner.profile(name).base_url, None
+        place, address, lacks = "as the plug-in says", tuner.reach.profile(name).base_url, None
     return Readiness(
         name=name,
         ready=packages.startswith("installed") and has_key and lacks is None,
@@ -93,7 +93,7 @@ def _place(tuner: Tuner, name: str) -> str:
     """Say where the data of this provider are: as its profile has it, else as the catalogue knows."""
     from anytune import catalog
 
-    told = tuner.capabilities(name, "") if name in tuner.settings.profiles else catalog.load(name)
+    told = tuner.reach.capabilities(name, "") if name in tuner.settings.profiles else catalog.load(name)
     regions = ", ".join(told.regions or ()) or "region unknown"
     return f"{regions} ({told.region_note})" if told.region_note else regions
 

@@ -17,7 +17,7 @@ def ask(tuner: Tuner, *, only: str | None = None) -> Iterator[Asked]:
     from anytune.errors import UsageError
     from anytune.providers.base import Lists
 
-    names = tuner.names() if only is None else (only,)
+    names = tuner.reach.names() if only is None else (only,)
     able = [name for name in names if isinstance(tuner.provider(name), Lists)]
     if only is not None and not able:
         fix = f"anytune models --provider {only}"
@@ -32,7 +32,7 @@ def _asked(tuner: Tuner, name: str) -> Asked:
 
     known = _known(tuner, name)
     try:
-        tuner.profile(name).key()  # or one that has none would be said to be asked
+        tuner.reach.profile(name).key()  # or one that has none would be said to be asked
         offer = asking.waiting(f"asking {name}", lambda: tuner.ask_models(name)).offer
     except (CredentialError, UsageError) as error:
         return Asked(name, ok=False, said=error.message, exit_code=error.exit_code)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anytune import planner
+from anytune import ageing
 from anytune.config import Settings
 from anytune.schema.catalog import Catalog, Closed, Entry, Layer, stated
 from anytune.ui import plan, terminal, words
@@ -134,18 +134,18 @@ def _facts(catalog: Catalog) -> Iterator[str]:
 
 def remarks(catalog: Catalog, today: date) -> list[str]:
     """Say what of a catalogue is old, ends soon or has ended."""
-    return [*planner.ageing(catalog.as_of, today), *_closing(catalog, today), *_unlisted(catalog)]
+    return [*ageing.ageing(catalog.as_of, today), *_closing(catalog, today), *_unlisted(catalog)]
 
 
 def _closing(catalog: Catalog, today: date) -> Iterator[str]:
     if (until := catalog.accepts_jobs_until) is not None:
-        yield f"{catalog.provider} takes new jobs {planner.until(until, today)}"
+        yield f"{catalog.provider} takes new jobs {ageing.until(until, today)}"
     ends = sorted({entry.shutdown for entry in catalog.models.values() if entry.shutdown and entry.shutdown >= today})
     for end in ends:
         gone = [name for name, entry in catalog.models.items() if entry.shutdown == end]
-        if planner.is_soon(end, today):
+        if ageing.is_soon(end, today):
             models = words.count(len(gone), "model")
-            yield f"{models} and what is tuned from them shut down on {end}, {planner.in_days(end, today)}"
+            yield f"{models} and what is tuned from them shut down on {end}, {ageing.in_days(end, today)}"
 
 
 def _unlisted(catalog: Catalog) -> Iterator[str]:
