@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -178,7 +178,7 @@ class Tuner:
         Raises `UsageError` for a job file that no provider could be planned from.
         """
         self.read(job_file, changes=changes, model=model or "any")
-        read = partial(self.read, job_file, changes=changes, model=model)
+        read = cache(partial(self.read, job_file, changes=changes, model=model))
         checks = Checks(partial(_each, read, self.names()), self._asker)
         for name in self.names():
             try:
