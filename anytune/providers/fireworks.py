@@ -13,6 +13,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
+from anytune.providers import _download as download_of
 from anytune.providers import _fireworks_answer as answers
 from anytune.providers import _fireworks_download as downloads
 from anytune.providers import _fireworks_request as requests
@@ -162,7 +163,7 @@ class FireworksProvider:
         """Download the adapter into `out` and return its manifest; a call that was cut off is gone on with."""
         if to != "adapter":
             raise RejectedError(f"fireworks hands out the adapter, not {to!r}", fix="--to adapter", param="to")
-        folder = downloads.free_folder(out)
+        folder = download_of.free_folder(out)
         name = _known(answers.MODEL_NAME, tuned.name)
         answer = self._gateway.ask("GET", f"{name}:getDownloadEndpoint", act=downloads.ACT)
         urls = answers.signed_urls(answer, act=downloads.ACT)

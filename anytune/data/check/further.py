@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from anytune.data.privacy.text import Finder
     from anytune.data.tokens import Counter as TokenCounter
 
-_BYTES_PER_TOKEN = 4.1
-_TOKENS_PER_MESSAGE = 4
-_FEW = 100  # sampled records that tell whether those of a file can be read
-_LONGEST = 20  # records with the most bytes, of which one has the most tokens unless they are much alike
-_MOST_BYTES = 1 << 20  # counted in a tenth of a second
 _LEAKS = {"exact": "leak", "prompt": "leak-prompt", "turn": "leak-turn", "near": "leak-near"}
 
 
