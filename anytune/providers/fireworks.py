@@ -114,10 +114,12 @@ class FireworksProvider:
         raise RejectedError(f"fireworks placed the job in {given} instead of {wanted}; it was cancelled")
 
     def retrieve(self, remote_id: str) -> RemoteJob:
-        """Ask how a job stands."""
+        """Ask how a job stands; the same answer tells of its beginning and end."""
         act = "retrieve the job"
         name = _known(answers.JOB_NAME, remote_id)
-        return answers.job_of(self._gateway.ask("GET", name, act=act), act=act, expected=name)
+        answer = self._gateway.ask("GET", name, act=act)
+        job = answers.job_of(answer, act=act, expected=name)
+        return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
 
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the job's beginning and end; the service has no list of events."""

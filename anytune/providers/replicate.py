@@ -127,9 +127,11 @@ class ReplicateProvider:
             return standing
 
     def retrieve(self, remote_id: str) -> RemoteJob:
-        """Ask how a training stands."""
+        """Ask how a training stands; its log comes with the same answer."""
         act = "retrieve the training"
-        return answers.job_of(self._look(remote_id, act=act), act=act, expected=remote_id)
+        answer = self._look(remote_id, act=act)
+        job = answers.job_of(answer, act=act, expected=remote_id)
+        return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
 
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the training's beginning, the lines of its log, and its end."""
