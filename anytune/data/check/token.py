@@ -78,6 +78,11 @@ class TokenLook:
         return 2 * sum(bool(part.turns) for part in few) > len(few)
 
     @cached_property
+    def sampled_all(self) -> bool:
+        """Tell whether the sample is all records, so that whoever counts it has counted the longest, too."""
+        return self.sample.short and sum(bool(part.turns) for part in self.sample.parts) >= self.survey.examples
+
+    @cached_property
     def sample(self) -> Drawn:
         """Return the sampled records, taken apart."""
         from anytune.data.tokens import ENOUGH, Drawn
@@ -96,7 +101,7 @@ class _Counts:
     def within(self, limit: int | None, shown: int) -> tuple[Tokens, OverLimit | None]:
         """Return the tokens of the file, and what is over the limit."""
         told = self._estimated()  # before the longest are counted: the words of the sample are most of theirs, too
-        over = None if limit is None else self._over(_candidates(self._look, limit), limit, shown)
+        over = None if limit is None else self._beyond(limit, shown)
         most = over.longest if over is not None and over.longest > over.limit else self._most
         if not most:
             told = self._estimated(by_size=True)
@@ -104,6 +109,14 @@ class _Counts:
         if over is not None:
             told = told.model_copy(update={"limit": over.limit, "over_limit": over.over + over.likely})
         return told, over
+
+    def _beyond(self, limit: int, shown: int) -> OverLimit:
+        from anytune.data.tokens import OverLimit
+
+        longest = self._estimated().longest
+        if self._look.sampled_all and longest <= limit:
+            return OverLimit(limit, 0, 0, (), longest)
+        return self._over(_candidates(self._look, limit), limit, shown)
 
     def _estimate(self, *, by_size: bool = False) -> Tokens:
         """Estimate from the sample; `by_size` makes the longest record as long as its bytes let it seem."""
@@ -125,6 +138,8 @@ class _Counts:
 
         It is the one with the most tokens among those with the most bytes, which are all counted.
         """
+        if self._look.sampled_all:
+            return self._estimated().longest
         longest, held = nlargest(_LONGEST, _candidates(self._look, 0), key=lambda each: each.content_bytes), 0
         within = [each for each in longest if (held := held + each.content_bytes) <= _MOST_BYTES]
         return self._over(within, 0).longest
