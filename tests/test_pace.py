@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,14 +107,13 @@ def test_a_change_that_only_the_mark_shows_has_the_events_asked_for() -> None:
     pace.took(running, (), 0.0)
     assert not pace.asks(running, 5.0)
     assert pace.asks(job_of(mark="2"), 5.0)
+    queued = job_of(state=JobState.QUEUED, mark="3")
+    pace.took(queued, (), 5.0)
+    assert not pace.asks(job_of(state=JobState.QUEUED, mark="4"), 10.0)  # nothing is told in a queue
 
 
-def job_of(**remote: Any) -> Any:
-    class Seen:
-        state = JobState.RUNNING
-
-    Seen.remote = RemoteJob(id="r", status="working", state=JobState.RUNNING, **remote)  # type: ignore[attr-defined]
-    return Seen
+def job_of(*, state: JobState = JobState.RUNNING, **remote: Any) -> Any:
+    return SimpleNamespace(state=state, remote=RemoteJob(id="r", status="a word", state=state, **remote))
 
 
 def test_near_its_end_a_job_is_looked_at_more_often() -> None:

@@ -35,10 +35,10 @@ class Pace:
 
     def asks(self, job: Job, now: float) -> bool:
         """Tell whether the events of a job, as it was just seen, are to be asked for."""
+        if job.state in WAITING:  # a queue has nothing to tell, however often a provider dates the job anew
+            return _unmarked(job.remote) != _unmarked(self._seen)
         if job.remote != self._seen:
             return True
-        if job.state in WAITING:
-            return False
         return self._local or self._looks + 1 >= _EACH or now - self._asked >= _LATEST
 
     def took(self, job: Job, events: Sequence[Event] | None, now: float) -> None:
@@ -68,6 +68,10 @@ class Pace:
         if self._end is not None:
             wait = min(wait, abs(self._end - now) / _AHEAD)
         return min(max(wait, self._shortest), self._longest)
+
+
+def _unmarked(remote: RemoteJob | None) -> RemoteJob | None:
+    return remote and remote.model_copy(update={"mark": ""})
 
 
 def seconds_left(events: Sequence[Event]) -> float | None:
