@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from anytune import config, planner, providers
@@ -65,7 +65,7 @@ class Planning:
         except GoneError as error:
             yield error.provider, error
         names = self._reach.names()
-        read = partial(self.read, job_file, changes=changes, model=model)
+        read = cache(partial(self.read, job_file, changes=changes, model=model))
         checks = Checks(partial(_each, read, names), self._asker)
         for name in names:
             try:

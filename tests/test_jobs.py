@@ -492,5 +492,4 @@ def test_a_job_that_waits_costs_one_call_a_look_and_its_events_only_when_it_move
     assert bench.service.calls.count("events") == 1
     remote.update(status="working")
     next(looks)
-    next(looks)
-    assert bench.service.calls.count("events") == 3
+    assert bench.service.calls.count("events") == 2

@@ -25,6 +25,10 @@ Changes = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money or data leaves.")]
 Again = Annotated[bool, typer.Option("--again", help="Make another job even if this one was run before.")]
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")
+]
+Replace = Annotated[bool, typer.Option("--force", help="Replace the file that is to be written.")]
 Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that the catalogue says is closed.")]
 
 

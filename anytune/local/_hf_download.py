@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import AmbiguousError, MalformedAnswerError, RejectedError, UnavailableError, UsageError
+from anytune.errors import AmbiguousError, MalformedAnswerError, RejectedError, UnavailableError
 from anytune.local._hf_gateway import Hub
 from anytune.local._hf_request import NAME
+from anytune.providers import _download as download_of
+from anytune.providers import _manifest
 from anytune.schema.model import TunedModel
 
-ACT = "download"
+ACT = download_of.ACT
 PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 ADDRESS = re.compile(f"hf://datasets/({PART}/{PART})/(jobs/{PART}/model)")
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 # What our trainer writes and nothing else: of weights safetensors alone, since a pickle can run code when it is opened.
 KINDS = (".safetensors", ".json", ".jinja", ".model", ".txt")
-MANIFEST = "manifest.json"
 
 
 def download(hub: Hub, tuned: TunedModel, *, repository: str, folder: str, to: str, out: Path) -> dict[str, Any]:
     """Write all files and a manifest into `out`, all or nothing; what is half there stays aside for the next call."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RejectedError(f"{out} is there already and not empty", fix="name a new folder", param="out")
-    out = out.absolute()
-    aside = out.with_name(f".{out.name}.{hashlib.sha256(tuned.name.encode()).hexdigest()[:12]}.part")
+    out = download_of.free_folder(out)
+    aside = download_of.aside(out, tuned.name)
     entries = {checked_name(entry.path, folder): entry for entry in hub.listed(repository, folder, act=ACT)}
     if not any(name.endswith(".safetensors") for name in entries):
         raise MalformedAnswerError(f"{NAME}: {ACT}: there are no weights under {tuned.name}")
     require_kind(to, has_adapter="adapter_config.json" in entries)
-    try:
+    with download_of.on_disk(out):
         aside.mkdir(parents=True, exist_ok=True)
         for name, entry in sorted(entries.items()):
             fetch(hub, repository, entry, aside / name)
-        hashes = {name: file_hash(aside / name, "sha256") for name in sorted(entries)}
-        manifest = {"kind": to, "base": tuned.base, "model": tuned.name, "job_id": tuned.job_id, "files": hashes}
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()  # only an empty folder goes
-        os.rename(aside, out)
-    except OSError as error:
-        raise UsageError(f"{error.filename or out}: {error.strerror or error}") from error
+        manifest = _manifest.write(
+            aside, tuned, kind=to, files={name: _manifest.hash_of(aside / name) for name in entries}
+        )
+        download_of.settle(aside, out)
     return manifest
 
 
@@ -60,7 +54,7 @@ def require_kind(to: str, *, has_adapter: bool) -> None:
 def checked_name(path: str, folder: str) -> str:
     """Return a listed file's name; raise `RejectedError` for one that lies elsewhere, is hidden, or may be a pickle."""
     name = path.removeprefix(f"{folder}/")
-    if SAFE_NAME.fullmatch(name) is None or not name.endswith(KINDS) or name == MANIFEST:
+    if SAFE_NAME.fullmatch(name) is None or not name.endswith(KINDS) or name == _manifest.FILE:
         raise RejectedError(f"{NAME}: {ACT}: the model has a file named {name!r}, which is not written")
     return name
 
@@ -104,18 +98,12 @@ def _write(answer: Any, part: Path, *, have: int, most: int) -> None:
 def require_same(entry: Any, path: Path) -> None:
     """Raise `UnavailableError`, and throw the file away, when it is not the one that the Hub lists."""
     if path.stat().st_size == entry.size:
-        if entry.lfs is not None and entry.lfs.sha256 == file_hash(path, "sha256"):
+        if entry.lfs is not None and entry.lfs.sha256 == _manifest.hash_of(path):
             return
         if entry.lfs is None and entry.blob_id == git_hash(path):
             return
     path.unlink()
     raise UnavailableError(f"{NAME}: {ACT}: {entry.path} is not what the Hub says it is", fix="run it again")
-
-
-def file_hash(path: Path, kind: str) -> str:
-    """Return the hash of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, kind).hexdigest()
 
 
 def git_hash(path: Path) -> str:

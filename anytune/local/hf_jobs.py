@@ -42,10 +42,7 @@ class HFJobsProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         """Describe what the local trainer does with a model of the Hub, and what the chosen machine costs."""
-        known, rules = catalog.load(self.name), dict(requests.RULES)
-        context = settings.context(model)
-        if context is not None:
-            rules["training.max_length"] = rules["training.max_length"].model_copy(update={"maximum": context})
+        known, context = catalog.load(self.name), settings.context(model)
         flavor, hours = requests.flavor(self._profile), Decimal(str(requests.hours(self._profile)))
         problems = [requests.flavor_problem(flavor)]
         if not base_model.is_hub_id(model) or Path(model).expanduser().is_dir():
@@ -56,7 +53,7 @@ class HFJobsProvider:
             model=model,
             known=True,
             methods=("sft",),
-            settings=rules,
+            settings=settings.within(requests.RULES, context),
             regions=known.regions,
             region_note=known.region_note,
             max_length=context,

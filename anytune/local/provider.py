@@ -49,21 +49,18 @@ class LocalProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
-        folder, rules = base_model.locate(model), dict(settings.RULES)
+        folder, context = base_model.locate(model), settings.context(model)
         problems, notes = list(base_model.problems(folder)) if folder else [], []
         if folder is None and base_model.is_hub_id(model):
             notes.append("will be fetched from the hub before training (never with a data.residency)")
         elif folder is None:
             problems.append(f"no such folder: {model}")
-        context = settings.context(model)
-        if context is not None:
-            rules["training.max_length"] = rules["training.max_length"].model_copy(update={"maximum": context})
         return Capabilities(
             provider=self.name,
             model=model,
             known=True,
             methods=("sft",),
-            settings=rules,
+            settings=settings.within(settings.RULES, context),
             local=True,
             regions=("local",),
             max_length=context,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,14 @@ def context(model: str) -> int | None:
     folder = locate(model)
     value = text_config(folder).get("max_position_embeddings") if folder else None
     return value if isinstance(value, int) else None
+
+
+def within(rules: Mapping[str, Rule], context: int | None) -> dict[str, Rule]:
+    """Return the rules with the length of an example bounded by what the model can hold, where that is known."""
+    if context is None:
+        return dict(rules)
+    length = "training.max_length"
+    return {**rules, length: rules[length].model_copy(update={"maximum": context})}
 
 
 def local_model(spec: TuneSpec) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -11,28 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import MalformedAnswerError, RejectedError, UnavailableError, UsageError
+from anytune.providers import _download as download_of
+from anytune.providers import _manifest
 from anytune.providers import _openai_answer as answers
 from anytune.providers._openai_client import Client
 from anytune.schema.model import TunedModel
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-MANIFEST = "manifest.json"
 ADAPTER = "adapter_config.json"  # what makes a folder an adapter, as PEFT writes it
 WHAT = {"adapter": "an adapter", "merged": "all weights"}
-ACT = "download"
-
-
-def free_folder(out: Path) -> Path:
-    """Return the folder's whole path; raise `UsageError` when something stands there already."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already and not empty", fix="name a new folder: --out")
-    return out.absolute()
+ACT = download_of.ACT
 
 
 def download(file_ids: Sequence[str], tuned: TunedModel, client: Client, *, to: str, out: Path) -> dict[str, Any]:
     """Write the files and a manifest into `out`; what is whole there from an earlier call is not fetched again."""
-    digest = hashlib.sha256(tuned.name.encode()).hexdigest()[:12]
-    aside = out.with_name(f".{out.name}.{digest}.part")
+    aside = download_of.aside(out, tuned.name)
     sizes = {id: _named(id, client) for id in file_ids}
     names = sorted({name for name, _ in sizes.values()})
     if len(names) != len(sizes):
@@ -40,18 +31,13 @@ def download(file_ids: Sequence[str], tuned: TunedModel, client: Client, *, to: 
     kind = "adapter" if ADAPTER in names else "merged"
     if to != kind:
         raise UsageError(f"{tuned.provider} trained {WHAT[kind]}, which is what it hands out", fix=f"--to {kind}")
-    try:
+    with download_of.on_disk(out):
         aside.mkdir(parents=True, exist_ok=True)
         for id, (name, size) in sizes.items():
             _fetch(id, aside / name, client, size=size)
-        facts = {"kind": kind, "base": tuned.base, "model": tuned.name, "job_id": tuned.job_id}
-        manifest = {**facts, "files": {name: _hash(aside / name) for name in names}}
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()  # only an empty folder goes
-        os.rename(aside, out)
-    except OSError as error:
-        raise UsageError(f"{error.filename or out}: {error.strerror or error}") from error
+        hashes = {name: _manifest.hash_of(aside / name) for name in names}
+        manifest = _manifest.write(aside, tuned, kind=kind, files=hashes)
+        download_of.settle(aside, out)
     return manifest
 
 
@@ -60,7 +46,7 @@ def _named(id: str, client: Client) -> tuple[str, int | None]:
     with client.mapped(ACT):
         told = answers.decoded(client.calls.files.with_raw_response.retrieve(id), act=client.act(ACT))
     name, size = str(told.get("filename")).rpartition("/")[2], told.get("bytes")
-    if SAFE_NAME.fullmatch(name) is None or name == MANIFEST:
+    if SAFE_NAME.fullmatch(name) is None or name == _manifest.FILE:
         raise RejectedError(f"{client.act(ACT)}: the checkpoint has a file named {name!r}, which is not written")
     return name, size if type(size) is int and size > 0 else None
 
@@ -76,8 +62,3 @@ def _fetch(id: str, path: Path, client: Client, *, size: int | None) -> None:
     if size is not None and have != size:
         raise UnavailableError(f"{client.act(ACT)}: {path.name} ended after {have} of {size} bytes", fix="run it again")
     os.rename(part, path)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

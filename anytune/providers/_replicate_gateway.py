@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import IO, Any
 
-from anytune import catalog
 from anytune.errors import (
-    AmbiguousError,
     AnytuneError,
-    KeyRefusedError,
     MalformedAnswerError,
     RateLimitedError,
     UsageError,
 )
+from anytune.providers._plain import PlainGateway
 from anytune.providers._replicate_request import PART
-from anytune.providers.base import Profile
-from anytune.providers.edge import bounded_client, decoded, error_for_status, mapped, sendable_key
+from anytune.providers.edge import bounded_client, decoded, error_for_status
 
 NAME = "replicate"
 TO_CHOOSE = "set profiles.replicate.account in your own config.yaml"
@@ -26,30 +23,18 @@ TO_CHOOSE = "set profiles.replicate.account in your own config.yaml"
 WHEN = re.compile(r"available in (\d+) second")
 
 
-class Gateway:
-    """Ask the API, with a key that is read at the first call."""
+class Gateway(PlainGateway):
+    """Ask the API."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
-        self._client: Any = None
-        self._key = ""
-        self._account = profile.account
+    name = NAME
 
-    def ask(
-        self, method: str, path: str, *, act: str, body: Mapping[str, Any] | None = None, query: Any = None
-    ) -> dict[str, Any]:
-        """Send one call and return the object of its answer, `{}` where it has none."""
-        return self._object(self._answer(method, path, act=act, body=body, query=query), act=act)
+    def says_none(self, body: Mapping[str, Any]) -> bool:
+        """Tell whether it is the API itself that says so."""
+        return "detail" in body
 
-    def seek(self, path: str, *, act: str) -> dict[str, Any] | None:
-        """Look for a thing; None only when the API itself says that there is none."""
-        answer = self._answer("GET", path, act=act)
-        if answer.status_code != 404:
-            return self._object(answer, act=act)
-        if "detail" in decoded(answer.text):
-            return None
-        # A page of somebody between us and the API proves nothing.
-        raise AmbiguousError(f"{NAME}: {act}: a 404 that is not the API's own", status=404)
+    def read(self, answer: Any, *, act: str) -> dict[str, Any]:
+        """Return the object that an answer holds, `{}` where it has none, or raise what it is instead."""
+        return {} if answer.is_success and not answer.content else super().read(answer, act=act)
 
     def rows(self, path: str, *, act: str) -> Iterator[dict[str, Any]]:
         """Yield all rows of a list, page by page; the newest come first there.
@@ -83,7 +68,7 @@ class Gateway:
                 files={"content": (name, handle, "application/jsonl")},
                 headers=self.headers,
             )
-        return self._object(answer, act=act)
+        return self.read(answer, act=act)
 
     def account(self) -> str:
         """Return whose jobs they are: as the profile says, else whom the key belongs to."""
@@ -96,25 +81,8 @@ class Gateway:
             raise UsageError(f"{self._account!r} is no name of an account at Replicate", fix=TO_CHOOSE)
         return self._account
 
-    def _answer(self, method: str, path: str, *, act: str, body: Any = None, query: Any = None) -> Any:
-        with self.connected(act) as client:
-            return client.request(method, f"{self.origin}/v1/{path}", json=body, params=query, headers=self.headers)
-
-    def _object(self, answer: Any, *, act: str) -> dict[str, Any]:
-        if not answer.is_success:
-            error = self._error(answer, act=act)
-            if isinstance(error, KeyRefusedError):
-                self._client = None  # the next call asks for the key again: it may have been renewed
-            raise error
-        if not answer.content:
-            return {}
-        with self.connected(act):
-            found = answer.json()
-        if not isinstance(found, dict):
-            raise MalformedAnswerError(f"{NAME}: {act}: the answer is not the JSON it should be")
-        return found
-
-    def _error(self, answer: Any, *, act: str) -> AnytuneError:
+    def refusal(self, answer: Any, *, act: str) -> AnytuneError:
+        """Return the error that an answer without success is, with the time to wait where its text says one."""
         said, param = spoken(decoded(answer.text))
         error = error_for_status(
             answer.status_code,
@@ -127,28 +95,6 @@ class Gateway:
         if isinstance(error, RateLimitedError) and error.retry_after is None and (when := WHEN.search(said)):
             error.retry_after = float(when[1])
         return error
-
-    @property
-    def origin(self) -> str:
-        """Return where the API stands, without the version in its paths."""
-        base = self._profile.base_url or catalog.load(NAME).base_url or ""
-        return base.rstrip("/").removesuffix("/v1")
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Return what every call carries, the key among it."""
-        return {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
-
-    @contextmanager
-    def connected(self, act: str) -> Iterator[Any]:
-        """Lend the HTTP client; whatever it raises inside becomes one of our errors."""
-        import httpx
-
-        if self._client is None:
-            self._key = sendable_key(self._profile.key(), provider=NAME)
-            self._client = bounded_client(httpx, seconds=self._profile.timeout)
-        with mapped(NAME, act, secret=self._key):
-            yield self._client
 
 
 def spoken(body: Mapping[str, Any]) -> tuple[str, str | None]:

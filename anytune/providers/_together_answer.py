@@ -126,6 +126,7 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
         cost=_dollars(answer.get("total_price"), state),
         training_file=file if isinstance(file := answer.get("training_file"), str) else None,
         seen_job_id=job_id_in(answer.get("suffix")),
+        mark=f"{answer.get('updated_at')} {len(rows(answer, 'events'))}",
     )
 
 

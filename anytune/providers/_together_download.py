@@ -6,17 +6,14 @@ the archive itself or sends to its storage; there our key does not go.
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import NotFoundError, RejectedError, UsageError
-from anytune.providers import _archive, _weights
+from anytune.errors import NotFoundError, RejectedError
 from anytune.providers import _download as download_of
+from anytune.providers import _packed
 from anytune.providers import _storage as storage
 from anytune.providers._together_gateway import NAME, Gateway
 from anytune.providers.edge import bounded_client, decoded, error_for_status
@@ -24,7 +21,6 @@ from anytune.schema.model import TunedModel
 
 ACT = download_of.ACT
 PATH = "/v1/finetune/download"
-MANIFEST = "manifest.json"
 ELSEWHERE = {301, 302, 303, 307, 308}
 
 
@@ -39,24 +35,11 @@ def selector(job: Mapping[str, Any], to: str) -> str:
 
 def download(gateway: Gateway, tuned: TunedModel, *, query: Mapping[str, str], to: str, out: Path) -> dict[str, Any]:
     """Write the model and a manifest into `out`; an archive that is half there stays aside for the next call."""
-    aside = download_of.aside(out, tuned.name, *query.values())
+    source = download_of.Source(NAME, lambda headers: _opened(gateway, query, headers))
     try:
-        aside.mkdir(parents=True, exist_ok=True)
-        archive = aside / "archive"
-        try:
-            download_of.fetch(download_of.Source(NAME, lambda headers: _opened(gateway, query, headers)), archive)
-        except NotFoundError as error:
-            raise _none_there(error, to) from error
-        try:
-            manifest = _unpacked(archive, aside / "model", tuned, to=to)
-        except RejectedError:
-            shutil.rmtree(aside)  # the same bytes would be refused again
-            raise
-        download_of.settle(aside / "model", out)
-        shutil.rmtree(aside)
-    except OSError as error:
-        raise UsageError(f"{error.filename or out}: {error.strerror or error}") from error
-    return manifest
+        return _packed.bring(source, tuned, kind=to, out=out, about=tuple(query.values()))
+    except NotFoundError as error:
+        raise _none_there(error, to) from error
 
 
 def _none_there(error: NotFoundError, to: str) -> NotFoundError:
@@ -95,26 +78,3 @@ def _opened(gateway: Gateway, query: Mapping[str, str], headers: Mapping[str, st
                 secret=sdk.api_key,
             )
         yield answer
-
-
-def _unpacked(archive: Path, folder: Path, tuned: TunedModel, *, to: str) -> dict[str, Any]:
-    """Unpack into `folder`, look at what came, and write its manifest."""
-    raw = folder.with_name("unpacked")
-    for old in (raw, folder):
-        shutil.rmtree(old, ignore_errors=True)
-    raw.mkdir()
-    place, model = _archive.lifted(raw, _archive.unpack(archive, raw, provider=NAME))
-    _weights.require_whole(place, model, kind=to, provider=NAME)
-    if model.files.pop(MANIFEST, None) is not None:
-        model.left_out.append(MANIFEST)  # the name is ours
-    manifest = {
-        "kind": to,
-        "base": tuned.base,
-        "model": tuned.name,
-        "job_id": tuned.job_id,
-        "files": dict(sorted(model.files.items())),
-        **({"left_out": sorted(model.left_out)} if model.left_out else {}),
-    }
-    (place / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    os.rename(place, folder)
-    return manifest

@@ -13,6 +13,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
+from anytune.providers import _download as download_of
 from anytune.providers import _fireworks_answer as answers
 from anytune.providers import _fireworks_download as downloads
 from anytune.providers import _fireworks_list as lists
@@ -115,10 +116,12 @@ class FireworksProvider:
         raise RejectedError(f"fireworks placed the job in {given} instead of {wanted}; it was cancelled")
 
     def retrieve(self, remote_id: str) -> RemoteJob:
-        """Ask how a job stands."""
+        """Ask how a job stands; the same answer tells of its beginning and end."""
         act = "retrieve the job"
         name = _known(answers.JOB_NAME, remote_id)
-        return answers.job_of(self._gateway.ask("GET", name, act=act), act=act, expected=name)
+        answer = self._gateway.ask("GET", name, act=act)
+        job = answers.job_of(answer, act=act, expected=name)
+        return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
 
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the job's beginning and end; the service has no list of events."""
@@ -171,7 +174,7 @@ class FireworksProvider:
         """Download the adapter into `out` and return its manifest; a call that was cut off is gone on with."""
         if to != "adapter":
             raise RejectedError(f"fireworks hands out the adapter, not {to!r}", fix="--to adapter", param="to")
-        folder = downloads.free_folder(out)
+        folder = download_of.free_folder(out)
         name = _known(answers.MODEL_NAME, tuned.name)
         answer = self._gateway.ask("GET", f"{name}:getDownloadEndpoint", act=downloads.ACT)
         urls = answers.signed_urls(answer, act=downloads.ACT)

@@ -20,6 +20,7 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
+from anytune.providers import _download as download_of
 from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_download as downloads
 from anytune.providers import _openai_list as lists
@@ -225,7 +226,7 @@ class OpenAIProvider:
         """Download a checkpoint's files into `out` and return its manifest; raise `UsageError` where none are given."""
         if self._speech.dialect.model != "checkpoint":
             raise UsageError(f"{self.name} does not hand out weights from here")
-        folder = downloads.free_folder(out)
+        folder = download_of.free_folder(out)
         remote_id, _, wanted = tuned.name.partition(":")
         with self._client.mapped("checkpoints"):
             found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})

@@ -16,8 +16,8 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
+from anytune.providers import _download as download_of
 from anytune.providers import _replicate_answer as answers
-from anytune.providers import _replicate_download as downloads
 from anytune.providers import _replicate_request as requests
 from anytune.providers import _replicate_upload as uploads
 from anytune.providers._replicate_gateway import NAME, Gateway
@@ -127,9 +127,11 @@ class ReplicateProvider:
             return standing
 
     def retrieve(self, remote_id: str) -> RemoteJob:
-        """Ask how a training stands."""
+        """Ask how a training stands; its log comes with the same answer."""
         act = "retrieve the training"
-        return answers.job_of(self._look(remote_id, act=act), act=act, expected=remote_id)
+        answer = self._look(remote_id, act=act)
+        job = answers.job_of(answer, act=act, expected=remote_id)
+        return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
 
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the training's beginning, the lines of its log, and its end."""
@@ -186,9 +188,11 @@ class ReplicateProvider:
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Download what the trainer calls its weights into `out`, unpacked, and return the manifest."""
+        from anytune.providers import _replicate_download as downloads  # archives and all, for this alone
+
         if to != "adapter":
             raise RejectedError(f"{NAME} hands out what the trainer made, not {to!r}", fix="--to adapter", param="to")
-        folder = downloads.free_folder(out)
+        folder = download_of.free_folder(out)
         row = self._look(tuned.remote_id or "", act=downloads.ACT)
         address = answers.weights(row) if answers.tuned_name(row) == tuned.name else None
         if address is None:

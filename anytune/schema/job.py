@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from anytune.schema.base import Value
 from anytune.schema.plan import Deviation, Plan
@@ -45,6 +45,18 @@ def _whole(value: Any) -> Any:
     return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
 
+class Event(Value):
+    """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
+
+    id: str
+    at: datetime
+    level: Literal["info", "warning", "error"] = "info"
+    message: str
+    data: dict[str, Any] = {}
+
+    _texts = field_validator("*", mode="before")(_whole)
+
+
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
@@ -52,6 +64,10 @@ class RemoteJob(Value):
     metadata or suffix, None if it carries none. `replaces` are earlier ids of the same job: a provider may start one
     again, by itself, under a new id. `settings` are the hyperparameters that it says it trains with, in its own words:
     also what became of those left on `auto`.
+
+    `told` are all events of the job where they came with the same answer, None where they are to be asked for; `mark`
+    is another one whenever the provider notes a change that no other field shows. Both belong to one answer, and are
+    not kept.
     """
 
     id: str
@@ -69,18 +85,8 @@ class RemoteJob(Value):
     seen_job_id: str | None = None
     replaces: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
-
-    _texts = field_validator("*", mode="before")(_whole)
-
-
-class Event(Value):
-    """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
-
-    id: str
-    at: datetime
-    level: Literal["info", "warning", "error"] = "info"
-    message: str
-    data: dict[str, Any] = {}
+    told: tuple[Event, ...] | None = Field(default=None, exclude=True)
+    mark: str = Field(default="", exclude=True)
 
     _texts = field_validator("*", mode="before")(_whole)
 

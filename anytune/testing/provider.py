@@ -225,8 +225,9 @@ class ProviderContract:
         job = self.start(rig)
         first = [e.id for e in rig.provider.events(job.id)]
         rig.finish(job.id)
-        rig.provider.retrieve(job.id)
+        ended = rig.provider.retrieve(job.id)
         events = rig.provider.events(job.id)
+        assert ended.told is None or [*ended.told] == events  # what comes with the job itself is all of them
         assert len(events) == rig.told(job.id) > 1  # a job that began and ended has more than one
         assert [e.id for e in events][: len(first)] == first
         assert [e.at for e in events] == sorted(e.at for e in events)
