@@ -89,10 +89,11 @@ class Tuner:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
         wanted = self._settings_of(name)
         variable = self.key_variable(name)
+        key = config.key_source(name, variable, self._environment)
         return Profile(
             name=name,
             home=self.settings.home,
-            key=config.key_source(name, variable, self._environment),
+            key=partial(self._no_key, name) if variable and name in self.settings.keyless else key,
             base_url=wanted.base_url,
             region=wanted.region,
             account=wanted.account or self._account(name),
@@ -102,6 +103,12 @@ class Tuner:
             hours=wanted.hours,
             timeout=wanted.timeout,
             trainers=wanted.trainers,
+        )
+
+    def _no_key(self, name: str) -> str:
+        raise CredentialError(
+            f"{name}: the project, not you, says where it is: {self._settings_of(name).base_url}; no key goes there",
+            fix=f"if you trust it, set profiles.{name}.base_url in your own config.yaml, too",
         )
 
     def key_variable(self, name: str) -> str | None:

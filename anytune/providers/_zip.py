@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +16,18 @@ from pathlib import Path
 from anytune.errors import RejectedError
 from anytune.providers._archive import ACT, CHUNK, DEEPEST, GROWTH, KEPT, MOST_FILES, SAFE_PART, SMALL, Unpacked
 
+# `zipfile` lets the last four through: a name without a letter, places before the file's start, a name in another code.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # with files in it, and without any
 
@@ -38,7 +51,7 @@ def unpack(archive: Path, into: Path, *, provider: str) -> Unpacked:
                 raise _refused(provider, "it unpacks to far more than weights can")
             for member in members:
                 _take(handle, member, into, done, provider=provider)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise _refused(provider, f"it is damaged, locked or cut off ({error})") from error
     return done
 
