@@ -6,6 +6,7 @@ byte of it is written.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
 import struct
@@ -16,7 +17,7 @@ from pathlib import Path
 from anytune.errors import RejectedError
 from anytune.providers._archive import ACT, CHUNK, DEEPEST, GROWTH, KEPT, MOST_FILES, SAFE_PART, SMALL, Unpacked
 
-# `zipfile` lets the last four through: a name without a letter, places before the file's start, a name in another code.
+# `zipfile` lets the last four through where a header is not what it should be.
 DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -53,6 +54,10 @@ def unpack(archive: Path, into: Path, *, provider: str) -> Unpacked:
                 _take(handle, member, into, done, provider=provider)
     except DAMAGED as error:
         raise _refused(provider, f"it is damaged, locked or cut off ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise  # of the disk
+        raise _refused(provider, "it is damaged: a member is said to begin before it") from error
     return done
 
 

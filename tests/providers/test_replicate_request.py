@@ -56,6 +56,15 @@ def test_a_validation_file_goes_where_the_trainer_takes_one() -> None:
         rendered(FLAN, validation="https://x/f/2")
 
 
+@pytest.mark.parametrize("value", ["2026-01-01", ".nan", "{a: [2026-01-01]}", "!!binary aGk="])
+@pytest.mark.parametrize("where", ["input", "unvalidated"])
+def test_an_input_that_json_cannot_hold_is_told_with_its_place(tmp_path: Path, where: str, value: str) -> None:
+    said = f"profiles: {{replicate: {{trainers: {{a/b: {{data: rows, {where}: {{since: {value}}}}}}}}}}}\n"
+    (tmp_path / "anytune.yaml").write_text(said)
+    with pytest.raises(UsageError, match=r"anytune.yaml:1:.*'since' is nothing that JSON can hold"):
+        load_settings(folder=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path)})
+
+
 def test_an_unknown_trainer_is_not_rendered() -> None:
     with pytest.raises(UsageError, match="nothing is known"):
         rendered(None)
