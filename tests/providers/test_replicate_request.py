@@ -77,8 +77,12 @@ def test_a_trainer_is_one_version_of_a_model(model: str) -> None:
     assert any("owner/name:version" in problem for problem in provider().capabilities(model).problems)
 
 
-def test_the_note_leads_back_to_job_trainer_and_file() -> None:
-    assert requests.noted(rendered(FLAN)["model"]["description"]) == (JOB_ID, OTHER, "https://x/f/1")
+def test_the_note_leads_back_to_job_trainer_file_and_settings() -> None:
+    file = "https://x/v1/files/1"
+    made = requests.request(spec(), FLAN, job_id=JOB_ID, training_file=file, validation_file=None)
+    settings = requests.settings_of({"size": "xl", "passes": 2.0, "rows": f"{file}?signed"})
+    assert requests.noted(made["model"]["description"]) == (JOB_ID, OTHER, file, settings)
+    assert settings != requests.settings_of({**made["input"], "passes": 3})
 
 
 def test_the_model_is_named_after_the_job() -> None:
