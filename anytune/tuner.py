@@ -106,8 +106,9 @@ class Tuner:
         )
 
     def _no_key(self, name: str) -> str:
+        where = _host(self._settings_of(name).base_url or "") or "at the provider's own address"
         raise CredentialError(
-            f"{name}: the project, not you, says where it is: {self._settings_of(name).base_url}; no key goes there",
+            f"{name}: the project, not you, says where it is ({where}): no key goes there",
             fix=f"if you trust it, set profiles.{name}.base_url in your own config.yaml, too",
         )
 
@@ -229,8 +230,8 @@ class Tuner:
         moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(profile.base_url).netloc if profile.base_url and moves else None,
-            own_host=urlsplit(own).netloc if own else None,
+            host=_host(profile.base_url) if profile.base_url and moves else None,
+            own_host=_host(own) if own else None,
             stated=profile.region,
         )
 
@@ -458,6 +459,11 @@ class Tuner:
 
     def _kept(self, job: Job) -> Path:
         return self.settings.home / "evals" / f"{job.id}.json"
+
+
+def _host(address: str) -> str:
+    """Return the host and port of an address, without a name and password before them."""
+    return urlsplit(address).netloc.rpartition("@")[2]
 
 
 def _each(read: Callable[..., TuneSpec], names: Sequence[str]) -> Iterator[TuneSpec]:

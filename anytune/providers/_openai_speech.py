@@ -95,7 +95,7 @@ class Speech:
         return known.model_copy(update=update)
 
     def _unknown(self) -> dict[str, object]:
-        host = urlsplit(self.base_url).netloc
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         blank = dict.fromkeys(
             ("price", "hosting_per_hour", "max_length", "accepts_jobs_until", "model_shutdown", "as_of", "regions")
         )

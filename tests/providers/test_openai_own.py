@@ -213,6 +213,15 @@ def test_a_gateway_before_openai_that_drops_metadata_is_not_paid_twice(
     assert rendered(offline("openai", base_url=f"https://{host}/v1"), model=MODEL)["suffix"] == f"at--{ID}"
 
 
+def test_a_job_whose_checkpoints_are_not_there_is_not_lost(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, model=LLAMA)
+    nebius.finish(job.id)
+    nebius.fail_next("GET */checkpoints", status=404)
+    assert at.retrieve(job.id).state is JobState.FINALIZING
+    assert at.retrieve(job.id).state is JobState.SUCCEEDED
+
+
 def test_a_suffix_that_names_another_job_does_not_make_it_that_one(nebius: OpenAIStub, tmp_path: Path) -> None:
     at = provider(nebius, name="nebius")
     started(at, tmp_path, job_id="next-0123456789", model=LLAMA, suffix=ID)
