@@ -17,7 +17,7 @@ KEPT = (
 )
 RULES: dict[str, Rule] = {
     "method": Rule(outcome="kept", choices=("sft",)),
-    "suffix": Rule(outcome="kept"),
+    "suffix": Rule(outcome="kept", to="suffix"),
     **{f"training.{name}": Rule(outcome="kept", to=name) for name in KEPT},
     "training.learning_rate_multiplier": Rule(
         outcome="refused",
