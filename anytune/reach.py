@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from anytune import catalog, config, policy, providers
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
-from anytune.errors import UsageError
+from anytune.errors import CredentialError, UsageError
 from anytune.offers import Offers
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities
@@ -48,11 +49,12 @@ class Reach:
 
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
-        said = self._said_of(name)
+        said, variable = self._said_of(name), self.key_variable(name)
+        key = config.key_source(name, variable, self._environment)
         return Profile(
             name=name,
             home=self._settings.home,
-            key=config.key_source(name, self.key_variable(name), self._environment),
+            key=partial(self._no_key, name) if variable and name in self._settings.keyless else key,
             base_url=said.base_url,
             region=said.region,
             account=said.account or self._account(name),
@@ -62,6 +64,13 @@ class Reach:
             hours=said.hours,
             timeout=said.timeout,
             trainers=said.trainers,
+        )
+
+    def _no_key(self, name: str) -> str:
+        where = _host(self._said_of(name).base_url or "") or "at the provider's own address"
+        raise CredentialError(
+            f"{name}: the project, not you, says where it is ({where}): no key goes there",
+            fix=f"if you trust it, set profiles.{name}.base_url in your own config.yaml, too",
         )
 
     def key_variable(self, name: str) -> str | None:
@@ -96,8 +105,8 @@ class Reach:
         moves = known is None or known.address is None  # an address that only the user can know is no other host
         return policy.placed(
             capabilities,
-            host=urlsplit(said.base_url).netloc if said.base_url and moves else None,
-            own_host=urlsplit(own).netloc if own else None,
+            host=_host(said.base_url) if said.base_url and moves else None,
+            own_host=_host(own) if own else None,
             stated=said.region,
         )
 
@@ -108,3 +117,8 @@ class Reach:
         with suppress(UsageError):
             return self._environment.get(catalog.load(name).account or "", "").strip() or None
         return None
+
+
+def _host(address: str) -> str:
+    """Return the host and port of an address, without a name and password before them."""
+    return urlsplit(address).netloc.rpartition("@")[2]

@@ -169,6 +169,14 @@ def test_an_own_server_is_listed_and_planned_with_the_others(tmp_path: Path, pla
         planned("mine")
 
 
+@pytest.mark.parametrize("name", ["openai", "mine"])
+def test_a_password_in_an_address_is_not_shown(planned: Callable[..., Plan], name: str) -> None:
+    like = {"like": "openai"} if name == "mine" else {}
+    made = planned(name, "data.residency=eu", base_url="https://me:hunter2@gpu.example/v1", **like)
+    assert "gpu.example" in made.refused[0]
+    assert "hunter2" not in made.model_dump_json()
+
+
 def test_an_own_server_gets_the_key_that_its_profile_names_and_no_other(tmp_path: Path) -> None:
     base_url = "https://gpu.example/v1"
     own = tuner(tmp_path, {"mine": {"like": "nebius", "base_url": base_url}}, NEBIUS_API_KEY="nb", MINE_API_KEY="m")

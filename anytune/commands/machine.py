@@ -200,7 +200,7 @@ CPU_FLAGS = (("amx_bf16", "AMX for bfloat16"), ("avx512_bf16", "AVX512-BF16"))
 def _ignored_variables() -> Iterator[Finding]:
     for variable, provider in IGNORED.items():
         if os.environ.get(variable):
-            fix = f"providers' addresses stand in anytune.yaml: profiles: {{{provider}: {{base_url: …}}}}"
+            fix = f"providers' addresses stand in your config.yaml: profiles: {{{provider}: {{base_url: …}}}}"
             yield Finding("note", variable, "is set, and anytune does not heed it", fix)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -17,7 +19,11 @@ from anytune.schema.catalog import Layer
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
 
-NOT_IN_FILES = {"home": "set ANYTUNE_HOME instead", "project_catalog": "write catalog instead"}
+NOT_IN_FILES = {
+    "home": "set ANYTUNE_HOME instead",
+    "project_catalog": "write catalog instead",
+    "keyless": "it follows from who says base_url",
+}
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
@@ -53,7 +59,7 @@ class Settings(Value):
 
     `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
     `catalog` is what the user says above the shipped catalogue, by provider, and `project_catalog` what the project
-    says there.
+    says there. `keyless` are the providers whose address a project chose, and not the user: no key goes there.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
@@ -62,6 +68,7 @@ class Settings(Value):
     store: str | None = None
     catalog: dict[str, Layer] = {}
     project_catalog: dict[str, Layer] = {}
+    keyless: tuple[str, ...] = ()
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
     check: CheckSettings = CheckSettings()
@@ -79,21 +86,22 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, for which machine, which region a host is in, or
-    where jobs are recorded, and with its own base_url the user's word on the region no longer holds; what it says under
-    `catalog` is kept apart, too. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or
-    `~/.local/share/anytune`.
+    where jobs are recorded, and with its own base_url the user's word on the region no longer holds, nor does a key of
+    theirs go there; what it says under `catalog` is kept apart, too. `ANYTUNE_HOME` says where jobs are kept; otherwise
+    `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
     found = places(folder=folder, environment=environment)
     merged: dict[str, Any] = {"home": str(home)}
-    policy = Policy()
+    policy, keyless = Policy(), tuple[str, ...]()
     for path in found.written:
         document = Document(path, may_be_empty=True)
         told = _told(document, home, foreign=path is found.project, own=found.users)
+        keyless = _sent_elsewhere(merged, told) if path is found.project else keyless
         above = _apart(document.data) if path is found.project else document.data
         merged, policy = merge(_without_regions(merged, told), above), policy.and_also(told.policy)
-    return Settings.model_validate({**merged, "policy": policy})
+    return Settings.model_validate({**merged, "policy": policy, "keyless": keyless})
 
 
 def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settings:
@@ -125,8 +133,32 @@ def _apart(data: dict[str, Any]) -> dict[str, Any]:
 
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:
     """Forget the region of each provider that is now reached under another address."""
-    moved = {name: {"region": None} for name, profile in told.profiles.items() if profile.base_url is not None}
+    moved = {name: {"region": None} for name in _stated(told)}
     return merge(merged, {"profiles": moved}) if moved else merged
+
+
+def _sent_elsewhere(users: dict[str, Any], project: Settings) -> tuple[str, ...]:
+    """Name the providers that a project sends to an address that is neither the user's own word nor on this machine."""
+    own = users.get("profiles", {})
+    return tuple(
+        name
+        for name, url in _stated(project).items()
+        if url != own.get(name, {}).get("base_url") and not (url and _is_here(url))
+    )
+
+
+def _stated(told: Settings) -> dict[str, str | None]:
+    """Return what is said of addresses, by provider; null takes one away."""
+    profiles = told.profiles.items()
+    return {name: profile.base_url for name, profile in profiles if "base_url" in profile.model_fields_set}
+
+
+def _is_here(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def key_source(provider: str, variable: str | None, environment: Mapping[str, str]) -> Callable[[], str]:

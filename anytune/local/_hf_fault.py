@@ -56,6 +56,8 @@ def told(error: BaseException, *, act: str, secret: str = "") -> AnytuneError | 
         cause = cause.__cause__  # the library wraps what an upload meets into a RuntimeError
     if isinstance(cause, AnytuneError):
         return cause
+    if type(error) is RuntimeError and error.__cause__ is not None:
+        error = error.__cause__
     response = getattr(error, "response", None)
     if response is not None and isinstance(getattr(response, "status_code", None), int):
         return of_answer(response, act=act, secret=secret)

@@ -28,7 +28,6 @@ REPOSITORY = "anytune-jobs"
 KIND = "dataset"
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 TO_CHOOSE = "set HF_JOBS_NAMESPACE, or profiles.hf-jobs.account in your own config.yaml"
-LARGE = 1 << 20  # from here on a file is sent by itself, from disk
 MOST_READ = 64 << 20
 
 
@@ -123,7 +122,7 @@ class Hub:
             api.create_commit(repository, [added], commit_message=f"anytune: {path}", repo_type=KIND)
 
     def commit(self, repository: str, files: Mapping[str, Path], *, gone: Sequence[str] = (), message: str) -> None:
-        """Write files and take folders away, all at once or not at all; large ones are sent before, from disk."""
+        """Write files and take folders away, all at once or not at all; what goes to the storage goes before."""
         with self.connected(message) as api, ExitStack() as opened:
             from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
@@ -131,7 +130,8 @@ class Hub:
             for path, source in files.items():
                 handle = opened.enter_context(source.open("rb"))
                 added = CommitOperationAdd(path_in_repo=path, path_or_fileobj=handle)
-                if added.upload_info.size >= LARGE:
+                if len(files) > 1:
+                    # One by one: several leave in huggingface_hub's own threads, past the client that guards it.
                     api.preupload_lfs_files(repository, [added], repo_type=KIND, free_memory=False)
                 changes.append(added)
             changes += [CommitOperationDelete(path_in_repo=f"{folder}/", is_folder=True) for folder in gone]

@@ -87,8 +87,12 @@ def _suffixes(job: Mapping[str, Any]) -> list[Any]:
 
 
 def is_ours(job: Mapping[str, Any], job_id: str) -> bool:
-    """Tell whether a decoded job carries our id: in its metadata, its suffix, or the name of its model."""
-    return _job_id(job) == job_id or carries(job_id, *_suffixes(job), job.get("fine_tuned_model"))
+    """Tell whether a decoded job carries our id: in its metadata, its suffix, or the name of its model.
+
+    Where an id stands in the place that is made for it, only that one counts: the user's own part may name another job.
+    """
+    seen = _job_id(job)
+    return carries(job_id, seen) if seen else carries(job_id, *_suffixes(job), job.get("fine_tuned_model"))
 
 
 def event(told: Mapping[str, Any], *, act: str) -> Event:

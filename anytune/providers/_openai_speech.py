@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from anytune import catalog
 from anytune.catalog import Catalog
@@ -35,19 +35,24 @@ class Speech:
     @cached_property
     def foreign(self) -> bool:
         """Tell whether this is a server of the user's own, of which the catalogue knows the dialect alone."""
+        return self.profile.like is not None and self.moved
+
+    @cached_property
+    def moved(self) -> bool:
+        """Tell whether it is reached at another host than the provider's own, or one below that."""
         given, own = self.profile.base_url, self.like.base_url
-        moved = given is not None and own is not None and urlsplit(given).netloc != urlsplit(own).netloc
-        return self.profile.like is not None and moved
+        return given is not None and own is not None and not _is_below(urlsplit(given), urlsplit(own))
 
     @cached_property
     def dialect(self) -> Dialect:
-        """Return the dialect; of a server of the user's own neither metadata nor events are relied on."""
+        """Return the dialect; nowhere but at its own host are metadata relied on, which a gateway may drop, too."""
         if self.like.dialect is None:
             raise UsageError(f"profiles.{self.name}.like: {self.like.provider} does not speak OpenAI's API")
-        if not self.foreign:
-            return self.like.dialect
-        tag = "both" if self.like.dialect.tag == "metadata" else self.like.dialect.tag
-        return self.like.dialect.model_copy(update={"tag": tag, "events_tell_losses": False, "parts_above": None})
+        tag = "both" if self.moved and self.like.dialect.tag == "metadata" else self.like.dialect.tag
+        update: dict[str, object] = {"tag": tag}
+        if self.foreign:
+            update |= {"events_tell_losses": False, "parts_above": None}
+        return self.like.dialect.model_copy(update=update)
 
     @property
     def base_url(self) -> str:
@@ -90,7 +95,7 @@ class Speech:
         return known.model_copy(update=update)
 
     def _unknown(self) -> dict[str, object]:
-        host = urlsplit(self.base_url).netloc
+        host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         blank = dict.fromkeys(
             ("price", "hosting", "max_length", "accepts_jobs_until", "model_shutdown", "as_of", "regions")
         )
@@ -124,6 +129,10 @@ class Speech:
         if tier is not None and tiers is not None and tier not in tiers.words:
             found.append(_no_such_tier(self.name, tier, tiers))
         return found
+
+
+def _is_below(given: SplitResult, own: SplitResult) -> bool:
+    return f".{given.hostname}".endswith(f".{own.hostname}")
 
 
 def _no_such_tier(name: str, tier: str, tiers: Tiers) -> str:

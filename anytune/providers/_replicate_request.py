@@ -11,8 +11,11 @@ So each job gets a model of its own to be trained into: named after our job id, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from anytune.errors import UsageError
 from anytune.planner import chosen
@@ -57,19 +60,20 @@ def request(
         )
     if TRAINER.fullmatch(spec.model) is None:
         raise UsageError(no_version(spec.model))
+    given = {
+        **trainer.input,
+        **_settings(spec, trainer),
+        **_files(trainer, training_file=training_file, validation_file=validation_file),
+    }
     return {
         "trainer": spec.model,
         "model": {
             "name": model_name(job_id),
             "visibility": "private",
             "hardware": HARDWARE,
-            "description": note(job_id, trainer=spec.model, file=training_file),
+            "description": str(Note(job_id, trainer=spec.model, file=training_file, settings=settings_of(given))),
         },
-        "input": {
-            **trainer.input,
-            **_settings(spec, trainer),
-            **_files(trainer, training_file=training_file, validation_file=validation_file),
-        },
+        "input": given,
     }
 
 
@@ -100,15 +104,29 @@ def model_name(job_id: str) -> str:
     return made
 
 
-NOTE = re.compile(r"anytune job (\S+), (\S+) on (\S+)")
+class Note(NamedTuple):
+    """Be what a model's description notes: whose it is, and by what its training is known."""
+
+    job_id: str
+    trainer: str
+    file: str
+    settings: str
+
+    def __str__(self) -> str:
+        return f"anytune job {self.job_id}, {self.trainer} on {self.file}, settings {self.settings}"
 
 
-def note(job_id: str, *, trainer: str, file: str) -> str:
-    """Write down, in the model's description, whose it is and by what its training is known."""
-    return f"anytune job {job_id}, {trainer} on {file}"
+NOTED = re.compile(r"anytune job (\S+), (\S+) on (\S+), settings (\S+)")
 
 
-def noted(description: object) -> tuple[str, str, str] | None:
-    """Return the job id, the trainer and the file that a description notes; None for what we did not write."""
-    found = NOTE.fullmatch(description) if isinstance(description, str) else None
-    return (found[1], found[2], found[3]) if found else None
+def noted(description: object) -> Note | None:
+    """Return what a description notes; None for one that we did not write."""
+    found = NOTED.fullmatch(description) if isinstance(description, str) else None
+    return Note(*found.groups()) if found else None
+
+
+def settings_of(given: Mapping[str, Any]) -> str:
+    """Return a few digits for all inputs but the files, whose addresses may be shown with a signature."""
+    plain = {name: value for name, value in given.items() if not (isinstance(value, str) and "/files/" in value)}
+    numbers_alike = json.loads(json.dumps(plain), parse_int=float)
+    return hashlib.sha256(json.dumps(numbers_alike, sort_keys=True).encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from anytune import catalog
@@ -61,12 +62,21 @@ def _connect(profile: Profile) -> Any:
         import together
     except ImportError as error:
         raise MissingExtraError(needs="together", extra="together") from error
+    key = sendable_key(profile.key(), provider=NAME)
+    client = bounded_client(httpx, seconds=profile.timeout)
+    client.event_hooks = {"request": [partial(_pin, key=key)]}
     return together.Together(
-        api_key=sendable_key(profile.key(), provider=NAME),
+        api_key=key,
         base_url=_origin(profile.base_url or catalog.load(NAME).base_url or ""),
         max_retries=0,
-        http_client=bounded_client(httpx, seconds=profile.timeout),
+        http_client=client,
     )
+
+
+def _pin(request: Any, *, key: str) -> None:
+    """Undo what TOGETHER_CUSTOM_HEADERS may say of where a call goes and whose it is."""
+    request.headers["Host"] = request.url.netloc.decode("ascii")
+    request.headers["Authorization"] = f"Bearer {key}"
 
 
 def _origin(base_url: str) -> str:

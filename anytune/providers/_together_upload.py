@@ -105,12 +105,15 @@ class Uploads:
             for cut in cuts[len(begun.done) :]:
                 begun.done.append(self._put(begun, file, handle, cut))
             self._gateway.post(ACT, f"{FILES}/multipart/complete", {**begun.named, "parts": begun.done})
+        except NotFoundError as error:
+            del self._begun[file.sha256]
+            if len(begun.done) == len(cuts):
+                # An earlier answer to this may have been lost: then the file is whole, and the next try finds it.
+                raise AmbiguousError(error.message, status=error.status) from error
+            raise
         except ProviderError as error:
             if isinstance(error, RejectedError) or error.status in storage.EXPIRED:
                 self._leave(self._begun.pop(file.sha256))
-            if isinstance(error, NotFoundError) and len(begun.done) == len(cuts):
-                # An earlier answer to this may have been lost: then the file is whole, and the next try finds it.
-                raise AmbiguousError(error.message, status=error.status) from error
             raise
         del self._begun[file.sha256]
         return self._checked(begun.file_id, file)

@@ -259,8 +259,11 @@ class OpenAIProvider:
         """Name the model of a job that succeeded after its last checkpoint, where the job itself names none."""
         if self._speech.dialect.model != "checkpoint" or job.status != "succeeded" or job.model is not None:
             return job
-        with self._client.mapped("checkpoints"):
-            last = results.newest(self._checkpoints(job.id))
+        try:
+            with self._client.mapped("checkpoints"):
+                last = results.newest(self._checkpoints(job.id))
+        except NotFoundError:
+            return job  # the checkpoints are not there (yet); the job is
         if last is None:
             return job
         name = f"{job.id}:{answers.id_of(last, act=self._client.act('checkpoints'))}"

@@ -2,8 +2,8 @@
 
 The interface is the vendor's as its description and its own client (replicate-python-beta, December 2025) have it. A
 training there bears no name of ours: each job gets a private model to be trained into, made just before and named after
-our job id, whose description notes the trainer and the address of the job's own file. That note is what `find` goes by:
-no such model means that no training was begun; the training that was given this very file is the job's.
+our job id, whose description notes the trainer, the address of the job's file and a mark of its settings. That note is
+what `find` goes by: no such model means that no training was begun; the training that was given just this is the job's.
 """
 
 from __future__ import annotations
@@ -163,26 +163,30 @@ class ReplicateProvider:
     def find(self, job_id: str) -> RemoteJob | None:
         """Look for the job's model, and by its note for the training; None when there is no such model or training.
 
-        Raises `AmbiguousError` when the model is not of our making, two trainings were given the job's file, or one of
-        the same trainer does not show what it was given.
+        Raises `AmbiguousError` when the model is not of our making, two trainings were given what the job's was to be
+        given, one the job's file alone, or one of the same trainer does not show what it was given.
         """
         place = f"{self._gateway.account()}/{requests.model_name(job_id)}"
         model = self._gateway.seek(f"models/{place}", act=FIND)
         if model is None:
             return None
         noted = requests.noted(model.get("description"))
-        if noted is None or noted[0] != job_id:
+        if noted is None or noted.job_id != job_id:
             raise AmbiguousError(f"{NAME}: {FIND}: the description of {place} is not the one that was written for it")
-        found = list(self._candidates(trainer=noted[1], file=noted[2]))
-        if len(found) > 1:
-            raise AmbiguousError(f"{NAME}: {FIND}: {len(found)} trainings were given the data of {job_id}")
-        return found[0].model_copy(update={"seen_job_id": job_id}) if found else None
+        version = noted.trainer.rpartition(":")[2]
+        fed = list(self._fed(noted.file, version=version))
+        found = [row for row in fed if requests.settings_of(row["input"]) == noted.settings]
+        found = [row for row in found if row.get("version") in (version, None)]
+        if len(found) > 1 or (fed and not found):
+            # Before this job was started, another one may have taken its file for one that nobody uses.
+            raise AmbiguousError(f"{NAME}: {FIND}: {len(fed)} trainings were given the data of {job_id}")
+        return answers.job_of(found[0], act=FIND).model_copy(update={"seen_job_id": job_id}) if found else None
 
-    def _candidates(self, *, trainer: str, file: str) -> Iterator[RemoteJob]:
-        version = trainer.rpartition(":")[2]
+    def _fed(self, file: str, *, version: str) -> Iterator[dict[str, Any]]:
+        """Yield the trainings that were given a file."""
         for row in self._gateway.rows("trainings", act=FIND):
             if answers.shows(row, file):
-                yield answers.job_of(row, act=FIND)
+                yield row
             elif row.get("version") == version and not row.get("input"):
                 raise AmbiguousError(f"{NAME}: {FIND}: a training of this trainer does not show what it was given")
 

@@ -215,9 +215,11 @@ def _in_path(remote_id: str) -> str:
 
 def _is_ours(row: Mapping[str, Any], job_id: str) -> bool:
     seen = requests.job_id_in(row.get("suffix"))
+    if seen is not None:
+        return requests.carries(job_id, seen)  # the user's own part, before it, may name another job
     # A suffix that came back otherwise than it was sent still holds the id, and so does the model's name.
     texts = (row.get("suffix"), *(row.get(field) for field in answers.MODEL_FIELDS))
-    return seen == job_id or requests.carries(job_id, *texts)
+    return requests.carries(job_id, *texts)
 
 
 def _preference(job: RemoteJob) -> tuple[bool, datetime]:
