@@ -55,7 +55,7 @@ class HFJobsProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=("sft",),
+            methods=settings.METHODS,
             settings=rules,
             regions=known.regions,
             region_note=known.region_note,

@@ -158,7 +158,8 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
-    from anytune.local.qlora import Stopped, train
+    from anytune.local.objective import Stopped
+    from anytune.local.qlora import train
 
     try:
         if stop():

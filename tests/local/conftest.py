@@ -67,6 +67,17 @@ def chat(number: int) -> dict[str, Any]:
     }
 
 
+def pair(number: int) -> dict[str, Any]:
+    """Return one pair: the shorter way to say it is preferred."""
+    *asked, answer = chat(number)["messages"]
+    wordy = f"Well, that is a good one! Let me see. {answer['content']} I hope that helps."
+    return {
+        "input": {"messages": asked},
+        "preferred_output": [answer],
+        "non_preferred_output": [{"role": "assistant", "content": wordy}],
+    }
+
+
 @pytest.fixture(scope="session")
 def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 24 chats."""
