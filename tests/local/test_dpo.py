@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from anytune.errors import UsageError  # noqa: E402
 from anytune.local.provider import LocalProvider  # noqa: E402
 from anytune.local.runs import Run  # noqa: E402
 from anytune.schema.job import JobState, RemoteJob  # noqa: E402
-from anytune.schema.spec import TuneSpec  # noqa: E402
+from tests.local import conftest  # noqa: E402
 from tests.local.conftest import TINY, chat, data_file, ended, new_provider, pair, spec, wait, write_lines  # noqa: E402
 from tests.local.test_encode import UNMARKED  # noqa: E402
 from tests.local.test_life import begin, folder, result, run_now  # noqa: E402
@@ -28,21 +27,10 @@ BETA = 0.3
 LORA = {"rank": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"}
 
 
-def dpo(model: Path, data: Path, **training: Any) -> TuneSpec:
-    return TuneSpec.model_validate({**spec(model, data, **training).model_dump(exclude_unset=True), "method": "dpo"})
-
-
 def request(provider: LocalProvider, model: Path, data: Path, job_id: str, **training: Any) -> dict[str, Any]:
-    """Upload pairs as training and validation file, and render a request that saves at every step."""
-    file = provider.upload(data_file(data))
-    asked = dpo(model, data, **{"learning_rate": 1e-3, **training})
-    body = provider.render(asked, job_id=job_id, training_file=file, validation_file=file)
-    return body | {"checkpoint_seconds": 0, "event_seconds": 0}
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lines(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", [pair(n) for n in range(16)])
+    """Render a request on pairs that tells of every step."""
+    asked = conftest.request(provider, model, data, job_id, method="dpo", **{"learning_rate": 1e-3, **training})
+    return asked | {"event_seconds": 0}
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +143,7 @@ def test_pairs_that_cutting_leaves_nothing_of_are_left_out_and_counted(tmp_path:
 
 
 @pytest.fixture
-def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the norm layers compute in float64, too; they come down to float32 by themselves."""
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
@@ -163,7 +151,6 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return self.weight * states * torch.rsqrt(states.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
 
     monkeypatch.setattr(LlamaRMSNorm, "forward", forward)
-    yield
 
 
 def model(base: Path, *, lean: bool, lora: bool) -> Any:
@@ -431,7 +418,7 @@ def test_on_the_small_base_the_margin_rises_on_pairs_never_seen(tmp_path: Path) 
         for role, numbers in (("training", range(64)), ("validation", range(100, 116)))
     }
     uploaded = {role: provider.upload(data_file(path)) for role, path in files.items()}
-    asked = dpo(TINY, files["training"], epochs=2, batch_size=8, learning_rate=5e-4)
+    asked = spec(TINY, files["training"], method="dpo", epochs=2, batch_size=8, learning_rate=5e-4)
     body = provider.render(
         asked, job_id="small", training_file=uploaded["training"], validation_file=uploaded["validation"]
     )
