@@ -10,6 +10,7 @@ folder; no second model is held, whether adapters are trained or all weights.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,9 +44,12 @@ class Dpo:
         path = stage.run.path / f"reference-{role}.json"
         found = (read_json(path) or {}).get("log_probabilities")
         if found is None or len(found) != len(pairs):
-            stage.events.tell(f"asking the base about the {len(pairs)} pairs of the {role} file", pairs=len(pairs))
+            start, name = time.process_time(), f"{len(pairs)} pairs of the {role} file"
+            stage.events.tell(f"asking the base about the {name}", pairs=len(pairs))
             found = reference(stage, pairs)
             write_json(path, {"log_probabilities": found})
+            spent = time.process_time() - start
+            stage.events.tell(f"the base was asked about the {name}", pairs=len(pairs), cpu_seconds=spent)
         return [replace(pair, reference=tuple(two)) for pair, two in zip(pairs, found, strict=True)]
 
     def share(self, examples: Sequence[Item]) -> int:
@@ -78,5 +82,7 @@ def reference(stage: Stage, pairs: Sequence[Pair]) -> list[list[float]]:
             raise Stopped
         told = stage.head.log_probabilities(stage.net, batch).view(-1, 2).tolist()
         found |= {id(pair): two for pair, two in zip(batch.items, told, strict=True)}
+        if stage.events.due():
+            stage.events.tell(f"asked the base about {len(found)} of {len(pairs)} pairs", pairs=len(found))
     stage.net.train()
     return [found[id(pair)] for pair in pairs]

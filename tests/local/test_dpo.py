@@ -299,6 +299,26 @@ def test_a_run_ends_with_a_model_and_the_figures_of_preferences(finished: tuple[
     assert figures["valid_margin"] > 0
 
 
+def test_the_estimate_is_within_threefold_of_a_measured_run(
+    finished: tuple[LocalProvider, RemoteJob], base: Path, pairs: Path
+) -> None:
+    from anytune.schema.data import DataReport, FileReport, Tokens
+
+    provider, _ = finished
+    measured = result(Run(provider.home / "runs" / "whole"))
+    rows = [encoder(base).example(pair(n), where="x", line=n).rows for n in range(16)]
+    trained = sum(row.supervised for pair in rows for row in pair)
+    masked = sum(len(pair[0]) - pair[0].supervised for pair in rows)
+    total = trained + masked
+    tokens = Tokens(low=total, expected=total, high=total, longest=90, basis="counted", trained=trained, masked=masked)
+    assert measured["trained_tokens"] == 2 * (total + masked)
+    report = DataReport(files=(FileReport(path=pairs, examples=16, tokens=tokens, file=data_file(pairs)),))
+    found = provider.estimate(spec(base, pairs, method="dpo"), report)
+    assert found is not None
+    assert found.seconds_expected / 3 < measured["process_cpu_seconds"] < found.seconds_expected * 3
+    assert found.memory_expected / 3 < measured["peak_rss_bytes"] < found.memory_expected * 3
+
+
 def test_events_tell_rewards_margin_and_accuracy(finished: tuple[LocalProvider, RemoteJob]) -> None:
     provider, _ = finished
     events = [e for e in provider.events("whole") if "loss" in e.data]
@@ -321,6 +341,9 @@ def test_the_adapter_is_exported_and_speaks(finished: tuple[LocalProvider, Remot
     tuned = TunedModel(provider="local", base=str(job.base), name=str(job.model), path=job.model, job_id="whole")
     manifest = provider.export(tuned, to="merged", out=tmp_path / "merged")
     assert manifest["check"]["logits_relative_error"] < 0.03
+    child = provider.generator(base=str(job.base), tuned=tuned)
+    assert len(list(child.answer([chat(1)["messages"][:-1]], max_new_tokens=4))) == 1
+    child.close()
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_weights(
@@ -349,7 +372,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(
     names = ("adapter_sha256", "trained_tokens", "train_loss", "valid_loss", "valid_margin", "valid_accuracy", "steps")
     for name in names:
         assert got[name] == wanted[name], name
-    assert sum("asking the base" in e.message for e in provider.events("killed")) >= 2
+    said = [e.message for e in provider.events("killed")]
+    assert said.count("the base was asked about the 16 pairs of the training file") == 1
 
 
 @pytest.mark.parametrize("when", ["step 3 of", "asking the base"])
