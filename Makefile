@@ -1,14 +1,16 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
+# make soak    long campaigns against the record of jobs: crowds of processes, kills -9 by the hundred
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-local sanitize wheel referee bench clean
+.PHONY: help setup demo test check lint test-local sanitize wheel soak referee bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SPECS ?= ../shared/specs
+ROUNDS ?= 500
 DEMO_HOME ?= $(CURDIR)/.anytune
 
 help:
@@ -48,11 +50,16 @@ sanitize: setup
 wheel: setup
 	$(BIN)/python tests/wheel.py
 
+soak: setup
+	$(BIN)/python -m tests.soak --rounds $(ROUNDS)
+	$(BIN)/python -m tests.soak --rounds $(ROUNDS) --store postgres
+
 referee: setup
 	$(BIN)/python -m tests.referee --specs "$(SPECS)"
 
 bench: setup
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/jobs.py
 	$(BIN)/python bench/local.py
 
 clean:

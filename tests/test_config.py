@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from anytune import config
 from anytune.errors import CredentialError, UsageError
@@ -151,6 +152,48 @@ def test_a_project_cannot_loosen_the_users_policy(tmp_path: Path) -> None:
         residency="eu", budget_usd=Decimal(5)
     )
     assert project(tmp_path, "policy: {residency: us}\n").policy.residency == "local"
+
+
+def users(folder: Path, text: str) -> config.Settings:
+    (folder / "anytune").mkdir(exist_ok=True)
+    (folder / "anytune" / "config.yaml").write_text(text)
+    return config.load_settings(folder=folder, environment={"XDG_CONFIG_HOME": str(folder)})
+
+
+@pytest.mark.parametrize("address", ["postgresql://me@db.example/jobs", "postgres:///jobs?host=%2Frun&service=team"])
+def test_the_user_may_name_a_shared_store(tmp_path: Path, address: str) -> None:
+    assert users(tmp_path, f"store: {address}\n").store == address
+
+
+def test_a_strangers_project_cannot_say_where_jobs_are_recorded(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a project cannot set store") as caught:
+        project(tmp_path, "store: postgresql://me:hush@theirs.example/jobs\n")
+    assert "hush" not in str(caught.value.message)
+    assert str(tmp_path / "anytune" / "config.yaml") in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://me:hush@h/db",
+        "postgresql://me:hu#sh@h/db",
+        "postgresql://me:hu?sh@h/db",
+        "postgresql://:hush@/db",
+        "postgresql://me@h/db?password=hush",
+        "postgresql://me@h/db?sslmode=require&sslpassword=hush",
+        "postgresql://me@h/db?PASSWORD=hush",
+        "host=h password=hush",
+        "mysql://me:hush@h/db",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_never_shown(tmp_path: Path, address: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        users(tmp_path, f"store: '{address}'\n")
+    assert "config.yaml:1:1: store: it " in caught.value.message
+    with pytest.raises(ValidationError) as other:
+        config.Settings(home=tmp_path, store=address)
+    for shown in (caught.value.message, caught.value.fix or "", str(other.value)):
+        assert "hu" not in shown
 
 
 def test_a_key_is_read_when_needed_and_its_variable_is_named(tmp_path: Path) -> None:

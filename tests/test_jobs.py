@@ -106,6 +106,23 @@ def test_a_job_that_another_process_is_just_sending_keeps_its_name(
     assert len(bench.store.list()) == 1
 
 
+def test_a_job_that_another_process_submits_while_we_look_is_ours(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, look = bench.plan(), bench.store.list
+
+    def looked(**which: Any) -> Any:
+        found = look(**which)
+        monkeypatch.setattr(bench.store, "list", look)
+        jobs.submit(plan, desk=bench.desk)
+        return found
+
+    monkeypatch.setattr(bench.store, "list", looked)
+    job = jobs.submit(plan, desk=bench.desk)
+    assert [known.id for known in bench.store.list()] == [job.id]
+    assert len(bench.service.jobs) == 1
+
+
 def test_a_budget_or_a_test_file_does_not_make_it_another_job(bench: Bench) -> None:
     first = jobs.submit(bench.plan(), desk=bench.desk)
     assert jobs.submit(bench.plan(budget={"usd": 5}), desk=bench.desk).id == first.id

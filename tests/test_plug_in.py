@@ -20,7 +20,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: anytune-acme\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[anytune.providers]\nacme = anytune_acme:AcmeProvider\n")
-    path = os.pathsep.join((str(info.parent), str(EXAMPLE)))
+    path = os.pathsep.join(filter(None, (str(info.parent), str(EXAMPLE), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path, "ANYTUNE_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
 
 

@@ -8,14 +8,17 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from anytune.errors import StoreError, UsageError
 from anytune.schema.audit import first_broken
-from anytune.schema.job import Event
-from anytune.store import MIGRATIONS, SqliteStore
+from anytune.schema.job import Event, Summary
+from anytune.store import SqliteStore
+from anytune.store.migration import SQLITE as MIGRATIONS
+from anytune.store.migration import SUMMARIES
 from anytune.testing import sample_job
 from anytune.testing.store import START, sample_decision
 
@@ -112,6 +115,212 @@ def test_a_locked_record_is_waited_for_and_then_told(tmp_path: Path) -> None:
     assert store.add(sample_job()) == sample_job()
 
 
+def test_a_record_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None:
+    SqliteStore(tmp_path)
+    holder = sqlite3.connect(tmp_path / "jobs.sqlite3", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    release = threading.Timer(0.3, holder.execute, ["COMMIT"])
+    release.start()
+    assert SqliteStore(tmp_path).add(sample_job()) == sample_job()
+    release.join()
+    holder.close()
+
+
+def test_an_emptied_record_is_not_made_anew(tmp_path: Path) -> None:
+    SqliteStore(tmp_path).add(sample_job())
+    (tmp_path / "jobs.sqlite3").write_bytes(b"")
+    with pytest.raises(StoreError, match="is empty: what was in it is lost") as caught:
+        SqliteStore(tmp_path)
+    assert "move it aside" in (caught.value.fix or "")
+    assert (tmp_path / "jobs.sqlite3").read_bytes() == b""
+
+
+def test_a_record_whose_pages_are_broken_is_told_with_the_way_to_save_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    for number in range(30):
+        store.add(sample_job(f"sample-{number:010d}", attempt=number + 1))
+    path = tmp_path / "jobs.sqlite3"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\x5a" * (len(whole) - 4096))
+    broken = path.read_bytes()
+    with pytest.raises(StoreError, match=f"{path}: database disk image is malformed") as caught:
+        SqliteStore(tmp_path).list()
+    assert f"sqlite3 {path} .recover" in (caught.value.fix or "")
+    assert path.read_bytes() == broken
+
+
+def test_a_record_that_is_made_appears_whole(tmp_path: Path) -> None:
+    """What a process left that was killed while it made one is swept away."""
+    (tmp_path / "jobs.sqlite3.new").write_bytes(b"half a header")
+    (tmp_path / "jobs.sqlite3.new-journal").write_bytes(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
+    assert SqliteStore(tmp_path).add(sample_job()) == sample_job()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jobs.sqlite3", "jobs.sqlite3-journal"]
+
+
+def test_opening_a_second_store_leaves_the_lock_of_the_first(tmp_path: Path) -> None:
+    """A process that closes any descriptor of the file would lose SQLite's locks on it."""
+    first = SqliteStore(tmp_path)
+    with first._writing():
+        with pytest.raises(StoreError, match="locked"):
+            SqliteStore(tmp_path, busy_seconds=0).add(sample_job())
+        script = (
+            "import sys; from pathlib import Path\n"
+            "from anytune.errors import StoreError; from anytune.store import SqliteStore\n"
+            "from anytune.testing import sample_job\n"
+            "try: SqliteStore(Path(sys.argv[1]), busy_seconds=0).add(sample_job())\n"
+            "except StoreError as error: print(error.message)\n"
+        )
+        said = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+        assert "locked" in said.stdout
+    assert list(first.list()) == []
+
+
+def unprivileged(tmp_path: Path, *, fixed: str) -> tuple[str, str]:
+    """Add a job to the home as a user without privileges, in a forked child; return what is told and how to mend it."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            SqliteStore(tmp_path / "home").add(sample_job())
+            os.write(tell, b"nothing\n")
+        except StoreError as error:
+            os.write(tell, f"{error.message}\n{error.fix}".encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    with os.fdopen(told) as answer:
+        message, _, fix = answer.read().partition("\n")
+    assert fixed in fix
+    return message, fix
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[Path]:
+    """Return a home of the unprivileged user's with one job, on a way that this user may go."""
+    SqliteStore(tmp_path / "home").add(sample_job())
+    if os.geteuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents):
+            if not folder.stat().st_mode & 0o001:
+                folder.chmod(folder.stat().st_mode | 0o011)
+        for path in (tmp_path / "home", *(tmp_path / "home").iterdir()):
+            os.chown(path, 65534, 65534)
+    yield tmp_path / "home"
+    (tmp_path / "home").chmod(0o700)
+
+
+def test_a_record_set_read_only_is_told_with_the_command_that_mends_it(tmp_path: Path, theirs: Path) -> None:
+    record = theirs / "jobs.sqlite3"
+    record.chmod(0o400)
+    message, _ = unprivileged(tmp_path, fixed=f"chmod u+rw {record}")
+    assert message == f"cannot write {record}: it is set read-only"
+
+
+def test_a_folder_set_read_only_is_told_with_the_command_that_mends_it(tmp_path: Path, theirs: Path) -> None:
+    theirs.chmod(0o500)
+    message, _ = unprivileged(tmp_path, fixed=f"chmod u+rwx {theirs}")
+    assert message == f"cannot write {theirs}: it is set read-only"
+
+
+def test_a_record_that_became_read_only_while_it_was_open_is_told(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(StoreError, match="readonly") as caught:
+        store.add(sample_job())
+    assert f"chmod u+rw {tmp_path / 'jobs.sqlite3'}" in (caught.value.fix or "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of another user's can be made by root only")
+def test_a_record_of_another_users_is_told(tmp_path: Path, theirs: Path) -> None:
+    os.chown(theirs / "jobs.sqlite3", 0, 0)
+    message, _ = unprivileged(tmp_path, fixed="sudo chown -R $USER")
+    assert message.endswith("it belongs to another user")
+
+
+FULL_DISK = """
+import sys
+from pathlib import Path
+from anytune.errors import StoreError
+from anytune.schema.job import Event, Summary
+from anytune.store import SqliteStore
+from anytune.testing import sample_job
+from anytune.testing.store import START
+home = Path(sys.argv[1])
+store, kept = SqliteStore(home), []
+try:
+    for number in range(1000):
+        kept.append(store.add(sample_job(f"sample-{number:010d}", attempt=number + 1)))
+except StoreError as error:
+    print(error.message, error.fix, sep="\\n")
+assert 3 < len(kept) < 1000
+again = SqliteStore(home)
+assert again._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+assert sorted(job.id for job in again.list()) == [job.id for job in kept]
+print("nothing lost")
+"""
+
+
+READ_ONLY = """
+import os
+import subprocess
+import sys
+from pathlib import Path
+from anytune.errors import StoreError
+from anytune.store import SqliteStore
+from anytune.testing import sample_job
+home = Path(sys.argv[1])
+if not (child := os.fork()):
+    SqliteStore(home).add(sample_job())
+    os._exit(0)
+os.waitpid(child, 0)
+subprocess.run(["mount", "-o", "remount,ro", str(home.parent)], check=True)
+try:
+    SqliteStore(home)
+except StoreError as error:
+    print(error.message, error.fix, sep="\\n")
+"""
+
+
+def on_small_disk(script: str, folder: Path) -> list[str]:
+    """Run a script on a file system of 128 KiB in a namespace of its own, and return what it prints."""
+    mounted = 'mount -t tmpfs -o size=128k none "$1" && exec "$2" -c "$3" "$1/home"'
+    command = ["unshare", "-rm", "sh", "-c", mounted, "sh", str(folder), sys.executable, script]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare here")
+    if "unshare failed" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_disk_that_is_full_loses_nothing(tmp_path: Path) -> None:
+    message, fix, *rest = on_small_disk(FULL_DISK, tmp_path)
+    assert "disk is full" in message
+    assert fix == "the disk is full; nothing was lost, make room and run it again"
+    assert rest == ["nothing lost"]
+
+
+def test_a_file_system_mounted_read_only_is_told(tmp_path: Path) -> None:
+    message, fix = on_small_disk(READ_ONLY, tmp_path)
+    assert message == f"cannot write {tmp_path / 'home'}: its file system is mounted read-only"
+    assert "mount it anew for writing" in fix
+
+
+def test_a_process_that_ran_while_a_newer_one_took_up_the_record_writes_no_more(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    with sqlite3.connect(tmp_path / "jobs.sqlite3") as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(StoreError, match="a newer anytune has taken up the record"):
+        store.add(sample_job())
+    assert list(store.list()) == []
+
+
 def test_a_home_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
@@ -176,6 +385,9 @@ def test_a_record_of_every_earlier_anytune_is_taken_up_with_all_that_is_in_it(tm
             db.execute("INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
     store = SqliteStore(tmp_path)
     assert list(store.list()) == ([job] if version else [])
+    assert list(store.summaries()) == ([Summary.of(job)] if version else [])
+    if version < SUMMARIES:
+        assert store._db.execute("SELECT count(*) FROM summaries").fetchone() == (len(store.list()),)
     store.decide(sample_decision(job.id))
     assert len(SqliteStore(tmp_path).decisions()) == 1
 

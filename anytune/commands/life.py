@@ -82,7 +82,7 @@ def list_jobs(as_json: options.Json = False) -> None:
         else [("anytune init", "write a first job file"), ("anytune run finetune.yaml", "run one")]
     )
     if as_json:
-        terminal.emit({"jobs": [ui.document(job) for job in found]}, then=then)
+        terminal.emit({"jobs": found}, then=then)
         return
     if found:
         ui.many(found, on=terminal.result())

@@ -29,9 +29,5 @@ Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that
 
 
 def named(tuner: Tuner, job: str) -> str:
-    """Return the name as it is, or say that there is no job at all."""
-    from anytune.errors import UsageError
-
-    if job == "last" and not tuner.store.list():
-        raise UsageError("no jobs so far", fix="anytune run finetune.yaml")
-    return job
+    """Return the name as it is, and for `last` the newest job's id; raise `UsageError` if there is no job at all."""
+    return tuner.job(job).id if job == "last" else job

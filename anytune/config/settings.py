@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, field_validator
 
+from anytune.config import address
 from anytune.config.document import Document, merge, validated
 from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
+from anytune.schema.catalog import Layer
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
 
+NOT_IN_FILES = {"home": "set ANYTUNE_HOME instead", "project_catalog": "write catalog instead"}
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
@@ -46,21 +49,39 @@ class CheckSettings(Value):
 
 
 class Settings(Value):
-    """Hold the user's and the project's settings, the project's above the user's."""
+    """Hold the user's and the project's settings, the project's above the user's.
+
+    `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
+    `catalog` is what the user says above the shipped catalogue, by provider, and `project_catalog` what the project
+    says there.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
 
     home: Path
+    store: str | None = None
+    catalog: dict[str, Layer] = {}
+    project_catalog: dict[str, Layer] = {}
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
     check: CheckSettings = CheckSettings()
+
+    @field_validator("store")
+    @classmethod
+    def _without_password(cls, store: str | None) -> str | None:
+        if store is not None and (found := address.fault(store)):
+            raise ValueError(found.message)
+        return store
 
 
 def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
-    cannot say in which variable a key is found, which account pays, for which machine, or which region a host is in,
-    and with its own base_url the user's word on the region no longer holds. `ANYTUNE_HOME` says where jobs are kept;
-    otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
+    cannot say in which variable a key is found, which account pays, for which machine, which region a host is in, or
+    where jobs are recorded, and with its own base_url the user's word on the region no longer holds; what it says under
+    `catalog` is kept apart, too. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or
+    `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
@@ -70,19 +91,36 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     for path in found.written:
         document = Document(path, may_be_empty=True)
         told = _told(document, home, foreign=path is found.project, own=found.users)
-        merged, policy = merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
+        above = _apart(document.data) if path is found.project else document.data
+        merged, policy = merge(_without_regions(merged, told), above), policy.and_also(told.policy)
     return Settings.model_validate({**merged, "policy": policy})
 
 
 def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settings:
-    if "home" in document.data:
-        raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
+    for name in document.data.keys() & NOT_IN_FILES.keys():
+        raise UsageError(f"{document.place([name])}: unknown key {name!r}", fix=NOT_IN_FILES[name])
+    _look_at_store(document, foreign=foreign, own=own)
     told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
     for name, profile in told.profiles.items():
         for key in PERSONAL & profile.model_fields_set if foreign else ():
             place = document.place(["profiles", name, key])
             raise UsageError(f"{place}: a project cannot set profiles.{name}.{key}", fix=f"set it in {own}")
     return told
+
+
+def _look_at_store(document: Document, *, foreign: bool, own: Path) -> None:
+    """Refuse an address before anything shows it."""
+    store, place = document.data.get("store"), document.place(["store"])
+    if foreign and store is not None:
+        raise UsageError(f"{place}: a project cannot set store", fix=f"set it in {own}")
+    if isinstance(store, str) and (found := address.fault(store)):
+        raise UsageError(f"{place}: store: {found.message}", fix=found.fix)
+
+
+def _apart(data: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a project says of prices apart from what the user says: it may be a stranger's."""
+    rest = {name: told for name, told in data.items() if name != "catalog"}
+    return {**rest, "project_catalog": data["catalog"]} if "catalog" in data else rest
 
 
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:

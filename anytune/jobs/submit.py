@@ -12,6 +12,7 @@ travels with the request, before anything is created again.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from anytune import planner, providers, retry
 from anytune.errors import (
@@ -104,9 +105,10 @@ def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str
     """
     if not plan.ok:
         raise RefusedError(f"{plan.spec.name} is refused by the plan", reasons=plan.refused)
-    if not again and (settled := earlier(plan, desk=desk)) is not None:
+    attempts = _attempts(plan, desk)  # read once: whoever looks twice may take another's job for an earlier attempt
+    if not again and (settled := _settled(plan, attempts)) is not None:
         return settled
-    last = next(iter(_attempts(plan, desk)), None)
+    last = next(iter(attempts), None)
     if last is not None and not again and _never_sent(last):
         _give_up(last, desk)
         return intend(plan, desk=desk, again=again, instead_of=instead_of)
@@ -128,7 +130,10 @@ def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str
 
 def earlier(plan: Plan, *, desk: Desk) -> Job | None:
     """Return the job that this plan is already, None when its name is free; else raise `ConflictError`."""
-    attempts = _attempts(plan, desk)
+    return _settled(plan, _attempts(plan, desk))
+
+
+def _settled(plan: Plan, attempts: Sequence[Job]) -> Job | None:
     alive = (job for job in attempts if job.plan.fingerprint == plan.fingerprint and job.state not in BAD_ENDS)
     return next(alive, None) or (_same(attempts[0], plan) if attempts else None)
 
@@ -184,7 +189,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     )
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
-    _within_budget(job, provider, request, desk)
+    job = _within_budget(job, provider, request, desk)
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
         job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
@@ -230,13 +235,15 @@ def word_wanted(job: Job) -> str:
     return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
 
 
-def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
+def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> Job:
+    """Ask for the exact price where there is a budget, and keep it; raise `OverBudgetError` for one above."""
     budget = job.plan.spec.budget
     if budget is None or not isinstance(provider, Quotes):
-        return
+        return job
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > budget.usd:
         raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+    return job if price is None else put(job, desk, quote=price)
 
 
 def _cause(error: RejectedError) -> Cause:

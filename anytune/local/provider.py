@@ -69,6 +69,7 @@ class LocalProvider:
             max_length=context,
             weights_downloadable=True,
             problems=tuple(problems),
+            settings_source="anytune's own trainer",
             fetches="the base model" if folder is None and not problems else None,
             notes=tuple(notes),
         )

@@ -19,7 +19,7 @@ METHODS: tuple[Method, ...] = ("sft", "dpo")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
 RULES: dict[str, Rule] = {
     "method": Rule(outcome="kept", choices=METHODS),
-    "suffix": Rule(outcome="kept"),
+    "suffix": Rule(outcome="kept", to="suffix"),
     **{f"training.{name}": Rule(outcome="kept", to=name) for name in KEPT},
     "training.learning_rate_multiplier": Rule(
         outcome="refused",

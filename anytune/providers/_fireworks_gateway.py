@@ -72,7 +72,7 @@ class Gateway:
         with self.connected(act) as client:
             return client.request(
                 method,
-                f"{self._origin}/v1/{path}",
+                f"{self.origin}/v1/{path}",
                 json=body,
                 params=query,
                 headers={"Authorization": f"Bearer {self._key}", "Accept": "application/json"},
@@ -94,7 +94,8 @@ class Gateway:
         return found
 
     @property
-    def _origin(self) -> str:
+    def origin(self) -> str:
+        """Return the gateway's address, without the /v1 that each path begins with."""
         base = self._profile.base_url or catalog.load(NAME).base_url or ""
         return base.rstrip("/").removesuffix("/v1")
 

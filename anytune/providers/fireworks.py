@@ -15,10 +15,12 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
 from anytune.providers import _fireworks_answer as answers
 from anytune.providers import _fireworks_download as downloads
+from anytune.providers import _fireworks_list as lists
 from anytune.providers import _fireworks_request as requests
 from anytune.providers import _fireworks_upload as uploads
 from anytune.providers._fireworks_gateway import Gateway
 from anytune.providers.base import Profile
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -157,6 +159,13 @@ class FireworksProvider:
                 job = answers.job_of(standing, act=act, expected=name)
                 return job.model_copy(update={"seen_job_id": job_id})
         return None
+
+    def models(self) -> Offer:
+        """Ask for the list of public models that can be tuned."""
+        return lists.offer(
+            lambda query: self._gateway.ask("GET", lists.PUBLIC, act=lists.ACT, query=query),
+            origin=self._gateway.origin,
+        )
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Download the adapter into `out` and return its manifest; a call that was cut off is gone on with."""

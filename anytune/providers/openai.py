@@ -22,6 +22,7 @@ from anytune.errors import (
 )
 from anytune.providers import _openai_answer as answers
 from anytune.providers import _openai_download as downloads
+from anytune.providers import _openai_list as lists
 from anytune.providers import _openai_request as requests
 from anytune.providers import _openai_result as results
 from anytune.providers import _openai_upload as uploads
@@ -30,6 +31,7 @@ from anytune.providers._openai_client import Client
 from anytune.providers._openai_speech import Speech
 from anytune.providers.base import Profile, Reused
 from anytune.providers.checked import Marked, open_unchanged
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -198,6 +200,18 @@ class OpenAIProvider:
         good = [job for job in ours if job.state not in {JobState.FAILED, JobState.CANCELLED}]
         best = max(good or ours, key=lambda job: job.created_at or answers.EPOCH, default=None)
         return self._named(best.model_copy(update={"seen_job_id": job_id})) if best is not None else None
+
+    def models(self) -> Offer:
+        """Ask which models of the catalogue are there still, and until when."""
+        with self._client.mapped(lists.ACT):
+            listed = self._client.calls.models.with_raw_response.list()
+            rows = answers.items(listed, act=self._client.act(lists.ACT))
+        return lists.offer(
+            rows,
+            known=() if self._speech.foreign else self._speech.like.models,
+            source=f"{self._speech.base_url}/models",
+            whole=self._speech.like.provider == "openai" and not self._speech.foreign,
+        )
 
     def generator(self, *, base: str, tuned: TunedModel | None) -> ChatGenerator:
         """Open the tuned model, or the base alone when `tuned` is None.

@@ -16,12 +16,14 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers import _together_answer as answers
+from anytune.providers import _together_list as lists
 from anytune.providers import _together_metrics as metrics
 from anytune.providers import _together_request as requests
 from anytune.providers import _together_restart as restarts
 from anytune.providers import _together_upload as uploads
 from anytune.providers._together_gateway import NAME, Gateway
 from anytune.providers.base import Profile
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
@@ -110,6 +112,11 @@ class TogetherProvider:
             limit = answer.get("user_limit")
             raise QuotaError(f"together: the job is priced at ${price:.2f}, the account's limit is ${limit}")
         return price
+
+    def models(self) -> Offer:
+        """Ask for the list of models that can be tuned, and for the limits of each."""
+        base = self._profile.base_url or catalog.load(NAME).base_url or ""
+        return lists.offer(self._gateway.get, origin=base.rstrip("/").removesuffix("/v1"))
 
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Ask how a job stands; one that the service started again under a new id is told as that one, by its id.

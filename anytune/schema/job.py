@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import field_validator
 
 from anytune.schema.base import Value
-from anytune.schema.plan import Plan
+from anytune.schema.plan import Deviation, Plan
 
 Cause = Literal["user", "provider", "billing"]
 
@@ -88,9 +88,10 @@ class Event(Value):
 class Job(Value):
     """Be one job from intent to end.
 
-    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that the
-    job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says which
-    providers refused it before, and why.
+    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that
+    the job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says
+    which providers refused it before, and why. `quote` is the price that the provider named before it began, `cost`
+    what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
     """
 
     id: str
@@ -108,7 +109,10 @@ class Job(Value):
     creates: int = 0
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
+    quote: Decimal | None = None
     cost: Decimal | None = None
+    cost_basis: str | None = None
+    deviation: Deviation | None = None
     cause: Cause | None = None
     error: str | None = None
 
@@ -116,3 +120,65 @@ class Job(Value):
     def name(self) -> str:
         """Return the name that the job file gave."""
         return self.plan.spec.name
+
+
+class Summary(Value):
+    """Be what a list shows of a job, small enough to read ten thousand; `local` jobs run on the machine that made them.
+
+    Files, the remote job and the estimate stand as JSON has them.
+    """
+
+    id: str
+    name: str
+    attempt: int
+    provider: str
+    instead_of: tuple[str, ...] = ()
+    model: str
+    method: str
+    state: JobState
+    created_at: datetime
+    updated_at: datetime
+    fingerprint: str
+    files: tuple[dict[str, Any], ...]
+    remote: dict[str, Any] | None
+    estimated_cost: dict[str, Any]
+    quote: Decimal | None = None
+    cost: Decimal | None
+    cost_basis: str | None = None
+    deviation: dict[str, Any] | None = None
+    cause: Cause | None
+    error: str | None
+    local: bool
+
+    @classmethod
+    def of(cls, job: Job) -> Summary:
+        """Take from a job what a list shows."""
+        spec, remote = job.plan.spec, job.remote
+        return cls(
+            name=spec.name,
+            model=spec.model,
+            method=spec.method,
+            fingerprint=job.plan.fingerprint,
+            files=tuple(file.model_dump(mode="json") for file in job.plan.files),
+            remote=remote.model_dump(mode="json") if remote else None,
+            estimated_cost=job.plan.cost.model_dump(mode="json"),
+            deviation=job.deviation.model_dump(mode="json") if job.deviation else None,
+            local=job.plan.capabilities.local,
+            **{name: getattr(job, name) for name in SHARED},
+        )
+
+
+SHARED = (
+    "id",
+    "attempt",
+    "provider",
+    "instead_of",
+    "state",
+    "created_at",
+    "updated_at",
+    "quote",
+    "cost",
+    "cost_basis",
+    "cause",
+    "error",
+)

@@ -12,7 +12,7 @@ from anytune.errors import StoreError, UsageError
 from anytune.schema.audit import START as FIRST
 from anytune.schema.audit import Decision, first_broken
 from anytune.schema.data import DataReport
-from anytune.schema.job import Event, Job, JobState
+from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.plan import Capabilities, CostEstimate, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore
@@ -111,6 +111,39 @@ class StoreContract:
         store.add(sample_job("other-bbbbbbbbbb", name="other"))
         assert [job.name for job in store.list(name="other")] == ["other"]
         assert list(store.list(provider="nobody")) == []
+
+    def test_the_summary_of_a_job_is_that_of_the_job_as_it_stands(self, store: JobStore) -> None:
+        one = store.add(sample_job("sample-aaaaaaaaaa"))
+        two = store.add(sample_job("sample-bbbbbbbbbb", attempt=2, minute=1))
+        assert list(store.summaries()) == [Summary.of(two), Summary.of(one)]
+        changed = one.model_copy(update={"state": JobState.FAILED, "error": "\0 and \u00e9", "cost": Decimal("1.50")})
+        store.put(changed)
+        assert list(store.summaries()) == [Summary.of(two), Summary.of(changed)]
+
+    def test_texts_that_a_provider_may_send_are_kept(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        texts = ("\0", "a\0b", "%s", "\u2028", "\U0001f41f", "'; DROP TABLE jobs")
+        events = [Event(id=text, at=START, message=text, data={"said": text}) for text in texts]
+        assert list(store.add_events(job.id, events)) == events
+        assert list(store.add_events(job.id, events)) == []
+        assert list(store.events(job.id)) == events
+
+    def test_a_name_that_no_job_can_have_is_no_job(self, store: JobStore) -> None:
+        store.add(sample_job())
+        for name in ("", "\0", "sample\0", "\udc80", "\u00e9"):
+            with pytest.raises(UsageError):
+                store.get(name)
+
+    def test_no_jobs_so_far_is_said_of_the_last(self, store: JobStore) -> None:
+        with pytest.raises(UsageError, match="no jobs so far"):
+            store.get("last")
+
+    def test_the_right_to_act_can_be_had_again_and_is_given_back_by_an_error(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError), store.acting(job.id):
+                store.put(job)
+                raise ZeroDivisionError
 
     def test_acting_for_one_job_does_not_hold_up_another(self, store: JobStore) -> None:
         with store.acting("a"), store.acting("b"):

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anytune.schema.job import Event, Job, JobState
+from anytune.schema.job import Event, Job, JobState, Summary
+from anytune.schema.plan import CostEstimate, Deviation
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
 
@@ -23,12 +24,12 @@ STYLES = {
 LEVELS = {"info": "", "warning": "yellow", "error": "red"}
 
 
-def state(job: Job) -> Text:
+def state(job: Job | Summary) -> Text:
     """Name the state in its colour."""
     return Text(str(job.state), style=STYLES.get(job.state, "cyan"))
 
 
-def many(jobs: Sequence[Job], *, on: Console) -> None:
+def many(jobs: Sequence[Summary], *, on: Console) -> None:
     """Show one line a job; a narrow screen gets fewer columns."""
     names = ["job", "state", "provider", "made"]
     names += ["model"] if on.width >= 90 else []
@@ -41,7 +42,7 @@ def many(jobs: Sequence[Job], *, on: Console) -> None:
             "state": state(job),
             "provider": job.provider,
             "made": words.ago(job.created_at),
-            "model": words.short(words.model(job.plan.spec.model), 48),
+            "model": words.short(words.model(job.model), 48),
             "cost": _cost(job),
         }
         table.add_row(*(cells[name] for name in names))
@@ -125,14 +126,29 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "settings", ", ".join(f"{name} {words.value(value)}" for name, value in remote.settings.items())
     if remote is not None and remote.trained_tokens is not None:
         yield "trained", words.count(remote.trained_tokens, "token")
-    if not job.plan.capabilities.local:
-        yield "cost", words.money(job.cost) if job.cost is not None else f"{price(job.plan.cost)}, estimated"
+    if job.cost is not None:
+        yield "cost", f"{words.money(job.cost)}, {job.cost_basis}" if job.cost_basis else words.money(job.cost)
+    if not job.plan.capabilities.local or job.plan.cost.expected:
+        if job.quote is not None:
+            yield "quote", f"{words.money(job.quote)}, by {job.provider} before it began"
+        yield "estimate", f"{price(job.plan.cost)}{_off(job.deviation)}"
     if remote is not None and remote.model is not None:
         yield "model", words.model(remote.model)
     if job.error:
         yield "error", Text(words.clean(job.error), style="red")
     if job.cause:
         yield "cause", job.cause
+
+
+def _off(found: Deviation | None) -> str:
+    """Say how good an estimate was."""
+    if found is None:
+        return ""
+    if not found.usd or (found.share is not None and abs(found.share) < 0.005):
+        return ", and so it was"
+    how = "more" if found.usd > 0 else "less"
+    much = words.money(abs(found.usd)) if found.share is None else words.share(abs(found.share))
+    return f", it was {much} {how}{'' if found.within else ', outside what was told'}"
 
 
 def _progress(job: Job, events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
@@ -164,33 +180,15 @@ def _checkpoints(events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:
         yield "checkpoints", words.short(f"at step {', '.join(map(str, known))}")
 
 
-def _cost(job: Job) -> str:
+def _cost(job: Summary) -> str:
     if job.cost is not None:
         return words.money(job.cost)
-    expected = job.plan.cost.expected
-    shown = words.money(expected, rounded=job.plan.cost.as_of is not None)
+    estimate = CostEstimate.model_validate(job.estimated_cost)
+    expected = estimate.expected
+    shown = words.money(expected, rounded=estimate.as_of is not None)
     return "?" if expected is None else shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
 def document(job: Job) -> dict[str, Any]:
     """Return a job as the document of `--json`: short, without the whole plan."""
-    spec, remote = job.plan.spec, job.remote
-    return {
-        "id": job.id,
-        "name": spec.name,
-        "attempt": job.attempt,
-        "provider": job.provider,
-        "instead_of": list(job.instead_of),
-        "model": spec.model,
-        "method": spec.method,
-        "state": str(job.state),
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "fingerprint": job.plan.fingerprint,
-        "files": [file.model_dump(mode="json") for file in job.plan.files],
-        "remote": remote.model_dump(mode="json") if remote else None,
-        "estimated_cost": job.plan.cost.model_dump(mode="json"),
-        "cost": job.cost,
-        "cause": job.cause,
-        "error": job.error,
-    }
+    return Summary.of(job).model_dump(mode="json")

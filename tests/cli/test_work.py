@@ -325,7 +325,7 @@ def test_a_narrow_list_says_what_it_leaves_out(anytune: Type, monkeypatch: pytes
     anytune("submit", "-y")
     monkeypatch.setenv("COLUMNS", "60")
     assert "left out here: model, cost" in anytune("list").err
-    assert "left out here: methods, closes" in anytune("models").err
+    assert "left out here: methods, context, closes" in anytune("models").err
 
 
 def test_doctor_and_providers_use_the_same_word(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:

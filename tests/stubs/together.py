@@ -147,7 +147,7 @@ class TogetherStub(StubServer):
             case "POST", ["estimate-price"]:
                 return self._estimate(rules.checked_quote(call.json))
             case "GET", ["models", "limits"]:
-                return Reply(200, rules.limits(call.query.get("model_name", "")))
+                return Reply(200, rules.limits(rules.checked_query(call.query, "model_name")))
             case "GET", ["models", "supported"]:
                 return Reply(200, {"models": list(rules.TUNABLE)})
             case "GET", [id]:

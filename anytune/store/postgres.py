@@ -1,0 +1,289 @@
+"""The record of jobs in a PostgreSQL database that several people share; the password is libpq's to find, never ours.
+
+Who acts for a job holds an advisory lock by a session of its own, which ends with the process, and writes the job by
+that session alone: whoever has lost the lock, because the server or the way to it went away, cannot write the job any
+more, and so stops before its next act. Nothing is sent twice by itself: a lost session is made anew only before a
+transaction begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from anytune.errors import ConflictError, StoreError
+from anytune.schema.audit import START, Decision, Link
+from anytune.schema.job import Event, Job, Summary
+from anytune.store import mend, row
+from anytune.store.migration import POSTGRES as MIGRATIONS
+from anytune.store.migration import statements
+
+SCHEMA = "anytune"
+CONNECT_SECONDS = 10
+ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds, seconds, tries
+
+
+class PostgresStore:
+    """Keep jobs in the schema `anytune` of a database."""
+
+    def __init__(self, address: str, *, busy_seconds: float = 10.0) -> None:
+        """Open the store, making its tables when they are not there; raise `StoreError` when it cannot be used."""
+        self._address = address
+        self._parts = _parts(address)
+        self._busy = busy_seconds
+        self._held: dict[str, psycopg.Connection] = {}
+        with self._told():
+            self._db = self._connected()
+            version = self._version(self._db)
+        if version < len(MIGRATIONS):
+            with self._told(denied=mend.OWNER if version else mend.FIRST_OPENED):
+                version = self._migrate()
+        if version > len(MIGRATIONS):
+            raise row.newer(self.place, version)
+
+    @property
+    def place(self) -> str:
+        """Name the database as errors do: user, host and name."""
+        host, port = self._parts.get("host", ""), self._parts.get("port")
+        return f"postgresql://{self._user}@{host}{f':{port}' if port else ''}/{self._name}"
+
+    def add(self, job: Job) -> Job:
+        """Write a new job and return it, or return the one that already stands under its name and attempt."""
+        given = (job.id, job.provider, job.name, job.attempt, job.plan.fingerprint, job.state)
+        with self._work() as db:
+            made = db.execute(
+                "INSERT INTO jobs (id, provider, name, attempt, fingerprint, state, created_at, body) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                (*given, job.created_at, job.model_dump_json()),
+            )
+            if made.rowcount == 1:
+                _summarize(db, job)
+            found = db.execute(
+                "SELECT body FROM jobs WHERE provider = %s AND name = %s AND attempt = %s",
+                (job.provider, job.name, job.attempt),
+            ).fetchone()
+        if found is None:
+            raise ConflictError(f"the id {job.id} is taken by another job")
+        return row.job_of(found[0], self.place)
+
+    def put(self, job: Job) -> None:
+        """Write a job that is there, by the session that acts for it, if there is one."""
+        with self._work(self._held.get(job.id)) as db:
+            values = (job.state, job.model_dump_json(), job.id)
+            if db.execute("UPDATE jobs SET state = %s, body = %s WHERE id = %s", values).rowcount != 1:
+                raise StoreError(f"no job {job.id} in {self.place}", fix="anytune list shows the jobs")
+            _summarize(db, job)
+
+    def get(self, job_id: str) -> Job:
+        """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
+        newest = "SELECT id, name, body FROM jobs {} ORDER BY created_at DESC, position DESC {}"
+        if job_id == "last":
+            rows = self._read(newest.format("", "LIMIT 1"))
+        elif row.may_name(job_id):
+            where = "WHERE starts_with(id, %(id)s) OR name = %(id)s"
+            rows = self._read(newest.format(where, ""), {"id": job_id})
+        else:
+            rows = []
+        return row.the_one(rows, job_id, self.place)
+
+    def list(self, *, name: str | None = None, provider: str | None = None) -> Sequence[Job]:
+        """Return jobs, newest first."""
+        wanted = {"name": name, "provider": provider}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        where = " AND ".join(f"{column} = %({column})s" for column in given) or "true"
+        rows = self._read(f"SELECT body FROM jobs WHERE {where} ORDER BY created_at DESC, position DESC", given)
+        return [row.job_of(body, self.place) for (body,) in rows]
+
+    def summaries(self) -> Sequence[Summary]:
+        """Return what a list shows of every job, newest first, without reading their plans."""
+        rows = self._read(
+            "SELECT s.body, CASE WHEN s.body IS NULL THEN j.body END FROM jobs j LEFT JOIN summaries s USING (id) "
+            "ORDER BY j.created_at DESC, j.position DESC"
+        )
+        return row.summaries_of(rows, self.place)
+
+    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+        """Write the events that are not there yet, by id, and return those, in order."""
+        if not events:
+            return []
+        fresh = []
+        with self._work() as db:
+            _alone(db, f"events of {job_id}")
+            known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = %s", (job_id,))}
+            for event in events:
+                if (event_id := event.id.replace("\0", "\ufffd")) not in known:  # which a text here cannot hold
+                    known.add(event_id)
+                    values = (job_id, event_id, len(known), event.model_dump_json())
+                    db.execute("INSERT INTO events (job_id, id, position, body) VALUES (%s, %s, %s, %s)", values)
+                    fresh.append(event)
+        return fresh
+
+    def events(self, job_id: str) -> Sequence[Event]:
+        """Return all events of a job, oldest first."""
+        rows = self._read("SELECT body FROM events WHERE job_id = %s ORDER BY position", (job_id,))
+        return [Event.model_validate_json(body) for (body,) in rows]
+
+    def decide(self, decision: Decision) -> Link:
+        """Write a decision behind the last one and return it sealed; no decision is ever changed."""
+        with self._work() as db:
+            _alone(db, "decisions")
+            last = db.execute("SELECT position, seal FROM decisions ORDER BY position DESC LIMIT 1").fetchone()
+            position, seal = last or (0, START)
+            link = Link.after(seal, decision)
+            db.execute(
+                "INSERT INTO decisions (position, job_id, body, before, seal) VALUES (%s, %s, %s, %s, %s)",
+                (position + 1, decision.job_id, link.text, link.before, link.seal),
+            )
+        return link
+
+    def decisions(self) -> Sequence[Link]:
+        """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
+        rows = self._read("SELECT body, before, seal FROM decisions ORDER BY position")
+        return [Link(text=text, before=before, seal=seal) for text, before, seal in rows]
+
+    @contextmanager
+    def acting(self, job_id: str) -> Iterator[None]:
+        """Hold the right to act for a job by a session of its own; the server frees it when the process ends."""
+        with self._told():
+            db = self._connected()
+        try:
+            with self._told():
+                db.execute("SET lock_timeout = 0")
+                db.execute("SELECT pg_advisory_lock(%s)", (_key(f"acting for {job_id}"),))
+            self._held[job_id] = db
+            yield
+        finally:
+            self._held.pop(job_id, None)
+            with suppress(psycopg.Error):  # a session that is gone holds nothing
+                db.execute("SELECT pg_advisory_unlock_all()")
+            db.close()
+
+    @property
+    def _user(self) -> str:
+        return str(self._parts.get("user", ""))
+
+    @property
+    def _name(self) -> str:
+        return str(self._parts.get("dbname", self._user))
+
+    def _connected(self) -> psycopg.Connection:
+        given = {"connect_timeout": CONNECT_SECONDS, **ALIVE, "fallback_application_name": "anytune"}
+        missing: dict[str, Any] = {name: value for name, value in given.items() if name not in self._parts}
+        db = psycopg.connect(self._address, autocommit=True, **missing)
+        db.execute(
+            "SELECT set_config('search_path', %s, false), set_config('lock_timeout', %s, false), "
+            "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
+            "ELSE current_setting('synchronous_commit') END, false)",
+            (SCHEMA, f"{self._busy * 1000:.0f}ms"),
+        )
+        return db
+
+    def _version(self, db: psycopg.Connection) -> int:
+        """Return the schema of the record, 0 where there is none.
+
+        The catalogue is asked as a table: functions such as to_regclass may miss what another session has just made.
+        """
+        if not _value(db, "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'version'", SCHEMA):
+            return 0
+        return int(_value(db, f"SELECT number FROM {SCHEMA}.version"))
+
+    def _migrate(self) -> int:
+        """Bring the record to the newest schema, one process at a time, and return the schema that it has."""
+        with self._db.transaction():
+            _alone(self._db, "schema")
+            version = self._version(self._db)
+            if not version:
+                if not _value(self._db, "SELECT 1 FROM pg_namespace WHERE nspname = %s", SCHEMA):
+                    self._db.execute(f"CREATE SCHEMA {SCHEMA}")
+                self._db.execute("CREATE TABLE version (number INTEGER NOT NULL)")
+                self._db.execute("INSERT INTO version VALUES (0)")
+            for number, script in enumerate(MIGRATIONS[version:], version + 1):
+                for statement in statements(script):
+                    self._db.execute(statement.encode())
+                self._db.execute("UPDATE version SET number = %s", (number,))
+        return max(version, len(MIGRATIONS))
+
+    def _read(self, query: str, values: Any = ()) -> Sequence[Any]:
+        with self._told():
+            return self._alive().execute(query.encode(), values).fetchall()
+
+    def _alive(self) -> psycopg.Connection:
+        """Return the session; one that was cut while it was idle is made anew."""
+        try:
+            self._db.execute("SELECT 1")
+        except psycopg.OperationalError:
+            self._db = self._connected()
+        return self._db
+
+    @contextmanager
+    def _work(self, held: psycopg.Connection | None = None) -> Iterator[psycopg.Connection]:
+        """Run one transaction, by the session that is held for a job or by the common one."""
+        with self._told():
+            db = held or self._alive()
+            with db.transaction():
+                if self._version(db) != len(MIGRATIONS):
+                    raise StoreError(f"{self.place}: {row.TAKEN_OVER}", fix="pip install -U anytune")
+                yield db
+
+    @contextmanager
+    def _told(self, *, denied: str = mend.GRANTS) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            message, code = _said(error), error.sqlstate
+            fix = denied if code == mend.DENIED else mend.for_postgres(code, message)
+            fix = fix.format(user=self._user, database=self._name)
+            raise StoreError(f"{self.place}: {message}", fix=fix) from error
+
+
+def _parts(address: str) -> dict[str, Any]:
+    """Read the address as libpq does, its defaults from the environment included; refuse one that holds a password."""
+    try:
+        given = conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError:  # whose message shows the address
+        raise StoreError("`store` is no address that libpq can read", fix="store: postgresql://user@host/db") from None
+    if given.keys() & {"password", "sslpassword"}:
+        raise StoreError("`store` holds a password", fix=mend.POSTGRES["28P01"])
+    known = {option.keyword.decode(): option for option in psycopg.pq.Conninfo.get_defaults()}
+    defaults = {
+        name: known[name].val.decode()  # type: ignore[union-attr]
+        for name in ("user", "host", "port", "dbname")
+        if name in known and known[name].val
+    }
+    return {**{name: value for name, value in defaults.items() if name != "port"}, **given}
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return the one line of what the server or libpq said that tells most."""
+    if error.diag.message_primary:
+        return error.diag.message_primary
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "FATAL:" in line or "error:" in line]
+    return (telling or lines or [type(error).__name__])[-1].rpartition("FATAL:")[2].strip()
+
+
+def _alone(db: psycopg.Connection, what: str) -> None:
+    """Be the only writer of something until the transaction ends."""
+    db.execute("SELECT pg_advisory_xact_lock(%s)", (_key(what),))
+
+
+def _key(what: str) -> int:
+    """Return the number that the server locks by: its locks are the whole database's, so ours are marked."""
+    return int.from_bytes(hashlib.blake2b(f"anytune: {what}".encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _value(db: psycopg.Connection, query: str, *values: Any) -> Any:
+    found = db.execute(query.encode(), values).fetchone()
+    return found[0] if found else None
+
+
+def _summarize(db: psycopg.Connection, job: Job) -> None:
+    db.execute(
+        "INSERT INTO summaries (id, body) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        (job.id, Summary.of(job).model_dump_json()),
+    )

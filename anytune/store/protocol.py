@@ -1,0 +1,54 @@
+"""What every store of jobs can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from anytune.schema.audit import Decision, Link
+from anytune.schema.job import Event, Job, Summary
+
+
+class JobStore(Protocol):
+    """Remember jobs and their events; `StoreContract` says the rest, as tests."""
+
+    def add(self, job: Job) -> Job:
+        """Write a new job and return it, or return the one that already stands under its name and attempt."""
+        ...
+
+    def put(self, job: Job) -> None:
+        """Write a job that is there; when this returns, it outlives a crash."""
+        ...
+
+    def get(self, job_id: str) -> Job:
+        """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
+        ...
+
+    def list(self, *, name: str | None = None, provider: str | None = None) -> Sequence[Job]:
+        """Return jobs, newest first."""
+        ...
+
+    def summaries(self) -> Sequence[Summary]:
+        """Return what a list shows of every job, newest first, without reading their plans."""
+        ...
+
+    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+        """Write the events that are not there yet, by id, and return those, in order."""
+        ...
+
+    def events(self, job_id: str) -> Sequence[Event]:
+        """Return all events of a job, oldest first."""
+        ...
+
+    def decide(self, decision: Decision) -> Link:
+        """Write a decision behind the last one and return it sealed; no decision is ever changed."""
+        ...
+
+    def decisions(self) -> Sequence[Link]:
+        """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
+        ...
+
+    def acting(self, job_id: str) -> AbstractContextManager[None]:
+        """Hold the right to act for a job: one process at a time; it ends with the process."""
+        ...

@@ -1,0 +1,80 @@
+"""From rows to values, alike in every database."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+
+from pydantic import ValidationError
+
+from anytune.errors import StoreError, UsageError
+from anytune.schema.job import Job, Summary
+
+Named = tuple[str, str, str]  # id, name, body
+
+TAKEN_OVER = "a newer anytune has taken up the record while this one ran; run it again"
+
+
+def job_of(body: str, place: object) -> Job:
+    """Read a job; raise `StoreError` for one that this version does not know."""
+    try:
+        return Job.model_validate_json(body)
+    except ValidationError as error:
+        raise _foreign(place) from error
+
+
+def readable(body: str) -> Job | None:
+    """Read a job, None for one that this version does not know."""
+    try:
+        return Job.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def summaries_of(rows: Iterable[tuple[str | None, str | None]], place: object) -> Sequence[Summary]:
+    """Read summaries; of a job that has none yet, the job itself is read.
+
+    Meanwhile Python does not look for cycles: there are none, and to look among ten thousand takes as long as to read.
+    """
+    looks = gc.isenabled()
+    gc.disable()
+    try:
+        return [_summary_of(summary, body, place) for summary, body in rows]
+    finally:
+        if looks:
+            gc.enable()
+
+
+def _summary_of(summary: str | None, body: str | None, place: object) -> Summary:
+    if summary is None:
+        return Summary.of(job_of(body or "", place))
+    try:
+        return Summary.model_validate_json(summary)
+    except ValidationError as error:
+        raise _foreign(place) from error
+
+
+def may_name(job_id: str) -> bool:
+    """Tell whether a job could be called so: ids and names are plain ASCII."""
+    return bool(job_id) and job_id.isascii() and job_id.isprintable()
+
+
+def the_one(rows: Sequence[Named], job_id: str, place: object) -> Job:
+    """Return the job that is meant, of those that could be, newest first; raise `UsageError` if none or several are."""
+    exact = [row for row in rows if row[0] == job_id] or [row for row in rows if row[1] == job_id][:1]
+    if len(exact or rows) == 1:
+        return job_of((exact or rows)[0][2], place)
+    if rows:
+        raise UsageError(f"{job_id!r} begins {len(rows)} jobs: {', '.join(row[0] for row in rows[:5])}")
+    if job_id == "last":
+        raise UsageError("no jobs so far", fix="anytune run finetune.yaml")
+    raise UsageError(f"there is no job {job_id!r}", fix="anytune list shows the jobs")
+
+
+def newer(place: object, version: int) -> StoreError:
+    """Say that a record cannot be read because a newer anytune made it."""
+    return StoreError(f"{place} was written by a newer anytune (schema {version})", fix="pip install -U anytune")
+
+
+def _foreign(place: object) -> StoreError:
+    return StoreError(f"{place} holds a job that another version of anytune wrote", fix="pip install -U anytune")
