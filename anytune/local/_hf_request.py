@@ -43,10 +43,7 @@ runpy.run_module("anytune.local.hub_job", run_name="__main__")
 """
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_IN_LABELS = re.compile("[^A-Za-z0-9_-]")
-RULES: dict[str, Rule] = {
-    **settings.RULES,
-    "training.beta": Rule(outcome="refused", why="beta belongs to preference tuning, which hf-jobs does not do"),
-}
+RULES: dict[str, Rule] = settings.RULES
 
 
 def render(

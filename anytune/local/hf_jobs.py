@@ -52,7 +52,7 @@ class HFJobsProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=("sft",),
+            methods=settings.METHODS,
             settings=settings.within(requests.RULES, context),
             regions=known.regions,
             region_note=known.region_note,

@@ -59,7 +59,7 @@ class LocalProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=("sft",),
+            methods=settings.METHODS,
             settings=settings.within(settings.RULES, context),
             local=True,
             regions=("local",),
@@ -180,7 +180,7 @@ class LocalProvider:
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy from the model's configuration."""
-        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data)
+        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data, method=spec.method)
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.
