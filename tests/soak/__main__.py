@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.soak import crowd, instants, kills, tens
+from tests.soak import crowd, faults, fuzz, instants, kills, tens
 from tests.soak.place import places
 
 CAMPAIGNS: dict[str, Callable[..., Any]] = {
@@ -24,6 +24,8 @@ CAMPAIGNS: dict[str, Callable[..., Any]] = {
     "migration": kills.migrations,
     "instants": instants.run,
     "tens": tens.run,
+    "faults": faults.run,
+    "fuzz": fuzz.run,
 }
 
 

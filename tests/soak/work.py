@@ -55,8 +55,8 @@ FIREWORKS = Hosted("fireworks", "qwen3p5-9b", "FIREWORKS_API_KEY", "fw-stub-0123
 class QuickClock:
     """Be this machine's clock, plus what was slept; `ahead` is how far off it is to begin with, in seconds."""
 
-    def __init__(self, ahead: float = 0.0) -> None:
-        self._slept, self._ahead = 0.0, ahead
+    def __init__(self, ahead: float = 0.0, *, haste: float = HASTE) -> None:
+        self._slept, self._ahead, self._haste = 0.0, ahead, haste
 
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._slept + self._ahead)
@@ -65,7 +65,7 @@ class QuickClock:
         return time.monotonic() + self._slept
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds / HASTE)
+        time.sleep(seconds / self._haste)
         self._slept += seconds
 
 
@@ -143,7 +143,7 @@ class Desk:
         return [line for line in told.splitlines() if line.startswith(DEFECTS) or DEFECTS[0] in line]
 
 
-def laid_out(folder: Path, provider: Hosted, origin: str, *, topic: str, budget: bool = False) -> Desk:
+def laid_out(folder: Path, provider: Hosted, origin: str, *, topic: str, more: str = "", timeout: float = 20) -> Desk:
     """Write a job file, data that no other topic has, and settings that lead to the stand-in."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [
@@ -155,8 +155,8 @@ def laid_out(folder: Path, provider: Hosted, origin: str, *, topic: str, budget:
     ]  # fmt: skip
     (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
     job = f"name: tides\nprovider: {provider.name}\nmodel: {provider.model}\ndata: {{train: train.jsonl}}\n"
-    (folder / "finetune.yaml").write_text(job + ("budget: 50 usd\n" if budget else ""))
-    at = f"{{base_url: '{origin}{provider.path}', timeout: 20}}"
+    (folder / "finetune.yaml").write_text(job + more)
+    at = f"{{base_url: '{origin}{provider.path}', timeout: {timeout}}}"
     (folder / "anytune.yaml").write_text(f"profiles: {{{provider.name}: {at}}}\n")
     return Desk(folder, provider)
 
