@@ -221,7 +221,9 @@ def _ways(trap: str) -> list[Fault]:
         Fault("dropped twice after", named("drop_next", times=2, when="after")),
         Fault("cut in half", named("cut_next"), not_at=STORES),
         Fault("broken off", named("break_next")),
-        Fault("slow body", named("drip_next", pace=0.2), hasty=True, not_at=frozenset(("store", "download", "archive"))),
+        Fault(
+            "slow body", named("drip_next", pace=0.2), hasty=True, not_at=frozenset(("store", "download", "archive"))
+        ),
     ]
     return found
 
@@ -244,7 +246,9 @@ def _twists() -> list[Fault]:
     ]
     for odd in (None, 7, [], {}, "\ud800", "x" * 10_000, -1e300):
         found += [Fault(f"all else {str(odd)[:8]!a}", twist(_all_but_the_rest(odd)), TOLD, "job")]
-    found += [Fault("success without a model", twist(_success_without_a_model), of="job", not_at=frozenset(("cancel",)))]
+    found += [
+        Fault("success without a model", twist(_success_without_a_model), of="job", not_at=frozenset(("cancel",)))
+    ]
     lists: tuple[tuple[str, Callable[[list[Any]], Any]], ...] = (
         ("twice", lambda rows: rows + rows),
         ("shuffled", _shuffled),

@@ -60,9 +60,7 @@ def _can_be(fault: Fault, scene: Scene) -> bool:
     return fault.of == "any" or scene.act == fault.of
 
 
-def run(
-    places: Places, *, rounds: int | None, seed: int, only: Callable[[Cell], bool] = lambda _: True
-) -> Tally:
+def run(places: Places, *, rounds: int | None, seed: int, only: Callable[[Cell], bool] = lambda _: True) -> Tally:
     """Try so many cells, or all if None."""
     tally = Tally()
     with Trap() as trap:
@@ -146,7 +144,9 @@ def _went_on_badly(desk: Desk, stub: StubServer, scene: Scene) -> list[str]:
         wrong.append(f"it ended as {job.state}, not {end}: {job.error}")
     if len(there) != 1 or job.remote is None or job.remote.id not in there:
         wrong.append(f"{len(there)} remote jobs, ours is {job.remote and job.remote.id}")
-    if end is JobState.CANCELLED and not ENDED & {str(told.get("state") or told.get("status")) for told in there.values()}:
+    if end is JobState.CANCELLED and not ENDED & {
+        str(told.get("state") or told.get("status")) for told in there.values()
+    }:
         wrong.append("it was not cancelled there")
     if scene.command == EXPORT and not any((desk.folder / "taken").glob("*.safetensors")):
         wrong.append("no weights came")
@@ -162,7 +162,9 @@ def _events_missing(desk: Desk, stub: StubServer, job: Job) -> list[str]:
         return []
     known = [event for event in SqliteStore(desk.home).events(job.id) if not event.id.startswith("metric")]
     count = told(job.remote.id)
-    return [] if len(known) >= count and len({e.id for e in known}) == len(known) else [f"{len(known)} of {count} events"]
+    return (
+        [] if len(known) >= count and len({e.id for e in known}) == len(known) else [f"{len(known)} of {count} events"]
+    )
 
 
 def _clock(ahead: float = 0.0) -> QuickClock:

@@ -1,4 +1,4 @@
-"""Answers made up by hypothesis: no word of a service ends a job that it does not end, and nothing but our errors comes.
+"""Answers made up by hypothesis: none ends a job that its service does not end, and nothing but our errors comes.
 
 The way is the real one, over a socket: the stand-in says whatever was made up to each call. Nearly right answers, with
 a field or two changed, are most of them.
@@ -7,7 +7,7 @@ a field or two changed, are most of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from tests.soak.work import FIREWORKS, OPENAI, TOGETHER, Hosted, laid_out
 from tests.stubs._call import Reply
 
 PROVIDERS = (OPENAI, TOGETHER, FIREWORKS)
-STATUSES = (200,) * 12 + (201, 302, 400, 401, 403, 404, 409, 422, 429, 500, 503)
+STATUSES = (200,) * 40 + (201, 302, 400, 401, 403, 404, 409, 422, 429, 500, 503)
 SUCCEEDED, FAILED, CANCELLED = JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED
 ENDS: dict[str, dict[str, JobState]] = {
     "openai": {"succeeded": SUCCEEDED, "failed": FAILED, "cancelled": CANCELLED},
@@ -46,10 +46,17 @@ MODELS = ("fine_tuned_model", "model_output_name", "x_model_output_name", "outpu
 JSON = {"Content-Type": "application/json"}
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["\ud800", "9" * 400])
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["\ud800", "9" * 400])
 )
 values = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -88,10 +95,10 @@ class Made:
         return 200 <= self.status < 300
 
 
-def run(places: Places, *, rounds: int, seed: int) -> Tally:
+def run(places: Places, *, rounds: int, seed: int, providers: Sequence[Hosted] = PROVIDERS) -> Tally:
     """Make up so many answers, the same share for each provider."""
     tally = Tally()
-    for number, provider in enumerate(PROVIDERS):
+    for number, provider in enumerate(providers):
         with STANDS[provider.name]() as stub:
             desk = laid_out(places.folder / provider.name, provider, stub.origin, topic="tides")
             profile = ProfileSettings(base_url=stub.origin + provider.path, timeout=20)
@@ -103,7 +110,13 @@ def run(places: Places, *, rounds: int, seed: int) -> Tally:
             job = tuner.submit(tuner.plan(tuner.read(desk.folder / "finetune.yaml")))
             assert job.remote is not None
             shown = dict(stub.jobs[job.remote.id])  # type: ignore[attr-defined]
-            _all(Trial(tuner, stub, provider, job, job.remote), shown, tally, count=-(-rounds // 3), seed=seed + number)
+            _all(
+                Trial(tuner, stub, provider, job, job.remote),
+                shown,
+                tally,
+                count=-(-rounds // len(providers)),
+                seed=seed + number,
+            )
     return tally
 
 
@@ -119,7 +132,7 @@ class Trial:
 
     def fault(self, act: str, made: Made, tally: Tally) -> str | None:
         """Let the service answer so, do the act, and return what is wrong with what came of it."""
-        self.stub.answer = lambda call: Reply(made.status, made.raw, JSON)
+        self.stub.answer = lambda _: Reply(made.status, made.raw, JSON)
         tally.answers += 1
         try:
             return ACTS[act](self, made, tally)
@@ -200,21 +213,27 @@ def _answers(provider: Hosted, shown: dict[str, Any]) -> st.SearchStrategy[bytes
     """Make up bodies: a job with some fields changed or gone, lists of such, any JSON, any bytes, halves."""
     words = st.sampled_from([*ENDS[provider.name], *NEARLY])
     keys = st.sampled_from(sorted({*shown, *MODELS, "state", "status", "id", "name", "code", "data", "events"}))
-    changed = st.dictionaries(keys, words | values | words.map(lambda word: [word]), max_size=3)
-    gone = st.sets(keys, max_size=2)
+    odd = st.dictionaries(keys, words | values | words.map(lambda word: [word]), max_size=3)
+    word = "state" if provider is FIREWORKS else "status"
+    ended = st.fixed_dictionaries({word: words}, optional={name: st.just("ft:tides") | values for name in MODELS})
+    changed = ended | odd | st.builds(lambda one, other: {**one, **other}, ended, odd)
+    gone = st.sets(keys, max_size=1)
     one = st.builds(lambda new, less: {k: v for k, v in {**shown, **new}.items() if k not in less}, changed, gone)
     rows = st.lists(one | values, max_size=3).map(lambda found: {"data": found, "has_more": False})
     text = (one | rows | values).map(lambda told: json.dumps(told).encode())
     halves = st.builds(lambda raw, cut: raw[: int(len(raw) * cut)], text, st.floats(0, 1))
-    return text | text | halves | st.binary(max_size=60)
+    job = one.map(lambda told: json.dumps(told).encode())
+    return st.sampled_from([*[job] * 6, text, halves, st.binary(max_size=60)]).flatmap(lambda kind: kind)
 
 
 def _all(trial: Trial, shown: dict[str, Any], tally: Tally, *, count: int, seed: int) -> None:
     made = st.builds(Made, st.sampled_from(STATUSES), _answers(trial.provider, shown))
 
     @hypothesis.seed(seed)
-    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False)
-    @given(st.sampled_from(sorted(ACTS)), made)
+    @settings(
+        max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck), print_blob=False
+    )
+    @given(st.sampled_from([*ACTS, "refresh", "cancel"]), made)
     def holds(act: str, made: Made) -> None:
         wrong = trial.fault(act, made, tally)
         assert wrong is None, f"{trial.provider.name} {act}, {made}: {wrong}"
@@ -223,5 +242,3 @@ def _all(trial: Trial, shown: dict[str, Any], tally: Tally, *, count: int, seed:
         holds()
     except AssertionError as error:
         tally.wrong.append(str(error))
-
-

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from anytune.schema.job import Job, JobState
@@ -76,10 +77,10 @@ def _lives(far: Served, folder: Path, provider: Hosted, tally: Tally, chance: ra
         if [job.state for job in desk.jobs()] != [JobState.SUCCEEDED]:
             tally.lost += 1
             tally.faults.append(f"{desk.folder}: {[(job.id, job.state, job.error) for job in desk.jobs()]}")
-    _count(far.census(), lived, tally)
+    count(far.census(), lived, tally)
 
 
-def _count(there: dict[str, Any], lived: list[Job], tally: Tally) -> None:
+def count(there: dict[str, Any], lived: list[Job], tally: Tally) -> None:
     """Hold the jobs and files of the far side against the lives that were lived there."""
     known = {job.remote.id for job in lived if job.remote is not None}
     made = {str(job["id"]) for job in there["jobs"]}

@@ -108,7 +108,7 @@ class Desk:
         with (
             chdir(self.folder),
             mock.patch.dict(os.environ, self.environment()),
-            mock.patch.object(anytune.jobs, "SystemClock", lambda: at),
+            mock.patch.object(anytune.jobs, "SystemClock", return_value=at),
             redirect_stdout(out),
             redirect_stderr(err),
         ):

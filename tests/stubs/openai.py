@@ -92,7 +92,9 @@ class OpenAIStub(StubServer):
                 self._move(record)
 
     def census(self) -> dict[str, Any]:
-        files = [hashlib.sha256(file.content).hexdigest() for file in self.files.values() if file.purpose == "fine-tune"]
+        files = [
+            hashlib.sha256(file.content).hexdigest() for file in self.files.values() if file.purpose == "fine-tune"
+        ]
         return {"jobs": list(self.jobs.values()), "files": files}
 
     def answer(self, call: Call) -> Reply:
