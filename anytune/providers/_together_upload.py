@@ -82,9 +82,16 @@ class Uploads:
             url, file_id = _place(answer)
             file_id = answers.safe_id(file_id, act=ACT)
             storage.put(url, handle, file, provider=NAME, seconds=self._gateway.profile.upload_timeout)
-        act = "check the file"
-        answers.refuse_faulty(self._gateway.post(act, f"{FILES}/{file_id}/preprocess"), act=act, name=str(file.path))
+        self._have_checked(file_id, file)
         return file_id
+
+    def _have_checked(self, file_id: str, file: DataFile) -> None:
+        """Ask for the checks of a file, which no job may use before; an answer about no file is none."""
+        act = "check the file"
+        answer = self._gateway.post(act, f"{FILES}/{file_id}/preprocess")
+        if answer.get("id") != file_id:
+            raise MalformedAnswerError(f"{NAME}: {act}: the answer is not about {file_id}")
+        answers.refuse_faulty(answer, act=act, name=str(file.path))
 
     def _checked(self, file_id: str, file: DataFile) -> str:
         """Return the id of a file that is there, its checks asked for; one known as faulty is refused."""
@@ -92,7 +99,7 @@ class Uploads:
         answers.refuse_faulty(standing, act="reuse the file", name=str(file.path))
         if standing.get("processing_status") == "PENDING":
             # The process that put the bytes there may have ended before it asked for the checks.
-            self._gateway.post("check the file", f"{FILES}/{file_id}/preprocess")
+            self._have_checked(file_id, file)
         return file_id
 
     def _in_parts(self, file: DataFile, handle: IO[bytes]) -> str:
