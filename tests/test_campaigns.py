@@ -71,7 +71,7 @@ def test_the_grid_would_notice_an_engine_that_does_not_look_before_it_creates_ag
 def test_the_made_up_answers_would_notice_a_provider_that_believes_any_word(
     where: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anytune.providers._openai_answer.STATES", Credulous())
+    monkeypatch.setattr("anytune.providers.openai.answer.STATES", Credulous())
     tally = fuzz.run(where, rounds=300, seed=1, providers=(OPENAI,))
     assert any("ended as" in wrong for wrong in tally.wrong), tally
 

@@ -19,7 +19,7 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
-from anytune.local._hf_gateway import Hub
+from anytune.local.hf_jobs.gateway import Hub
 from tests.providers._hub import CREATE, JOB_ID, JOBS, LIST, LOOK, PUT, REPOSITORY, HubRig, hub_id, running
 from tests.stubs._http import Trap
 from tests.stubs.hub import NAMESPACE, HubStub

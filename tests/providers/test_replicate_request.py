@@ -9,9 +9,9 @@ import pytest
 
 from anytune.config import load_settings
 from anytune.errors import UsageError
-from anytune.providers import _replicate_request as requests
 from anytune.providers.base import Profile
 from anytune.providers.replicate import ReplicateProvider
+from anytune.providers.replicate import request as requests
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.schema.trainer import MAPPABLE, Trainer
 from anytune.testing import no_key

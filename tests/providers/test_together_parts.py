@@ -17,8 +17,8 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
-from anytune.providers._together_upload import Parts
 from anytune.providers.base import Reused
+from anytune.providers.together.upload import Parts
 from tests.providers._together import CREATE, TogetherRig, running
 from tests.stubs._http import Trap
 from tests.stubs.together import TogetherStub
