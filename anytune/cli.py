@@ -42,10 +42,10 @@ COMMANDS = (
     ("eval", "results:evaluate", "Compare base and tuned model on held-out questions."),
     ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
     ("export", "results:export", "Write a tuned model into a folder."),
-    ("providers", "around:providers", "List the providers: what each needs, and where data goes."),
-    ("models", "around:models", "List the models that can be tuned, with price and dates."),
+    ("models", "around:models", "List the models that can be tuned: where, until when, at which price."),
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
+PROVIDERS = (("refresh", "around:refresh", "Ask the providers which models they tune, and keep the answers."),)
 CONFIG = (
     ("schema", "around:config_schema", "Print the JSON Schema of the job file, for editors."),
     ("show", "around:config_show", "Show the settings that hold here; keys are never among them."),
@@ -73,7 +73,7 @@ EXAMPLES = {
     "eval": "anytune eval last --test held-out.jsonl",
     "chat": "anytune chat last --once 'How many books are there?'",
     "export": "anytune export last --to merged --out tuned-model",
-    "providers": "anytune providers",
+    "providers refresh": "anytune providers refresh --provider together",
     "models": "anytune models --provider openai",
     "doctor": "anytune doctor",
     "config schema": "anytune config schema > finetune.schema.json",
@@ -87,6 +87,12 @@ class Main(Verbs):
     entries = tuple(Entry(*row, EXAMPLES[row[0]]) for row in COMMANDS)
 
 
+class Providers(Verbs):
+    """The verbs of `anytune providers`."""
+
+    entries = tuple(Entry(*row, EXAMPLES[f"providers {row[0]}"]) for row in PROVIDERS)
+
+
 class Config(Verbs):
     """The verbs of `anytune config`."""
 
@@ -98,6 +104,9 @@ def _app() -> typer.Typer:
         name="anytune", cls=Main, epilog="Example: anytune init, then anytune run finetune.yaml", **PLAIN
     )
     made.callback()(_globals)
+    providers = typer.Typer(cls=Providers, epilog="Example: anytune providers", invoke_without_command=True, **PLAIN)
+    providers.callback()(_providers)
+    made.add_typer(providers, name="providers", help="List the providers: what each needs, and where data goes.")
     config = typer.Typer(cls=Config, epilog="Example: anytune config schema", invoke_without_command=True, **PLAIN)
     config.callback()(_config)
     made.add_typer(config, name="config", help="Show what a job file may say, and the settings that hold.")
@@ -120,6 +129,16 @@ def _globals(
     del version
     if debug:
         os.environ["ANYTUNE_DEBUG"] = "1"
+
+
+def _providers(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        from anytune.commands import around
+
+        around.providers(as_json=as_json)
 
 
 def _config(context: typer.Context) -> None:

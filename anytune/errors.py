@@ -2,7 +2,8 @@
 
     AnytuneError                 exit code
     ├── UsageError               2   a wrong argument, key, name or job file
-    │   └── MissingExtraError    2   a package of an extra is not installed
+    │   ├── MissingExtraError    2   a package of an extra is not installed
+    │   └── GoneError            2   the provider takes no jobs any more
     ├── RefusedError             3   the plan, the data, the policy or the budget says no; nothing was sent
     ├── JobFailedError           4   the job ended badly
     ├── ConflictError            5   this name stands for other content
@@ -51,6 +52,14 @@ class MissingExtraError(UsageError):
 
     def __init__(self, *, needs: str, extra: str) -> None:
         super().__init__(f"{needs} is not installed", fix=f"pip install 'anytune[{extra}]'")
+
+
+class GoneError(UsageError):
+    """Report a provider that was there once and takes no jobs any more; `provider` is its name as it was asked for."""
+
+    def __init__(self, message: str, *, provider: str, fix: str) -> None:
+        super().__init__(message, fix=fix)
+        self.provider = provider
 
 
 class RefusedError(AnytuneError):

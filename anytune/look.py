@@ -85,15 +85,20 @@ def check(
     if settings is not None:
         ignore |= frozenset(settings.check.ignore)
         block |= frozenset(settings.policy.privacy.block)
-    known = catalogs() if look or len(for_providers) == 1 else []
+    known = catalogs(settings) if look or len(for_providers) == 1 else []
     further = wish(look or Look(), for_providers, known, block)
     return data_check.check(paths, providers=for_providers, method=method, ignore=ignore, show=show, wish=further)
 
 
-def catalogs() -> list[Catalog]:
-    """Return what is known of models and prices, for each provider that has a catalogue."""
+def catalogs(settings: Settings | None = None) -> list[Catalog]:
+    """Return what is known of models and prices, for each provider of which anything is."""
     from anytune import catalog, providers
 
+    if settings is not None:
+        from anytune.jobs import SystemClock
+        from anytune.offers import Offers
+
+        return Offers(settings, today=lambda: SystemClock().now().date()).all()
     found = []
     for name in providers.names():
         with suppress(UsageError):

@@ -6,28 +6,22 @@ import hashlib
 import json
 from collections.abc import Iterator
 from datetime import date
-from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
+from anytune import ageing
+from anytune import cost as reckoning
 from anytune import policy as rules
-from anytune.schema.data import DataReport, FileReport
+from anytune.schema.data import DataReport
 from anytune.schema.plan import (
     Capabilities,
-    CostEstimate,
     Plan,
     Policy,
-    Price,
     ResourceEstimate,
     Rule,
     Setting,
 )
 from anytune.schema.spec import Lora, TuneSpec
 from anytune.schema.trainer import Trainer
-
-CENT = Decimal("0.01")
-MINUTE = Decimal(1) / 60  # of an hour: machines are billed by it
-SHORT_LIFE_DAYS = 90
-STALE_DAYS = 60
 
 
 def make(
@@ -43,17 +37,20 @@ def make(
 ) -> Plan:
     """Put spec, data, capabilities and policy together; every reason against it is named, not the first.
 
-    `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings.
+    `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings; a model that
+    was shut down is beyond it.
     """
     settings = tuple(_settings(spec, capabilities))
-    cost = _cost(spec, data, capabilities, resources)
-    closed = tuple(_closed(capabilities, today))
+    cost = reckoning.estimate(spec, data, capabilities, resources)
+    over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
     doubtful = (*_unheard(capabilities), *closed)
     refused = (
         *_data_refusals(data),
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
+        *_too_large(data, capabilities),
+        *over,
         *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
@@ -69,7 +66,7 @@ def make(
         resources=resources,
         request=request,
         refused=refused,
-        closed=() if force else closed,
+        closed=(*over, *(() if force else closed)),
         warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
         fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
@@ -165,6 +162,22 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
     return None
 
 
+def as_sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
+    """Fill in what stands for each setting in the request, where the provider's own name of it is found there."""
+    return tuple(
+        setting.model_copy(update={"sent": _found(setting.to.rpartition(".")[2], request)}) if setting.to else setting
+        for setting in settings
+    )
+
+
+def _found(name: str, body: dict[str, Any]) -> Any:
+    """Return the value of a key at the first place where it stands, from the outside in; None where it does not."""
+    if name in body:
+        return body[name]
+    inner = (_found(name, part) for part in body.values() if isinstance(part, dict))
+    return next((value for value in inner if value is not None), None)
+
+
 def _data_refusals(data: DataReport) -> Iterator[str]:
     yield from _shared(data)
     for report in data.files:
@@ -191,6 +204,21 @@ def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str
         yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
 
 
+def _too_large(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
+    most = capabilities.max_file_bytes
+    for report in data.files:
+        file, told = report.file, "file-too-large" in report.counts
+        if most is not None and file is not None and file.role != "test" and file.bytes > most and not told:
+            yield f"{file.path.name} has {file.bytes:,} bytes: {capabilities.provider} takes at most {most:,} in a file"
+
+
+def _shut_down(capabilities: Capabilities, today: date) -> Iterator[str]:
+    end = capabilities.model_shutdown
+    if end is not None and today > end:
+        place = f"say so under catalog.{capabilities.provider}.models in your settings"
+        yield f"{capabilities.model} was shut down on {end}, what was tuned from it, too (if that was put off: {place})"
+
+
 def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
     trainer = capabilities.trainer
     for report in data.files if trainer is not None and not trainer.chats else ():
@@ -205,6 +233,8 @@ def _unheard(capabilities: Capabilities) -> Iterator[str]:
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
         yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
+    elif capabilities.unlisted_on is not None:
+        yield f"{capabilities.provider}'s own list of {capabilities.unlisted_on} has no model {capabilities.model!r}"
 
 
 def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
@@ -216,11 +246,8 @@ def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
 def _warnings(
     data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None, today: date
 ) -> Iterator[str]:
-    end = capabilities.model_shutdown
-    if end is not None and (end - today).days < SHORT_LIFE_DAYS:
-        yield f"{capabilities.model} and what is tuned from it shut down on {end}, in {(end - today).days} days"
-    if capabilities.as_of is not None and (today - capabilities.as_of).days > STALE_DAYS:
-        yield f"prices and models of {capabilities.provider} were read on {capabilities.as_of}: they may be old"
+    yield from ageing.endings(capabilities, today)
+    yield from ageing.stale(capabilities, today)
     for report in data.files:
         for code in dict.fromkeys(issue.code for issue in report.warnings):
             first = next(issue for issue in report.warnings if issue.code == code)
@@ -230,58 +257,6 @@ def _warnings(
         need, have = resources.memory_expected / 2**30, resources.memory_available / 2**30
         yield f"needs about {need:.1f} GiB of memory, {have:.1f} GiB are there: try a smaller micro_batch_size"
     yield from capabilities.notes
-
-
-def _cost(
-    spec: TuneSpec, data: DataReport, capabilities: Capabilities, resources: ResourceEstimate | None
-) -> CostEstimate:
-    if capabilities.local:
-        energy = f", about {resources.watt_hours:.2g} Wh" if resources else ""
-        nothing = Decimal(0)
-        return CostEstimate(low=nothing, expected=nothing, high=nothing, basis=f"your own machine{energy}")
-    price = capabilities.price
-    if price is not None and price.per_hour is not None and price.hours is not None:
-        return _rent(price.per_hour, price.hours, price)
-    rate, epochs = _rate(spec, price), spec.training.epochs
-    train = data.role("train")
-    if price is None or rate is None or train is None or train.tokens is None:
-        return CostEstimate(low=None, expected=None, high=None, basis=f"no price known for {capabilities.model}")
-    billed = [train, *([v] if price.bills_validation and (v := data.role("validation")) else [])]
-    low, expected, high = (
-        max(price.minimum, _metered(tokens * epochs, rate)).quantize(CENT, ROUND_HALF_UP) for tokens in _tokens(billed)
-    )
-    minimum = f", at least ${price.minimum}" if price.minimum else ""
-    basis = f"{train.tokens.basis} x {epochs} {'epoch' if epochs == 1 else 'epochs'} at ${rate} per million{minimum}"
-    return CostEstimate(low=low, expected=expected, high=high, basis=basis, as_of=price.as_of)
-
-
-def _rent(per_hour: Decimal, hours: Decimal, price: Price) -> CostEstimate:
-    """Return the bill of a whole machine: how long it will train there is not known, when it is ended is."""
-    least, most = ((per_hour * time).quantize(CENT, ROUND_HALF_UP) for time in (MINUTE, hours))
-    basis = f"at most {hours.normalize():f} hours of a machine at ${per_hour} an hour; what is not used is not billed"
-    return CostEstimate(low=least, expected=most, high=most, basis=basis, as_of=price.as_of)
-
-
-def bill(tokens: int, spec: TuneSpec, price: Price | None) -> Decimal | None:
-    """Price so many billed tokens, all epochs together; None where no price is known."""
-    rate = _rate(spec, price)
-    return None if price is None or rate is None else max(price.minimum, _metered(tokens, rate))
-
-
-def _metered(tokens: int, rate: Decimal) -> Decimal:
-    return tokens * rate / 1_000_000
-
-
-def _rate(spec: TuneSpec, price: Price | None) -> Decimal | None:
-    if price is None:
-        return None
-    lora = price.per_million.get(spec.method)
-    return price.per_million.get(f"{spec.method}-full", lora) if spec.training.lora is None else lora
-
-
-def _tokens(reports: list[FileReport]) -> tuple[int, int, int]:
-    counted = [r.tokens for r in reports if r.tokens is not None]
-    return sum(t.low for t in counted), sum(t.expected for t in counted), sum(t.high for t in counted)
 
 
 def _shown(value: Any) -> str:

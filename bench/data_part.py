@@ -23,9 +23,9 @@ sample = Random(7).sample(lines, 1_000)
 records, held = len(lines), sum(map(len, lines))
 del lines
 started = time.process_time()
-from anytune.data.tokens import counter_for, estimate
+from anytune.data.tokens import Drawn, counter_for, estimate
 counter = counter_for("openai", "gpt-4.1-nano")
-found = estimate(sample, records=records, content_bytes=held, messages=4 * records, counter=counter)
+found = estimate(Drawn(sample), records=records, content_bytes=held, messages=4 * records, counter=counter)
 print(json.dumps({"cpu": time.process_time() - started, "bytes": held, "note": found.basis}))
 """
 SCAN = """

@@ -1,12 +1,16 @@
 """Compare anytune's local trainer with TRL's SFTTrainer: tokens a CPU-second and peak memory, same work on both.
 
     python bench/local.py [--model FOLDER] [--data FILE] [--examples N] [--rounds N] [--trl-python PATH] [--json]
+    python bench/local.py --method dpo
 
 Both train NF4 QLoRA adapters (double quantisation, rank 16, all linear layers) from the same base on the same chats
 for the same number of optimiser steps of the same size, on one thread, loss on the assistant's tokens. TRL keeps its
 defaults in all else: bfloat16, gradient checkpointing, fused head. Rounds are interleaved, so that other load falls
 on both alike; a round is a fresh process; time is the processor time of training alone; tokens are real ones, without
 filler. The line `losses` shows that both learn the same.
+
+With `--method dpo` ours alone runs, on pairs made of the same chats: what is not preferred is the next chat's answer.
+The time then holds what it takes to ask the base about the pairs; the tokens do not count this pass.
 """
 
 from __future__ import annotations
@@ -35,17 +39,25 @@ def main() -> None:
     if options.one:
         print(json.dumps({"ours": ours, "trl": trl}[options.one](options)))
         return
-    python = {"ours": sys.executable, "trl": options.trl_python or make_trl()}
-    results: dict[str, list[dict[str, Any]]] = {"ours": [], "trl": []}
+    python = {"ours": sys.executable}
+    if options.method == "sft":
+        python["trl"] = options.trl_python or make_trl()
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in python}
     for number in range(options.rounds):
-        for name in ("ours", "trl") if number % 2 == 0 else ("trl", "ours"):
+        for name in list(python) if number % 2 == 0 else reversed(python):
             results[name].append(one_round(python[name], name, options))
     summary = {name: summarise(rounds) for name, rounds in results.items()}
-    summary["ratio"] = {
+    if "trl" in summary:
+        summary["ratio"] = ratio(summary)
+    print(json.dumps(summary | {"rounds": results}, indent=1) if options.json else table(summary))
+
+
+def ratio(summary: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Return how much quicker ours is, and how much less memory it takes."""
+    return {
         "tokens_per_cpu_second": summary["ours"]["tokens_per_cpu_second"] / summary["trl"]["tokens_per_cpu_second"],
         "peak_rss": summary["ours"]["peak_rss_mb"] / summary["trl"]["peak_rss_mb"],
     }
-    print(json.dumps(summary | {"rounds": results}, indent=1) if options.json else table(summary))
 
 
 def parse() -> argparse.Namespace:
@@ -53,6 +65,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", type=Path, default=ROOT / "fixtures/tiny-base")
     parser.add_argument("--data", type=Path, default=ROOT / "examples/english-to-sql/train.jsonl")
+    parser.add_argument("--method", choices=["sft", "dpo"], default="sft")
     parser.add_argument("--examples", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=8)
@@ -78,7 +91,7 @@ def one_round(python: str, name: str, options: argparse.Namespace) -> dict[str, 
     """Train once in a fresh process on one thread."""
     arguments = [
         f"--{key.replace('_', '-')}={getattr(options, key)}"
-        for key in ("model", "data", "examples", "epochs", "batch_size")
+        for key in ("model", "data", "method", "examples", "epochs", "batch_size")
     ]
     environment = {
         **os.environ,
@@ -97,15 +110,22 @@ def one_round(python: str, name: str, options: argparse.Namespace) -> dict[str, 
 
 
 def records(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Read the first examples of the data."""
+    """Read the first examples of the data; for DPO, make pairs of them."""
     lines = options.data.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines[: options.examples]]
+    chats = [json.loads(line) for line in lines[: options.examples]]
+    if options.method == "sft":
+        return chats
+    answers = [chat["messages"][-1] for chat in chats]
+    return [
+        {"input": {"messages": chat["messages"][:-1]}, "preferred_output": [said], "non_preferred_output": [other]}
+        for chat, said, other in zip(chats, answers, answers[1:] + answers[:1], strict=True)
+    ]
 
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Train with anytune."""
     from anytune.local.checkpoint import sha256
-    from anytune.local.events import EventLog
+    from anytune.local.events import EventLog, read_events
     from anytune.local.qlora import train
     from anytune.local.runs import Run, write_json
 
@@ -129,9 +149,11 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         "max_length": 512,
         "seed": SEED,
         "lora": {"rank": RANK, "alpha": 2 * RANK, "dropout": 0.0, "target_modules": "all-linear"},
+        "beta": 0.1,  # read by DPO alone
     }
     request = {
         "job_id": "bench",
+        "method": options.method,
         "model": str(options.model),
         "training": training,
         "training_file": f"file-{name}",
@@ -140,7 +162,8 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     run = Run(home / "runs" / "bench")
     write_json(run.path / "request.json", request)
     result = train(run, home / "files", EventLog(run.path / "events.jsonl"), lambda: False)
-    return figures(result["trained_tokens"], result["steps"], result["cpu_seconds"], result["train_loss"])
+    before = sum(event.data.get("cpu_seconds", 0.0) for event in read_events(run.path / "events.jsonl"))
+    return figures(result["trained_tokens"], result["steps"], before + result["cpu_seconds"], result["train_loss"])
 
 
 def trl(options: argparse.Namespace) -> dict[str, Any]:
@@ -213,15 +236,15 @@ def table(summary: dict[str, dict[str, float]]) -> str:
     """Return the figures for people."""
     head = f"{'':10}{'tokens/CPU-s':>14}{'(range)':>16}{'peak RSS':>11}{'steps':>7}{'tokens':>9}{'mean loss':>11}"
     lines = [head]
-    for name in ("ours", "trl"):
+    for name in [name for name in summary if name != "ratio"]:
         s = summary[name]
         span = f"{s['slowest']:.0f}-{s['fastest']:.0f}"
         lines.append(
             f"{name:10}{s['tokens_per_cpu_second']:14.0f}{span:>16}{s['peak_rss_mb']:8.0f} MB{s['steps']:7.0f}"
             f"{s['tokens']:9.0f}{s['loss']:11.4f}"
         )
-    ratio = summary["ratio"]
-    lines.append(f"ratio     {ratio['tokens_per_cpu_second']:13.2f}x{ratio['peak_rss']:24.2f}x")
+    if by := summary.get("ratio"):
+        lines.append(f"ratio     {by['tokens_per_cpu_second']:13.2f}x{by['peak_rss']:24.2f}x")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from random import Random
 
 from anytune.errors import UnavailableError
 from anytune.jobs import Desk, Look, Sweep
-from anytune.jobs.pace import Pace
+from anytune.jobs.turns import Turns
 from anytune.providers.base import Profile
 from anytune.schema.job import Event, Job, JobState, RemoteJob
 from anytune.store import SqliteStore
@@ -125,7 +125,7 @@ def live_through(folder: Path, *, jobs: int, hours: float, seed: int = 7) -> Fig
     ends = dict(_begun(folder, desk, sides, count=jobs, seconds=seconds, random=random))
     sweep = Sweep(desk, folder / "home", random=random)
     calls = {name: side.calls for name, side in sides.items()}
-    figures = Figures(jobs, hours, calls, interval=Pace(lists=True).interval(jobs // len(sides)), away=away)
+    figures = Figures(jobs, hours, calls, interval=Turns(lists=True).interval(jobs // len(sides)), away=away)
     while clock.monotonic() < seconds:
         _note(figures, sweep.turn(), ends, clock)
         clock.sleep(sweep.wait())

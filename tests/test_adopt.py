@@ -65,6 +65,36 @@ def test_a_job_is_taken_in_once(bench: Bench, elsewhere: str) -> None:
     assert len(bench.store.list()) == 2
 
 
+def test_a_job_that_was_taken_in_by_half_is_still_followed(
+    bench: Bench, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process died after the first line of the record."""
+    with monkeypatch.context() as dying:
+        dying.setattr(bench.store, "put", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            jobs.adopt("fake", elsewhere, desk=bench.desk)
+    (half,) = bench.store.list()
+    *_, last = jobs.follow(half.id, desk=bench.desk)
+    assert last.job.state is JobState.SUCCEEDED
+    assert jobs.adopt("fake", elsewhere, desk=bench.desk).id == half.id
+    assert bench.service.calls.count("create") == 1
+
+
+def test_a_job_made_elsewhere_is_no_other_job_of_the_same_name(bench: Bench, elsewhere: str) -> None:
+    own = jobs.submit(bench.plan(name=elsewhere), desk=bench.desk)
+    taken = jobs.adopt("fake", elsewhere, desk=bench.desk)
+    assert taken.id != own.id
+    assert taken.remote is not None
+    assert taken.remote.id == elsewhere
+    assert bench.store.get(own.id) == own
+
+
+def test_a_job_made_elsewhere_that_is_ours_and_open_is_that_one(bench: Bench) -> None:
+    job = left_open(bench)
+    assert jobs.adopt("fake", "remote-1", desk=bench.desk).id == job.id
+    assert [known.id for known in bench.store.list()] == [job.id]
+
+
 def test_what_the_provider_does_not_know_is_not_taken_in(bench: Bench) -> None:
     with pytest.raises(NotFoundError):
         jobs.adopt("fake", "remote-99", desk=bench.desk)

@@ -13,6 +13,7 @@ from anytune import config
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.plan import Policy
 from anytune.schema.spec import Lora, TuneSpec
+from anytune.tuner import Tuner
 
 BASE = """\
 name: tides
@@ -145,6 +146,49 @@ def test_a_strangers_project_cannot_choose_the_key_or_vouch_for_a_region(tmp_pat
 def test_with_a_projects_base_url_the_users_word_on_the_region_no_longer_holds(tmp_path: Path) -> None:
     settings = project(tmp_path, "profiles: {openai: {base_url: 'https://elsewhere.example/v1'}}\n")
     assert settings.profiles["openai"].region is None
+
+
+def test_a_project_that_takes_the_users_base_url_away_takes_the_word_on_the_region_with_it(tmp_path: Path) -> None:
+    settings = project(tmp_path, "profiles: {openai: {base_url: null}}\n")
+    assert settings.profiles["openai"].region is None
+
+
+@pytest.mark.parametrize(
+    ("address", "keyless"),
+    [
+        ("https://elsewhere.example/v1", True),
+        ("https://127.0.0.1.elsewhere.example", True),
+        ("null", True),
+        ("https://mine.example/v1", False),  # as the user has it
+        ("http://127.0.0.1:8000/v1", False),
+        ("http://localhost:8000", False),
+    ],
+)
+def test_no_key_goes_where_a_project_alone_sends_it(tmp_path: Path, address: str, keyless: bool) -> None:
+    (tmp_path / "anytune").mkdir()
+    (tmp_path / "anytune" / "config.yaml").write_text(
+        "profiles: {mine: {like: openai, base_url: 'https://mine.example/v1', key_variable: MINE_KEY}}\n"
+    )
+    (tmp_path / "anytune.yaml").write_text(f"profiles: {{mine: {{base_url: {address}}}}}\n")
+    at = Tuner(folder=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path), "MINE_KEY": "m"})
+    if keyless:
+        with pytest.raises(CredentialError, match=": no key goes there"):
+            at.reach.profile("mine").key()
+    else:
+        assert at.reach.profile("mine").key() == "m"
+
+
+def test_the_key_of_a_built_in_provider_stays_here_when_a_strangers_project_moves_it(tmp_path: Path) -> None:
+    (tmp_path / "anytune.yaml").write_text("profiles: {together: {base_url: 'https://elsewhere.example'}}\n")
+    at = Tuner(folder=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path), "TOGETHER_API_KEY": "t"})
+    with pytest.raises(CredentialError, match=": no key goes there"):
+        at.reach.profile("together").key()
+
+
+@pytest.mark.parametrize("key", ["home: /x", "keyless: []"])
+def test_what_no_file_may_say_is_an_unknown_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match="unknown key"):
+        project(tmp_path, f"{key}\n")
 
 
 def test_a_project_cannot_loosen_the_users_policy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
-from anytune.schema.job import JobState
+from anytune.schema.job import JobState, RemoteJob
 from tests.rigs import Bench, make_bench
 
 
@@ -105,6 +106,40 @@ def test_a_job_that_may_be_there_is_never_left_while_nobody_can_be_asked(bench: 
     assert kept.state is JobState.SUBMITTING
     bench.service.faults.clear()
     assert jobs.refresh(kept.id, desk=bench.desk).remote is not None
+    assert len(bench.service.jobs) == 1
+
+
+def test_a_job_that_its_user_cancels_during_an_outage_goes_nowhere_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wanted_no_more(_: object) -> RemoteJob:
+        (job,) = bench.store.list()
+        bench.store.put(job.model_copy(update={"cancel_wanted": True}))
+        raise UnavailableError("away")
+
+    monkeypatch.setattr("anytune.jobs.elsewhere.OUTAGE", 0.0)
+    monkeypatch.setattr(bench.provider, "create", wanted_no_more)
+    assert jobs.submit_or_leave(bench.plan(), desk=bench.desk).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("refusal", [ClosedError("closed"), QuotaError("one job at a time")])
+def test_a_refusal_after_a_lost_answer_is_no_reason_to_go_before_another_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, refusal: RejectedError
+) -> None:
+    """The list lags behind for longer than it should, and the job that it does not show fills the quota."""
+    bench.service.faults |= {"lost": [AmbiguousError("dropped")]}
+    create, find = bench.provider.create, bench.provider.find
+
+    def create_once(request: dict[str, Any]) -> RemoteJob:
+        if bench.service.jobs:
+            raise refusal
+        return create(request)
+
+    monkeypatch.setattr(bench.provider, "create", create_once)
+    late = bench.clock.monotonic() + jobs.LIST_LAG + 10
+    monkeypatch.setattr(bench.provider, "find", lambda job_id: find(job_id) if bench.clock.monotonic() > late else None)
+    job = jobs.submit_or_leave(bench.plan(), desk=bench.desk)
+    assert job.remote is not None
     assert len(bench.service.jobs) == 1
 
 

@@ -114,3 +114,18 @@ def test_a_query_that_gives_no_table_is_never_right(spec: Evaluation) -> None:
 def test_a_query_that_gives_too_much_is_wrong_not_the_end_of_memory(spec: Evaluation) -> None:
     much = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT hex(zeroblob(100000)) FROM n"
     assert not metrics(spec)["sql_execution"]("SELECT 1", much)
+
+
+def test_of_held_out_pairs_the_preferred_answer_is_expected(tmp_path: Path) -> None:
+    said = {side: [{"role": "assistant", "content": side}] for side in ("preferred_output", "non_preferred_output")}
+    asked = [{"role": "user", "content": "Tide?"}]
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"input": {"messages": asked}, **said}) + "\n")
+    assert evals.read(tmp_path / "pairs.jsonl") == [Question(tuple(asked), "preferred_output")]
+    for broken in (
+        {"input": {"messages": asked}},
+        {"input": 1, **said},
+        {"input": {"messages": asked}, **said} | {"preferred_output": []},
+    ):
+        (tmp_path / "pairs.jsonl").write_text(json.dumps(broken) + "\n")
+        with pytest.raises(RefusedError, match=r"pairs.jsonl:1: cannot be used as a test"):
+            evals.read(tmp_path / "pairs.jsonl")

@@ -165,3 +165,10 @@ def test_a_base_model_that_would_be_fetched_is_refused_where_nothing_may_leave(
     spec = plan.spec.model_copy(update={"data": plan.spec.data.model_copy(update={"residency": "local"})})
     made = planner.make(spec, plan.data, here, policy=Policy(), today=TODAY)
     assert made.refused == ("data.residency is local: the base model would be fetched",)
+
+
+def test_what_stands_in_the_request_for_a_setting_is_told(tmp_path: Path, provider: FakeProvider) -> None:
+    plan = make_plan(tmp_path, provider, training={"epochs": 4, "seed": 7})
+    request = {"tag": "x", "body": {"epochs": 4, "deep": {"seed": 8}}}
+    assert [setting.sent for setting in planner.as_sent(plan.settings, request)] == [4, 8]
+    assert [setting.sent for setting in planner.as_sent(plan.settings, {})] == [None, None]

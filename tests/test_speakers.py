@@ -162,23 +162,31 @@ def test_a_budget_needs_a_price_which_azure_and_an_own_server_have_not(planned: 
 
 def test_an_own_server_is_listed_and_planned_with_the_others(tmp_path: Path, planned: Callable[..., Plan]) -> None:
     at = tuner(tmp_path, {"mine": {"like": "nebius", "base_url": "https://gpu.example/v1"}, "idle": {"region": "eu"}})
-    assert "mine" in at.names()
-    assert "idle" not in at.names()
+    assert "mine" in at.reach.names()
+    assert "idle" not in at.reach.names()
     assert "mine" in dict(at.plan_all(tmp_path / "finetune.yaml"))
     with pytest.raises(UsageError, match="no provider is called 'mine'"):
         planned("mine")
 
 
+@pytest.mark.parametrize("name", ["openai", "mine"])
+def test_a_password_in_an_address_is_not_shown(planned: Callable[..., Plan], name: str) -> None:
+    like = {"like": "openai"} if name == "mine" else {}
+    made = planned(name, "data.residency=eu", base_url="https://me:hunter2@gpu.example/v1", **like)
+    assert "gpu.example" in made.refused[0]
+    assert "hunter2" not in made.model_dump_json()
+
+
 def test_an_own_server_gets_the_key_that_its_profile_names_and_no_other(tmp_path: Path) -> None:
     base_url = "https://gpu.example/v1"
     own = tuner(tmp_path, {"mine": {"like": "nebius", "base_url": base_url}}, NEBIUS_API_KEY="nb", MINE_API_KEY="m")
-    assert own.profile("mine").key() == ""
+    assert own.reach.profile("mine").key() == ""
     named = {"like": "nebius", "base_url": base_url, "key_variable": "MINE_KEY"}
-    assert tuner(tmp_path, {"mine": named}, MINE_KEY="k").profile("mine").key() == "k"
+    assert tuner(tmp_path, {"mine": named}, MINE_KEY="k").reach.profile("mine").key() == "k"
     with pytest.raises(CredentialError, match="MINE_KEY"):
-        tuner(tmp_path, {"mine": named}).profile("mine").key()
+        tuner(tmp_path, {"mine": named}).reach.profile("mine").key()
     second = tuner(tmp_path, {"second": {"like": "nebius"}}, NEBIUS_API_KEY="nb")
-    assert second.profile("second").key() == "nb"
+    assert second.reach.profile("second").key() == "nb"
 
 
 def test_the_data_of_an_own_server_are_checked_as_those_of_the_one_it_is_like(planned: Callable[..., Plan]) -> None:
@@ -202,7 +210,7 @@ def test_a_data_file_is_checked_for_an_own_server_by_its_name(tmp_path: Path) ->
     file = sample_file(tmp_path, examples=5)
     at = tuner(tmp_path, {"mine": {"like": "openai", "base_url": "https://gpu.example/v1"}})
     assert not at.check([file.path], for_providers=("mine",)).ok  # ten are wanted
-    assert at.judges(("mine", "openai", "nebius")) == ("openai", "nebius")
+    assert at.reach.judges(("mine", "openai", "nebius")) == ("openai", "nebius")
 
 
 def test_a_tier_that_became_one_that_roams_stops_a_submit_that_goes_on(

@@ -23,7 +23,7 @@ from anytune.errors import (
 )
 from anytune.jobs import Look, Sweep
 from anytune.jobs.inquiry import LOST_AGAIN, STALLED
-from anytune.jobs.pace import CEILING, EVERY, RATE
+from anytune.jobs.turns import CEILING, EVERY, RATE
 from anytune.schema.job import JobState
 from anytune.testing import FakeProvider
 from tests.rigs import Bench, make_bench, profile

@@ -190,3 +190,29 @@ def test_the_public_names_are_there_and_plan_is_a_function() -> None:
     assert callable(anytune.plan)
     with pytest.raises(AttributeError):
         _ = anytune.nothing  # type: ignore[attr-defined]
+
+
+def test_what_a_provider_cannot_send_at_all_is_a_reason_of_the_plan(tuner: Tuner, tmp_path: Path) -> None:
+    pairs = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"What is {n} plus {n}?"}]},
+            "preferred_output": [{"role": "assistant", "content": f"{n + n}."}],
+            "non_preferred_output": [{"role": "assistant", "content": f"Who knows {n}?"}],
+        }
+        for n in range(12)
+    ]
+    for name, rows in (("train", pairs[:8]), ("held", pairs[8:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = "data: {train: train.jsonl, validation: held.jsonl}"
+    (tmp_path / "finetune.yaml").write_text(f"name: s\nprovider: fireworks\nmodel: qwen3-8b\nmethod: dpo\n{data}\n")
+    made = plan(tuner, tmp_path)
+    wanted = "a dpo job at Fireworks takes no evaluation dataset: leave out data.validation and data.split"
+    assert made.refused == (wanted,)
+    assert made.request is None
+
+
+def test_a_plan_tells_what_a_setting_becomes(tuner: Tuner, tmp_path: Path) -> None:
+    job = JOB.replace("fake-1", "qwen3-8b").replace("fake", "fireworks") + "training: {max_length: 1000}\n"
+    (tmp_path / "finetune.yaml").write_text(job)
+    (setting,) = (found for found in plan(tuner, tmp_path).settings if found.path == "training.max_length")
+    assert (setting.value, setting.to, setting.sent) == (1000, "maxContextLength", 992)

@@ -3,50 +3,96 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from anytune.commands import options
 
+if TYPE_CHECKING:
+    from anytune.schema.catalog import Catalog
+    from anytune.schema.spec import Method
+
 
 def providers(as_json: options.Json = False) -> None:
-    """List the providers: what each needs, and where data goes."""
+    """List the providers: what each needs, and where data goes; and those that take no jobs any more."""
     from dataclasses import asdict
 
+    from anytune import catalog
     from anytune.commands import machine
+    from anytune.providers import names
     from anytune.tuner import Tuner
     from anytune.ui import offer, terminal
 
     found = machine.readiness(Tuner())
+    closed = {name: told for name, told in catalog.closed().items() if name not in names()}
     then = [("anytune models", "what each of them tunes"), ("anytune plan --all", "compare them for a job")]
     if as_json:
-        terminal.emit({"providers": [asdict(one) for one in found]}, then=then)
+        ended = [{"provider": name, **told.model_dump(mode="json")} for name, told in closed.items()]
+        terminal.emit({"providers": [asdict(one) for one in found], "closed": ended}, then=then)
         return
     offer.providers(found, on=terminal.result())
+    offer.closed(closed.values(), on=terminal.result())
     terminal.next_commands(then)
+
+
+def refresh(
+    provider: Annotated[str | None, typer.Option(metavar="NAME", help="Ask only this one.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Ask the providers which models they tune, and keep the answers."""
+    from anytune.commands import refresh as work
+    from anytune.tuner import Tuner
+    from anytune.ui import offer, terminal
+
+    asked = list(work.ask(Tuner(), only=provider))
+    then = [("anytune models", "what can be tuned where")] if any(one.ok for one in asked) else []
+    if as_json:
+        terminal.emit({"ok": work.exit_code(asked) == 0, "asked": [one.document() for one in asked]}, then=then)
+    else:
+        offer.asked(asked, on=terminal.result())
+        terminal.next_commands(then)
+    raise typer.Exit(work.exit_code(asked))
 
 
 def models(
     provider: Annotated[str | None, typer.Option(metavar="NAME", help="Only this one's.")] = None,
+    method: Annotated[Literal["sft", "dpo"] | None, typer.Option(help="Only what can be tuned by it.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the models that can be tuned, with price and dates."""
-    from anytune.errors import UsageError
+    """List the models that can be tuned: where, until when, at which price."""
     from anytune.tuner import Tuner
     from anytune.ui import offer, terminal
 
-    known = Tuner().catalogs()
-    found = [catalog for catalog in known if provider in (None, catalog.provider)]
-    if not found:
-        names = ", ".join(catalog.provider for catalog in known)
-        raise UsageError(f"there is no catalogue of {provider!r}", fix=f"there are: {names}")
+    tuner = Tuner()
+    found = [_by(method, catalog) for catalog in _asked_for(provider, tuner.catalogs())]
     then = [("anytune plan --all", "what a job would cost at each")]
     if as_json:
-        terminal.emit({"catalogs": [catalog.model_dump(mode="json") for catalog in found]}, then=then)
+        told = [{**one.model_dump(mode="json"), "warnings": offer.remarks(one, tuner.today)} for one in found]
+        terminal.emit({"catalogs": told}, then=then)
         return
-    offer.models(found, on=terminal.result())
+    offer.models(found, today=tuner.today, on=terminal.result())
     terminal.next_commands(then)
+
+
+def _asked_for(provider: str | None, known: list[Catalog]) -> list[Catalog]:
+    from anytune import providers as all_providers
+    from anytune.config import nearest
+    from anytune.errors import UsageError
+
+    found = [catalog for catalog in known if provider in (None, catalog.provider)]
+    if found or provider is None:
+        return found
+    if provider in all_providers.names():
+        fix = f"say in your settings what it tunes: catalog: {{{provider}: {{models: …}}}}"
+        raise UsageError(f"there is no catalogue of {provider!r}", fix=fix)
+    unknown = UsageError(f"there is no catalogue of {provider!r}", fix=nearest(provider, all_providers.names()))
+    raise all_providers.gone(provider) or unknown
+
+
+def _by(method: Method | None, catalog: Catalog) -> Catalog:
+    kept = {name: entry for name, entry in catalog.models.items() if method is None or method in entry.methods}
+    return catalog.model_copy(update={"models": kept})
 
 
 def doctor(as_json: options.Json = False) -> None:

@@ -29,7 +29,7 @@ class BrokenError(StoreError):
 
 
 def audit(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help=WHOSE, show_default=False)] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help=WHOSE, show_default=False)] = None,
     as_json: options.Json = False,
 ) -> None:
     """Show what was decided about data that would leave."""

@@ -111,7 +111,7 @@ def _known(providers: tuple[str, ...]) -> tuple[str, ...]:
         return providers
     from anytune.tuner import Tuner
 
-    return Tuner().judges(providers)
+    return Tuner().reach.judges(providers)
 
 
 def _finder(language: str) -> Finder:

@@ -43,10 +43,8 @@ def convert(
             "anthropic, chatml, prompt-completion, question-answer, text, trl-preference, preference, kto, csv, tsv.",
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that is to be written.")] = False,
+    out: options.Out = None,
+    force: options.Replace = False,
     as_json: options.Json = False,
 ) -> None:
     """Turn other formats into chats or pairs, and back."""

@@ -21,10 +21,8 @@ def dedupe(
     ] = "exact",
     keep: Annotated[Literal["first", "last"], typer.Option(help="Which one stays.")] = "first",
     threshold: Annotated[float, typer.Option(metavar="SHARE", help="How alike is near, from 0.5 to 1.")] = 0.8,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file that is to be written.")] = False,
+    out: options.Out = None,
+    force: options.Replace = False,
     as_json: options.Json = False,
 ) -> None:
     """Write a file without its duplicates, exact to near."""

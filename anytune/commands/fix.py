@@ -33,7 +33,7 @@ def fix(
     from anytune.ui import fix as ui
     from anytune.ui import terminal
 
-    chosen = Tuner().judges(tuple(providers or BUILT_IN))
+    chosen = Tuner().reach.judges(tuple(providers or BUILT_IN))
     target = out or file.with_name(f"{file.stem}.prepared.jsonl")
     if target.exists() and not force and not dry_run:
         raise UsageError(f"{target} exists already", fix="--force to write over it, or --out for another name")

@@ -29,7 +29,7 @@ def submit(
     as_json: options.Json = False,
 ) -> None:
     """Start a job and leave it to itself; twice is one job."""
-    from anytune.commands.order import Order, leaving
+    from anytune.commands.order import Order, ended_well, leaving
 
     made = tuple(changes or ())
     order = Order(
@@ -41,6 +41,7 @@ def submit(
         from anytune.ui import terminal
 
         job = order.place(Tuner())
+        ended_well(job, again=order.command("submit", "--again"))
         if as_json:
             terminal.emit({"job": ui.document(job)}, then=ui.then(job))
             return

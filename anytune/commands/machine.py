@@ -33,7 +33,7 @@ LEAST = re.compile(r">=\s*(\d+)(?:\.(\d+))?")
 
 def readiness(tuner: Tuner) -> list[Readiness]:
     """Say for each provider what it has and what it lacks."""
-    return [_ready(tuner, name) for name in tuner.names()]
+    return [_ready(tuner, name) for name in tuner.reach.names()]
 
 
 def bare_settings() -> Settings:
@@ -69,15 +69,15 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
     from anytune import catalog
     from anytune.errors import UsageError
 
-    kind = tuner.kind(name)
-    packages, variable = _packages(kind), tuner.key_variable(name)
+    kind = tuner.reach.kind(name)
+    packages, variable = _packages(kind), tuner.reach.key_variable(name)
     has_key = variable is None or bool(os.environ.get(variable, "").strip())
     try:
         known = catalog.load(kind)
-        address = tuner.profile(name).base_url or known.base_url
+        address = tuner.reach.profile(name).base_url or known.base_url
         place, lacks = _place(tuner, name), None if address or name == "local" else _no_address(name, known.address)
     except UsageError:
-        place, address, lacks = "as the plug-in says", tuner.profile(name).base_url, None
+        place, address, lacks = "as the plug-in says", tuner.reach.profile(name).base_url, None
     return Readiness(
         name=name,
         ready=packages.startswith("installed") and has_key and lacks is None,
@@ -94,7 +94,7 @@ def _place(tuner: Tuner, name: str) -> str:
     """Say where the data of this provider are: as its profile has it, else as the catalogue knows."""
     from anytune import catalog
 
-    told = tuner.capabilities(name, "") if name in tuner.settings.profiles else catalog.load(name)
+    told = tuner.reach.capabilities(name, "") if name in tuner.settings.profiles else catalog.load(name)
     regions = ", ".join(told.regions or ()) or "region unknown"
     return f"{regions} ({told.region_note})" if told.region_note else regions
 
@@ -208,21 +208,20 @@ CPU_FLAGS = (("amx_bf16", "AMX for bfloat16"), ("avx512_bf16", "AVX512-BF16"))
 def _ignored_variables() -> Iterator[Finding]:
     for variable, provider in IGNORED.items():
         if os.environ.get(variable):
-            fix = f"providers' addresses stand in anytune.yaml: profiles: {{{provider}: {{base_url: …}}}}"
+            fix = f"providers' addresses stand in your config.yaml: profiles: {{{provider}: {{base_url: …}}}}"
             yield Finding("note", variable, "is set, and anytune does not heed it", fix)
 
 
 def _dates(tuner: Tuner) -> Iterator[Finding]:
-    from datetime import UTC, datetime
+    from anytune.errors import UsageError
+    from anytune.ui import offer
 
-    from anytune.planner import STALE_DAYS
-
-    today = datetime.now(UTC).date()
-    for known in tuner.catalogs():
-        if known.models and (today - known.as_of).days > STALE_DAYS:
-            said = f"{known.provider} was read on {known.as_of}; prices may be old"
-            yield Finding("note", "catalogue", said, "pip install -U anytune")
-        until = known.accepts_jobs_until
-        if until is not None:
-            over = today > until
-            yield Finding("note", known.provider, f"{'took' if over else 'takes'} jobs until {until}")
+    try:
+        catalogs = tuner.catalogs()
+    except UsageError as error:
+        yield Finding("bad", "catalogue", error.message, error.fix)
+        return
+    for known in catalogs:
+        for said in offer.remarks(known, tuner.today) if known.models else ():
+            fix = "pip install -U anytune; anytune providers refresh" if "were read on" in said else None
+            yield Finding("note", known.provider, said, fix)

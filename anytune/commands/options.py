@@ -30,6 +30,10 @@ Wanted = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Follow all live jobs in one table; so without JOB.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Leave it to a process that goes on without the terminal.")]
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")
+]
+Replace = Annotated[bool, typer.Option("--force", help="Replace the file that is to be written.")]
 Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that the catalogue says is closed.")]
 
 

@@ -99,7 +99,10 @@ class Order(Given):
             return earlier
         known = earlier is not None and earlier.remote is not None
         with leaving("stopped while submitting; nothing is lost", fix=self.command(self.verb)):
-            return _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
+            job = _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
+        if jobs.was_own(job) and not last:  # as another process was told meanwhile
+            raise ClosedPlanError(job.error or f"refused {job.id}")
+        return job
 
     def _agreed(self, tuner: Tuner) -> tuple[Plan, Job | None]:
         """Return the plan that may be carried out, and the job that it is already."""
@@ -168,6 +171,26 @@ def _consent(plan: Plan, command: str) -> None:
     question = f"\nSend {examples} to {plan.spec.provider}, cost {ui.price(plan.cost)}? [y/N] "
     if terminal.ask(question).lower() not in {"y", "yes"}:
         raise RefusedError("you did not agree; nothing was sent")
+
+
+def may_go_on(job: Job, order: Order) -> None:
+    """Ask before a paused job goes on where that may cost: at Hugging Face Jobs, one more machine."""
+    from anytune.ui import plan as ui
+    from anytune.ui import terminal
+
+    if job.plan.capabilities.local or order.yes:
+        return
+    cost = ui.price(job.plan.cost)
+    if not terminal.can_ask():
+        raise UsageError(
+            f"{job.id} is paused; to go on at {job.provider} may cost {cost} again, and nobody is here to agree",
+            fix=f"{order.command(order.verb)} -y",
+        )
+    if terminal.ask(f"\nGo on with {job.id} at {job.provider}, cost up to {cost} again? [y/N] ").lower() not in {
+        "y",
+        "yes",
+    }:
+        raise RefusedError(f"you did not agree; {job.id} stays paused", fix=f"anytune cancel {job.id}")
 
 
 def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:

@@ -81,11 +81,10 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
     from anytune.ui.preview import Asked
 
     data, job, limit, whence, chosen = file, None, max_length, "as given", model is not None
+    method = None
     if file.suffix.lower() in JOB_FILES:
         spec = Tuner().read(file, provider="local", model=model)
-        if spec.method != "sft":
-            raise UsageError(f"only sft can be previewed, not {spec.method}", fix="preview a job of method sft")
-        data, job, model = spec.data.train, file, settings.local_model(spec)
+        data, job, model, method = spec.data.train, file, settings.local_model(spec), spec.method
         whence = whence if limit else "the job's" if spec.training.max_length != "auto" else "the default"
         limit = limit or settings.longest(spec, spec.training)
     if not model:
@@ -100,7 +99,7 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
         limit, whence = min(settings.LENGTH, settings.context(model) or settings.LENGTH), "the default"
     with opened(data):  # or else the worker would start in vain
         pass
-    return Asked(data, job, settings.stable_name(model), limit, whence, chosen)
+    return Asked(data, job, settings.stable_name(model), limit, whence, chosen, method)
 
 
 def _look(asked: Asked, shown: list[str]) -> dict[str, Any]:
@@ -108,9 +107,9 @@ def _look(asked: Asked, shown: list[str]) -> dict[str, Any]:
     from anytune.errors import RefusedError, UsageError
     from anytune.local.processes import worker_answer
 
-    found = worker_answer(
-        "preview", f"--file={asked.file}", f"--model={asked.model}", f"--max-length={asked.max_length}", *shown
-    )
+    method = [f"--method={asked.method}"] if asked.method else []
+    wanted = [f"--file={asked.file}", f"--model={asked.model}", f"--max-length={asked.max_length}", *method, *shown]
+    found = worker_answer("preview", *wanted)
     if error := found.get("error"):
         refused = error["exit_code"] == RefusedError.exit_code
         raise (RefusedError if refused else UsageError)(error["message"], fix=error["fix"])
@@ -127,7 +126,9 @@ def _then(found: dict[str, Any], asked: Asked) -> list[tuple[str, str]]:
     if unseen := _unseen(found):
         then.append((shlex.join([*look, "--lines", ",".join(map(str, unseen[:FIRST]))]), "look at those"))
     if found["file"]["encoded"] < found["file"]["counted"]:
-        return [*then, (shlex.join(["anytune", "check", words.place(asked.file)]), "every fault of the file")]
+        pairs = asked.method == "dpo" or (asked.method is None and found["file"]["pairs"])
+        check = ["anytune", "check", words.place(asked.file), *(["--method", "dpo"] if pairs else [])]
+        return [*then, (shlex.join(check), "every fault of the file")]
     if enough := _room(found, asked):
         then.append((shlex.join([*look, "--max-length", str(enough)]), "nothing would be cut off"))
     if not found["faults"]["examples"]:

@@ -45,7 +45,7 @@ def _run(order: Order, *, no_eval: bool, as_json: bool) -> None:
     tuner = Tuner()
     job = order.place(tuner)
     if not job.state.is_terminal:
-        job = follow(tuner, _under_way(tuner, job).id)
+        job = follow(tuner, _under_way(tuner, job, order).id)
     ended_well(job, again=order.command("run", "--again"))
     report = None if no_eval else compared(tuner, job)
     then = ui.then(job, after=("show",) if report is None else ("show", "eval"))
@@ -59,14 +59,16 @@ def _run(order: Order, *, no_eval: bool, as_json: bool) -> None:
     terminal.next_commands(then)
 
 
-def _under_way(tuner: Tuner, job: Job) -> Job:
+def _under_way(tuner: Tuner, job: Job, order: Order) -> Job:
     """Take up a run that was interrupted."""
+    from anytune.commands.order import may_go_on
     from anytune.schema.job import JobState
     from anytune.ui import terminal
 
     job = tuner.refresh(job.id)
     if job.state is not JobState.PAUSED:
         return job
+    may_go_on(job, order)
     terminal.note(f"{job.id} was interrupted and goes on: {job.error or 'from its last checkpoint'}")
     return tuner.resume(job.id)
 

@@ -99,7 +99,7 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
         allowed = "1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
         raise UsageError(f"a job cannot be called {name!r}", fix=f"--name takes {allowed}")
     tuner = Tuner()
-    provider = wish.provider or answered(f"Where to train: {', '.join(tuner.names())}?", "local")
+    provider = wish.provider or answered(f"Where to train: {', '.join(tuner.reach.names())}?", "local")
     tuner.provider(provider)  # a wrong name ends here, before anything is written
     default = cheapest(tuner.catalogs()).get(provider, "")
     model = wish.model or (answered("Which base model?", default) if default else "")

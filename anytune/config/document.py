@@ -181,6 +181,7 @@ PLAIN = {
     "dict_type": "it takes keys of its own below it",
     "string_pattern_mismatch": "letters, digits, '.', '_' and '-' only, a letter or digit first",
     "decimal_parsing": "it should be a number",
+    "tuple_type": "it should be a list",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ def load_job(
     provider: str | None = None,
     model: str | None = None,
     known: Sequence[str] = (),
+    gone: Callable[[str], UsageError | None] = lambda _: None,
 ) -> TuneSpec:
     """Read a job file, apply `--set` changes, and settle provider, model, overrides and paths.
 
-    `known` names the providers that there are. Raises `UsageError` with file, line and column for what is wrong.
+    `known` names the providers that there are, and `gone` has the answer to one that was there once. Raises
+    `UsageError` with file, line and column for what is wrong.
     """
     document = Document(path)
     data = document.data
@@ -40,7 +42,7 @@ def load_job(
         spec = validated(TuneSpec, merge(data, override), document)
     for name in (spec.provider, *spec.fallback):
         if known and name not in known:
-            raise UsageError(f"no provider is called {name!r}", fix=nearest(name, known))
+            raise gone(name) or UsageError(f"no provider is called {name!r}", fix=nearest(name, known))
     chosen = model or spec.models.get(spec.provider) or spec.model
     if not chosen:
         raise UsageError(

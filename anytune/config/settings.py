@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,9 +15,15 @@ from anytune.config.document import Document, merge, validated
 from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
+from anytune.schema.catalog import Layer
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
 
+NOT_IN_FILES = {
+    "home": "set ANYTUNE_HOME instead",
+    "project_catalog": "write catalog instead",
+    "keyless": "it follows from who says base_url",
+}
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
@@ -78,12 +85,17 @@ class Settings(Value):
     """Hold the user's and the project's settings, the project's above the user's.
 
     `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
+    `catalog` is what the user says above the shipped catalogue, by provider, and `project_catalog` what the project
+    says there. `keyless` are the providers whose address a project chose, and not the user: no key goes there.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
 
     home: Path
     store: str | None = None
+    catalog: dict[str, Layer] = {}
+    project_catalog: dict[str, Layer] = {}
+    keyless: tuple[str, ...] = ()
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
     check: CheckSettings = CheckSettings()
@@ -102,25 +114,27 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, for which machine, which region a host is in,
-    where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on the
-    region no longer holds. `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or
-    `~/.local/share/anytune`.
+    where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on
+    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too.
+    `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
     found = places(folder=folder, environment=environment)
     merged: dict[str, Any] = {"home": str(home)}
-    policy = Policy()
+    policy, keyless = Policy(), tuple[str, ...]()
     for path in found.written:
         document = Document(path, may_be_empty=True)
         told = _told(document, home, foreign=path is found.project, own=found.users)
-        merged, policy = merge(_without_regions(merged, told), document.data), policy.and_also(told.policy)
-    return Settings.model_validate({**merged, "policy": policy})
+        keyless = _sent_elsewhere(merged, told) if path is found.project else keyless
+        above = _apart(document.data) if path is found.project else document.data
+        merged, policy = merge(_without_regions(merged, told), above), policy.and_also(told.policy)
+    return Settings.model_validate({**merged, "policy": policy, "keyless": keyless})
 
 
 def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settings:
-    if "home" in document.data:
-        raise UsageError(f"{document.place(['home'])}: unknown key 'home'", fix="set ANYTUNE_HOME instead")
+    for name in document.data.keys() & NOT_IN_FILES.keys():
+        raise UsageError(f"{document.place([name])}: unknown key {name!r}", fix=NOT_IN_FILES[name])
     _look_at_store(document, foreign=foreign, own=own)
     if foreign and "notify" in document.data:
         raise UsageError(f"{document.place(['notify'])}: a project cannot set notify", fix=f"set it in {own}")
@@ -141,10 +155,40 @@ def _look_at_store(document: Document, *, foreign: bool, own: Path) -> None:
         raise UsageError(f"{place}: store: {found.message}", fix=found.fix)
 
 
+def _apart(data: dict[str, Any]) -> dict[str, Any]:
+    """Keep what a project says of prices apart from what the user says: it may be a stranger's."""
+    rest = {name: told for name, told in data.items() if name != "catalog"}
+    return {**rest, "project_catalog": data["catalog"]} if "catalog" in data else rest
+
+
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:
     """Forget the region of each provider that is now reached under another address."""
-    moved = {name: {"region": None} for name, profile in told.profiles.items() if profile.base_url is not None}
+    moved = {name: {"region": None} for name in _stated(told)}
     return merge(merged, {"profiles": moved}) if moved else merged
+
+
+def _sent_elsewhere(users: dict[str, Any], project: Settings) -> tuple[str, ...]:
+    """Name the providers that a project sends to an address that is neither the user's own word nor on this machine."""
+    own = users.get("profiles", {})
+    return tuple(
+        name
+        for name, url in _stated(project).items()
+        if url != own.get(name, {}).get("base_url") and not (url and _is_here(url))
+    )
+
+
+def _stated(told: Settings) -> dict[str, str | None]:
+    """Return what is said of addresses, by provider; null takes one away."""
+    profiles = told.profiles.items()
+    return {name: profile.base_url for name, profile in profiles if "base_url" in profile.model_fields_set}
+
+
+def _is_here(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def key_source(provider: str, variable: str | None, environment: Mapping[str, str]) -> Callable[[], str]:

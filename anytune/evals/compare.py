@@ -33,7 +33,7 @@ class Question:
 
 
 def read(path: Path, *, limit: int | None = None) -> list[Question]:
-    """Read the held-out chats; raise `RefusedError` with the line of one that has no answer to compare with."""
+    """Read held-out chats or pairs; raise `RefusedError` with the line of one that has no answer to compare with."""
     with opened(path) as stream:
         try:
             lines = stream.read().decode("utf-8-sig").split("\n")
@@ -47,7 +47,7 @@ def read(path: Path, *, limit: int | None = None) -> list[Question]:
 
 def _question(path: Path, number: int, line: str) -> Question:
     try:
-        messages = json.loads(line)["messages"]
+        messages = _messages(json.loads(line))
         *chat, answer = messages
         if answer["role"] != "assistant" or not isinstance(answer["content"], str) or not chat:
             raise ValueError("it does not end with an assistant's answer")
@@ -59,6 +59,11 @@ def _question(path: Path, number: int, line: str) -> Question:
             f"{path}:{number}: cannot be used as a test: {error}", fix="anytune check finds all"
         ) from error
     return Question(tuple(chat), answer["content"])
+
+
+def _messages(record: Any) -> Any:
+    """Return a chat's messages; of a pair, what was asked and the answer that is preferred."""
+    return [*record["input"]["messages"], *record["preferred_output"]] if "input" in record else record["messages"]
 
 
 def compare(

@@ -1,7 +1,7 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `sweep` watches all, `permit` is the gate."""
+"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `ask` chats."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
-from anytune.jobs.ask import Patient
+from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.errand import Beside
@@ -26,6 +26,7 @@ __all__ = [
     "Look",
     "Notice",
     "Patient",
+    "Screened",
     "Sweep",
     "SystemClock",
     "Update",

@@ -21,18 +21,43 @@ ELSEWHERE = "made elsewhere"
 def adopt(provider: str, remote_id: str, *, desk: Desk) -> Job:
     """Take in a job that was made elsewhere, once: from then on it is followed as one of ours.
 
-    Its settings and data are not known here. Raises `NotFoundError` when the provider has no such job.
+    Its settings and data are not known here. One that carries the id of a job of ours whose `create` was never answered
+    is that job. Raises `NotFoundError` when the provider has no such job.
     """
     remote = _asked(provider, remote_id, desk)
-    known = _holding(provider, remote.id, desk)
-    if known is not None:
-        return known
-    now = desk.clock.now()
+    if (open_one := _left_open(provider, remote, desk)) is not None:
+        return settle(open_one.id, remote.id, desk=desk)
     plan = _plan_of(provider, remote, desk)
     job_id = f"{plan.spec.name[:24].rstrip('-._').lower()}-{plan.fingerprint[:10]}"
-    made = Job(id=job_id, provider=provider, plan=plan, created_at=remote.created_at or now, updated_at=now)
     with desk.store.acting(job_id):
-        return record(desk.store.add(made), remote, desk)
+        known = _holding(provider, remote.id, desk)
+        return known or record(_added(job_id, plan, remote, desk), remote, desk)
+
+
+def _left_open(provider: str, remote: RemoteJob, desk: Desk) -> Job | None:
+    """Return the job of ours that this remote job says it is, if nothing is known of what became of its `create`."""
+    ours = desk.store.list(provider=provider)
+    mine = (job for job in ours if job.id == remote.seen_job_id)
+    return next((job for job in mine if job.remote is None and job.state is JobState.SUBMITTING), None)
+
+
+def _added(job_id: str, plan: Plan, remote: RemoteJob, desk: Desk) -> Job:
+    """Write the job down with the remote one at once, as a further attempt where its name is taken."""
+    now, name = desk.clock.now(), plan.spec.name
+    while True:
+        taken = [job.attempt for job in desk.store.list(name=name, provider=plan.spec.provider)]
+        made = Job(
+            id=job_id,
+            provider=plan.spec.provider,
+            plan=plan,
+            attempt=max(taken, default=0) + 1,
+            state=JobState.UNKNOWN,
+            remote=remote,
+            created_at=remote.created_at or now,
+            updated_at=now,
+        )
+        if (stored := desk.store.add(made)).id == job_id:
+            return stored
 
 
 def settle(job_id: str, remote_id: str, *, desk: Desk) -> Job:

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Protocol
 
-from anytune import planner
 from anytune.errors import ProviderError
+from anytune.jobs import bill
 from anytune.providers.base import Provider
 from anytune.schema.job import Job, JobState, RemoteJob, Stay
 from anytune.schema.plan import Capabilities, Policy
@@ -108,12 +107,5 @@ def record(job: Job, remote: RemoteJob, desk: Desk) -> Job:
         state=JobState.FINALIZING if nameless else remote.state,
         error=remote.error,
         cause=remote.cause,
-        cost=_cost(job, remote),
+        **bill.known(job, remote),
     )
-
-
-def _cost(job: Job, remote: RemoteJob) -> Decimal | None:
-    if remote.cost is not None or remote.trained_tokens is None:
-        return remote.cost if remote.cost is not None else job.cost
-    bill = planner.bill(remote.trained_tokens, job.plan.spec, job.plan.capabilities.price)
-    return job.cost if bill is None else bill.quantize(Decimal("0.0001"))

@@ -70,6 +70,8 @@ def _leave(job_id: str, error: ProviderError, desk: Desk) -> Job:
             return job
         if job.creating is not None and (found := _sought(job, desk)) is not None:
             return found
+        if job.cancel_wanted:  # nobody else is to train it either
+            return put(job, desk, state=JobState.CANCELLED, cause="user")
         return put(job, desk, state=JobState.FAILED, cause="provider", error=error.message)
 
 

@@ -16,7 +16,7 @@ from anytune.errors import (
 )
 from anytune.jobs.desk import Desk, record
 from anytune.jobs.life import YOUNG, fetch_events
-from anytune.jobs.pace import Pace
+from anytune.jobs.turns import Turns
 from anytune.jobs.watched import MOVING, Watched
 from anytune.providers.base import Sweeps
 from anytune.schema.job import JobState, RemoteJob
@@ -45,7 +45,7 @@ class Inquiry:
 
     name: str
     desk: Desk
-    pace: Pace
+    pace: Turns
     changed: dict[str, Watched] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     able: bool = False
@@ -115,6 +115,10 @@ class Inquiry:
 
     def _take(self, job: Watched, remote: RemoteJob) -> None:
         """Write down what the provider says, if that is anything new."""
+        if remote.mark != job.mark:  # it notes a change that no other field shows
+            job.mark, job.moved, job.stalled = remote.mark, self.desk.clock.monotonic(), False
+        if remote.mark or remote.told is not None:
+            remote = remote.model_copy(update={"mark": "", "told": None})
         if remote == job.remote:
             return
         strange = remote.state is JobState.UNKNOWN and remote.error is None

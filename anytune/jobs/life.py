@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,15 @@ from anytune.errors import (
 )
 from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
+from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
 from anytune.providers.base import Exports, Resumes
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import TunedModel
 
 YOUNG = 600.0  # seconds for which a job that the provider does not know is thought to be on its way
-POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
 PATIENCE = 300.0  # seconds for which one question to a provider is tried again
 DOWNLOAD = 12 * 3600.0  # seconds for which a download that breaks off is gone on with
-WAITING = frozenset((JobState.VALIDATING, JobState.QUEUED))
 PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 
@@ -78,32 +76,33 @@ def _look(job_id: str, *, desk: Desk, patience: float) -> Update:
 def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator[Update]:
     """Yield a look at the job at each poll until it ends or pauses; waits grow, with jitter, up to a ceiling.
 
-    Events of a job that only waits in a queue are asked for when something about it has changed.
+    How often, and when its events are asked for, is `Pace`'s to say; events that came with the job itself cost nothing.
     A provider that cannot be reached does not end the wait. Raises `NotYetError` after `timeout` seconds.
     """
     started = desk.clock.monotonic()
     job = desk.store.get(job_id)
-    shortest, longest = POLL[job.plan.capabilities.local]
-    wait, told_of = shortest, None
+    pace = Pace(started, local=job.plan.capabilities.local)
     while True:
         waited, asked = desk.clock.monotonic() - started, 0.0
         patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
         try:
             seen = _look(job_id, desk=desk, patience=patience)
-            job, quiet = seen.job, seen.job.state in WAITING and seen.job.remote == told_of
-            told = () if quiet else fetch_events(job, desk=desk, patience=patience)
-            update, told_of = Update(job, [*seen.events, *told]), job.remote
+            job = seen.job
+            asks = pace.asks(job, desk.clock.monotonic())
+            told = fetch_events(job, desk=desk, patience=patience) if asks else None
+            pace.took(job, told, desk.clock.monotonic())
+            update = Update(job, [*seen.events, *(told or ())])
         except PASSING as error:
+            pace.missed(desk.clock.monotonic())
             update = Update(job.model_copy(update={"error": error.message}))
             asked = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
         yield update
         if job.state.is_terminal or job.state is JobState.PAUSED:
             return
-        waited, pause = desk.clock.monotonic() - started, max(asked, wait * random.uniform(0.8, 1.2))
+        waited, pause = desk.clock.monotonic() - started, max(asked, pace.pause())
         if timeout is not None and not waited + pause <= timeout:
             raise NotYetError(f"{job_id} is {job.state} after {waited:.0f} s", fix=f"anytune watch {job_id}")
         desk.clock.sleep(pause)
-        wait = max(shortest, wait / 2) if update.events else min(wait * 1.5, longest)
 
 
 def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
@@ -111,6 +110,8 @@ def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequenc
     remote = job.remote
     if remote is None:
         return []
+    if remote.told is not None:
+        return desk.store.add_events(job.id, remote.told)
     provider = desk.provider(job.provider)
     try:
         told = retry.call(lambda: provider.events(remote.id), clock=desk.clock, deadline=patience)
@@ -135,7 +136,9 @@ def resume(job_id: str, *, desk: Desk) -> Job:
     provider = desk.provider(job.provider)
     if job.state is JobState.PAUSED and job.remote is not None and isinstance(provider, Resumes):
         with desk.store.acting(job.id):
-            return record(desk.store.get(job.id), provider.resume(job.remote.id), desk)
+            job = desk.store.get(job.id)
+            if job.state is JobState.PAUSED and job.remote is not None:  # no other process was quicker: it may cost
+                job = record(job, provider.resume(job.remote.id), desk)
     return job
 
 

@@ -1,77 +1,91 @@
-"""How often a provider is asked: within a budget of calls, never all at once, and less and less while it fails."""
+"""Say when a job is looked at next: often while something may happen, seldom while it only runs on.
+
+A look at a hosted job is one call, and the question for its events one or two more. So the looks come apart as a state
+lasts, and close up again where the end is near; events are asked for when something about the job has changed, and
+otherwise at every third look, or after a minute. A job of six hours of which nothing changes costs some 410 looks and
+some 370 questions for events; one that only waits costs the looks alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from random import Random
+import random
+from collections.abc import Sequence
 
-from anytune.errors import ProviderError, RateLimitedError
+from anytune.schema.job import Event, Job, JobState, RemoteJob
 
-EVERY = {True: 1.0, False: 30.0}  # seconds from one look to the next: on this machine, hosted
-RATE = 2.0  # calls a second that a hosted provider gets at most
-PAGE = 100  # jobs that one call of a list tells of
-CEILING = 900.0  # seconds between two calls to a provider that has long been away
-BESIDE = 0.25  # share of the budget that may go to questions about single jobs beside the list
-BLIND = 3  # failures in a row after which jobs are asked for one by one, in every second turn
-BLIND_FOR = (0.0, 60.0, 480.0, 3600.0)  # seconds for which they are, where that works, the first time, the second, …
-GENTLY = 4  # times as far apart as turns are of a provider that never lists
-ON_THIS_MACHINE = 1000  # single questions at once, where asking is reading
+POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
+WAITING = frozenset((JobState.VALIDATING, JobState.QUEUED))
+_LASTED = 20  # a look for each twentieth of the time that a state has lasted
+_AHEAD = 4  # and for each quarter of the time that is said to be left, or to have passed since
+_EACH, _LATEST = 3, 40.0  # looks, and seconds, after which events are asked for though nothing has changed
 
 
-@dataclass
 class Pace:
-    """Be one provider's turn: when it is next, and how far apart turns are.
+    """Follow one job from `now` on, in seconds of a clock that never runs backwards."""
 
-    While it `lists` it is asked for all its jobs in a turn, otherwise for one. What was missed during an outage is
-    not caught up with: turns are as far apart after it as before, so that there is no storm.
-    """
+    def __init__(self, now: float, *, local: bool) -> None:
+        self._local = local
+        self._shortest, self._longest = POLL[local]
+        self._wait = self._shortest
+        self._seen: RemoteJob | None = None
+        self._state: JobState | None = None
+        self._since = self._asked = now
+        self._looks = 0
+        self._end: float | None = None
 
-    local: bool = False
-    lists: bool = False
-    random: Random = field(default_factory=Random)
-    next: float = 0.0
-    failures: int = 0
-    blinds: int = 0
-    blind_until: float = float("-inf")
+    def asks(self, job: Job, now: float) -> bool:
+        """Tell whether the events of a job, as it was just seen, are to be asked for."""
+        if job.state in WAITING:  # a queue has nothing to tell, however often a provider dates the job anew
+            return _unmarked(job.remote) != _unmarked(self._seen)
+        if job.remote != self._seen:
+            return True
+        return self._local or self._looks + 1 >= _EACH or now - self._asked >= _LATEST
 
-    def trusts_lists(self, now: float) -> bool:
-        """Tell whether to ask by list: not for a while where that failed in a row and single questions did not."""
-        return now >= self.blind_until and not (self.failures >= BLIND and self.failures % 2 == 1)
+    def took(self, job: Job, events: Sequence[Event] | None, now: float) -> None:
+        """Note what a look brought; `events` are the new ones, None where they were not asked for."""
+        if job.state is not self._state:
+            self._state, self._since, self._end = job.state, now, None
+        self._looks += 1
+        if events is not None:
+            self._seen, self._asked, self._looks = job.remote, now, 0
+            left = seconds_left(events)
+            self._end = self._end if left is None else now + left
+        self._wait = self._halved(events) if self._local else self._lasting(now)
 
-    def interval(self, jobs: int) -> float:
-        """Return the seconds within which each of so many jobs is looked at."""
-        calls = jobs / PAGE if self.lists else 2 * jobs  # the job and its events
-        return EVERY[self.local] if self.local else max(EVERY[False], calls / (RATE * (1 - BESIDE)))
+    def missed(self, now: float) -> None:
+        """Note a look that failed."""
+        self._wait = min(self._wait * 1.5, self._longest) if self._local else self._lasting(now)
 
-    def singles(self, jobs: int) -> int:
-        """Return how many questions about single jobs a turn has beside the list."""
-        if self.local:
-            return ON_THIS_MACHINE
-        return max(1, int(self.interval(jobs) * RATE * BESIDE)) if self.lists else 1
+    def pause(self) -> float:
+        """Return for how many seconds to wait, never twice the same."""
+        return self._wait * random.uniform(0.8, 1.2)
 
-    def done(self, now: float, jobs: int, *, able: bool) -> None:
-        """Set the next turn after a good one, of a provider that is `able` to list or not.
+    def _halved(self, events: Sequence[Event] | None) -> float:
+        return max(self._shortest, self._wait / 2) if events else min(self._wait * 1.5, self._longest)
 
-        The jitter keeps many machines from asking in step.
-        """
-        blind = able and not self.lists
-        self.failures = BLIND - 1 if blind else 0
-        between = self.interval(jobs) / (1 if self.lists else max(1, jobs))
-        if blind:  # whether only lists fail is not known yet: the next turn is a list's, then ever fewer are
-            between = between * GENTLY if self.blinds else EVERY[self.local]
-            if now >= self.blind_until:
-                self.blind_until, self.blinds = now + BLIND_FOR[self.blinds], min(self.blinds + 1, len(BLIND_FOR) - 1)
-        elif self.lists:
-            self.blinds = 0
-        self.next = now + between * self.random.uniform(0.85, 1.0)
+    def _lasting(self, now: float) -> float:
+        wait = (now - self._since) / _LASTED
+        if self._end is not None:
+            wait = min(wait, abs(self._end - now) / _AHEAD)
+        return min(max(wait, self._shortest), self._longest)
 
-    def failed(self, now: float, jobs: int, error: ProviderError) -> None:
-        """Set the next turn after a bad one: ever later up to a ceiling, and not before the provider said."""
-        self.failures += 1
-        growing = min(CEILING, self.interval(jobs) * 2.0 ** min(self.failures, 10)) * self.random.uniform(0.8, 1.2)
-        said = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
-        self.next = now + max(growing, said * self.random.uniform(1.0, 1.1))
 
-    def rest(self, now: float) -> None:
-        """Set the next turn without having asked."""
-        self.next = now + EVERY[self.local]
+def _unmarked(remote: RemoteJob | None) -> RemoteJob | None:
+    return remote and remote.model_copy(update={"mark": ""})
+
+
+def seconds_left(events: Sequence[Event]) -> float | None:
+    """Return how long a job still trains, by its newest figures: what it says itself, or the pace of its steps."""
+    for event in reversed(events):
+        if (left := _number(event.data.get("eta_seconds", event.data.get("eta")))) is not None:
+            return left
+    steps = [(step, event) for event in events if (step := _number(event.data.get("step"))) is not None]
+    if not steps:
+        return None
+    (before, first), (step, last) = steps[0], steps[-1]
+    total, passed = _number(last.data.get("total_steps")), (last.at - first.at).total_seconds()
+    return (total - step) * passed / (step - before) if total is not None and step > before and passed > 0 else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None

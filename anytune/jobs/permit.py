@@ -13,13 +13,21 @@ from anytune.schema.spec import TuneSpec
 
 
 def permit(
-    job: Job, *, act: Act, data: DataReport, capabilities: Capabilities, desk: Desk, fix: str | None = None
+    job: Job,
+    *,
+    act: Act,
+    data: DataReport,
+    capabilities: Capabilities,
+    desk: Desk,
+    fix: str | None = None,
+    found: tuple[str, ...] = (),
 ) -> None:
     """Decide whether these data may go to the job's provider, and write it down; raise `RefusedError` when not.
 
-    The policy is the one that holds now, which may be stricter than when the job was planned.
+    The policy is the one that holds now, which may be stricter than when the job was planned. `found` are reasons
+    against it that stand in no file.
     """
-    reasons = planner.withheld(job.plan.spec, data, capabilities, desk.policy)
+    reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *found)
     decision = Decision(
         at=desk.clock.now(),
         job_id=job.id,

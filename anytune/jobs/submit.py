@@ -189,7 +189,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     )
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
-    _within_budget(job, provider, request, desk)
+    job = _within_budget(job, provider, request, desk)
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
         job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
@@ -206,6 +206,10 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
                 return taken_up
             if last:
                 raise
+        except RejectedError:
+            if job.creates > 1 and (taken_up := adopted(job, provider, desk)) is not None:
+                return taken_up  # the answer to an earlier create was lost, and what it made may be why
+            raise
     raise AssertionError("unreachable: the last round returns or raises")
 
 
@@ -215,7 +219,7 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
     The lag counts from now: `creating` may be long before the call whose answer was lost, and clocks jump. A provider
     that will not let us look leaves it open whether there is one, so the job is kept.
     """
-    started, lag = desk.clock.monotonic(), 0.0 if job.plan.capabilities.local else LIST_LAG
+    until = desk.clock.monotonic() + (0.0 if job.plan.capabilities.local else LIST_LAG)
     while True:
         try:
             found = retry.call(lambda: provider.find(job.id), clock=desk.clock)
@@ -224,7 +228,7 @@ def adopted(job: Job, provider: Provider, desk: Desk) -> Job | None:
             raise AmbiguousError(said, fix=error.fix or word_wanted(job)) from error
         if found is not None:
             return record(job, found, desk)
-        left = lag - (desk.clock.monotonic() - started)
+        left = until - desk.clock.monotonic()  # exact near the end, so that the last wait always reaches it
         if left <= 0:
             return None
         desk.clock.sleep(min(5.0, left))
@@ -235,13 +239,15 @@ def word_wanted(job: Job) -> str:
     return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
 
 
-def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> None:
+def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> Job:
+    """Ask for the exact price where there is a budget, and keep it; raise `OverBudgetError` for one above."""
     budget = job.plan.spec.budget
     if budget is None or not isinstance(provider, Quotes):
-        return
+        return job
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
     if price is not None and price > budget.usd:
         raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
+    return job if price is None else put(job, desk, quote=price)
 
 
 def _cause(error: RejectedError) -> Cause:

@@ -25,7 +25,7 @@ from anytune.jobs.desk import Desk
 from anytune.jobs.errand import Errands, Inline
 from anytune.jobs.inquiry import Inquiry, Notice
 from anytune.jobs.lease import Lease
-from anytune.jobs.pace import CEILING, EVERY, Pace
+from anytune.jobs.turns import CEILING, EVERY, Turns
 from anytune.jobs.watched import MOVING, Roster, Watched
 from anytune.schema.job import JobState
 
@@ -50,7 +50,7 @@ class Source:
     """Be one provider in the sweep; `shut` is why it is not asked any more, `key` which key that was."""
 
     name: str
-    pace: Pace
+    pace: Turns
     lease: Lease
     told: bool = False
     shut: AnytuneError | None = None
@@ -161,7 +161,7 @@ class Sweep:
 
     def _source(self, name: str, job: Watched) -> Source:
         if name not in self.sources:
-            pace = Pace(local=job.local, random=self.random, next=self.desk.clock.monotonic())
+            pace = Turns(local=job.local, random=self.random, next=self.desk.clock.monotonic())
             self.sources[name] = Source(name, pace, Lease(self.home / "sweeps", name))
         return self.sources[name]
 

@@ -39,6 +39,7 @@ class Watched:
     stalled: bool = False
     elsewhere: bool = False
     told: str | None = None
+    mark: str = ""
     step: int = 0
     steps: int = 0
     loss: float | None = None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from anytune.local.encode import Encoded
+from anytune.local.encode import Encoded, ItemT
 
 POOL = 32  # steps whose examples are sorted by length together: like lengths meet, and order stays random enough
 ROUND = 8  # lengths are rounded up to a multiple: each new shape costs the matrix library a compiled kernel
@@ -21,13 +22,15 @@ class MicroBatch:
 
     `ids` has shape (examples, length). Shorter rows are filled up at their end, which needs no attention mask: a
     causal model's tokens never see later ones, and no filler is supervised. `predicts` (same shape) marks the
-    positions whose next token is trained, `targets` are those tokens in order. `tokens` counts without filler.
+    positions whose next token is trained, `targets` are those tokens in order. `tokens` counts without filler. `items`
+    are the chats or pairs that the rows are of, in their order.
     """
 
     ids: Tensor
     predicts: Tensor
     targets: Tensor
     tokens: int
+    items: Sequence[Any] = ()
 
 
 def steps_of_epoch(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -47,16 +50,19 @@ def total_steps(examples: int, *, batch_size: int, epochs: int) -> int:
 
 
 def micro_batches(
-    examples: Sequence[Encoded], *, most_tokens: int, most_examples: int | None, filler: int
+    examples: Sequence[ItemT], *, most_tokens: int, most_examples: int | None, filler: int
 ) -> list[MicroBatch]:
-    """Cut the examples of one step, longest last, into batches of at most so many tokens (and examples)."""
-    groups: list[list[Encoded]] = []
+    """Cut the examples of one step, longest last, into batches of at most so many tokens (and examples).
+
+    The rows of one example stay together, however long they are.
+    """
+    groups: list[list[ItemT]] = []
     for example in sorted(examples, key=len):
-        full = not groups or (len(groups[-1]) + 1) * rounded(len(example)) > most_tokens
-        if full or len(groups[-1]) == most_examples:
+        rows = (len(groups[-1]) + 1) * len(example.rows) if groups else 0
+        if not groups or rows * rounded(len(example)) > most_tokens or len(groups[-1]) == most_examples:
             groups.append([])
         groups[-1].append(example)
-    return [collate(group, filler) for group in groups]
+    return [collate([row for item in group for row in item.rows], filler, items=group) for group in groups]
 
 
 def rounded(length: int) -> int:
@@ -64,8 +70,8 @@ def rounded(length: int) -> int:
     return -(-length // ROUND) * ROUND
 
 
-def collate(examples: Sequence[Encoded], filler: int) -> MicroBatch:
-    """Lay the examples side by side."""
+def collate(examples: Sequence[Encoded], filler: int, *, items: Sequence[Any] = ()) -> MicroBatch:
+    """Lay the sequences of these items side by side."""
     length = rounded(max(map(len, examples)))
     ids = torch.full((len(examples), length), filler)
     trained = torch.zeros(len(examples), length, dtype=torch.bool)
@@ -74,4 +80,4 @@ def collate(examples: Sequence[Encoded], filler: int) -> MicroBatch:
         trained[row, : len(example)] = torch.tensor(example.trained)
     predicts = torch.zeros_like(trained)
     predicts[:, :-1] = trained[:, 1:]
-    return MicroBatch(ids, predicts, ids[:, 1:][trained[:, 1:]], sum(map(len, examples)))
+    return MicroBatch(ids, predicts, ids[:, 1:][trained[:, 1:]], sum(map(len, examples)), items)

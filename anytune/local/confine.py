@@ -20,7 +20,7 @@ from typing import Any
 
 APART = ("unshare", "--user", "--map-current-user", "--net")  # util-linux; execs the command, so the pid stays
 NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
-SENT = {"socket.connect", "socket.sendto", "socket.sendmsg"}
+SENT = {"socket.connect": 1, "socket.sendto": 1, "socket.sendmsg": 1, "socket.getnameinfo": 0}  # where whom stands
 LOOPBACK_NAMES = {"", "localhost", "ip6-localhost"}
 
 Refused = Callable[[str], None]
@@ -76,7 +76,8 @@ def _beyond(event: str, arguments: tuple[Any, ...]) -> str | None:
     if event in NAMED:
         host = arguments[0]
         return None if host is None or _is_loopback(_text(host)) else _text(host)
-    address = arguments[1] if len(arguments) > 1 else None
+    place = SENT[event]
+    address = arguments[place] if len(arguments) > place else None
     if not isinstance(address, tuple) or len(address) < 2:
         return None  # a socket of the file system, or one that is connected already
     host = _text(address[0])

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
@@ -45,9 +45,53 @@ class Encoded:
         """Return how many tokens are trained; the first token of all has no context and never counts."""
         return sum(self.trained[1:])
 
+    @property
+    def rows(self) -> tuple[Encoded, ...]:
+        """Return the sequences that are computed for it."""
+        return (self,)
+
+    @property
+    def teaches(self) -> bool:
+        """Tell whether anything can be learnt from it."""
+        return self.supervised > 0
+
     def cut(self, max_length: int) -> Encoded:
         """Return what training sees of it: its first `max_length` tokens."""
         return self if len(self) <= max_length else Encoded(self.ids[:max_length], self.trained[:max_length], self.line)
+
+
+class Item(Protocol):
+    """Be what is learnt from at a time: a chat, or a pair of answers; it is as long as its longest sequence."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def rows(self) -> tuple[Encoded, ...]:
+        """Return the sequences that are computed for it."""
+
+    @property
+    def supervised(self) -> int:
+        """Return how many tokens are trained."""
+
+    @property
+    def teaches(self) -> bool:
+        """Tell whether anything can be learnt from it."""
+
+    def cut(self, max_length: int) -> Self:
+        """Return what training sees of it."""
+
+
+ItemT = TypeVar("ItemT", bound=Item)
+Made = TypeVar("Made", bound=Item, covariant=True)
+
+
+class Encoder(Protocol[Made]):
+    """Turn records into what is learnt from; `teaching` names what a file must have, in an error."""
+
+    teaching: str
+
+    def example(self, record: dict[str, Any], *, where: str, line: int) -> Made:
+        """Encode one record; `where` names it in errors."""
 
 
 class Rendered(NamedTuple):
@@ -60,6 +104,8 @@ class Rendered(NamedTuple):
 
 class ChatEncoder:
     """Turn examples into tokens with one model's tokenizer and chat template."""
+
+    teaching = "answer"
 
     def __init__(self, tokenizer: Any, *, stop_ids: frozenset[int]) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -244,19 +290,20 @@ def call(tool_call: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class EncodedFile:
+class EncodedFile(Generic[ItemT]):
     """Be a whole file: its examples, and what cutting at `max_length` cost."""
 
-    examples: list[Encoded]
+    examples: list[ItemT]
     truncated: int
-    dropped: list[int]  # lines whose answer was cut off entirely
+    dropped: list[int]  # lines that teach nothing, such as those whose answer was cut off entirely
     answer_tokens: int
     answer_tokens_lost: int
 
 
-def encode_file(path: Path, encoder: ChatEncoder, *, name: str, max_length: int) -> EncodedFile:
+def encode_file(path: Path, encoder: Encoder[ItemT], *, name: str, max_length: int) -> EncodedFile[ItemT]:
     """Encode a JSONL file and cut each example at `max_length` tokens."""
-    examples, dropped, truncated, total, lost = [], [], 0, 0, 0
+    examples: list[ItemT] = []
+    dropped, truncated, total, lost = [], 0, 0, 0
     with path.open("rb") as file:
         for line, raw in filled(file):
             where = f"{name} file, line {line}"
@@ -265,12 +312,12 @@ def encode_file(path: Path, encoder: ChatEncoder, *, name: str, max_length: int)
             total += whole.supervised
             lost += whole.supervised - example.supervised
             truncated += example is not whole
-            if example.supervised:
+            if example.teaches:
                 examples.append(example)
             else:
                 dropped.append(line)
     if not examples:
-        why = "is empty" if not dropped else f"has no answer within max_length {max_length}"
+        why = "is empty" if not dropped else f"has no {encoder.teaching} within max_length {max_length}"
         raise UsageError(f"the {name} file {why}", fix="raise training.max_length" if dropped else None)
     return EncodedFile(examples, truncated, dropped, total, lost)
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from anytune.local.base_model import locate, text_config
 from anytune.local.machine import Hardware, hardware
-from anytune.schema.data import DataReport
+from anytune.schema.data import DataReport, Tokens
 from anytune.schema.plan import ResourceEstimate
+from anytune.schema.spec import Method
 
 NF4_BYTES = 0.5159
 PROCESS_BYTES = {"cpu": 500_000_000, "cuda": 550_000_000}  # libraries in memory; the GPU's context
@@ -123,8 +124,8 @@ class Layout:
     bytes: int
 
 
-def layout(shape: Shape, training: dict[str, Any], machine: Hardware) -> Layout:
-    """Choose the quickest way that stays within four fifths of the free memory."""
+def layout(shape: Shape, training: dict[str, Any], machine: Hardware, *, rows: int = 1) -> Layout:
+    """Choose the quickest way that stays within four fifths of the free memory; an example has so many `rows`."""
     small = shape.parameters < 15_000_000
     dtype = "bfloat16" if machine.bfloat16 and not (small and machine.device == "cpu") else "float32"
     width, room = (2 if dtype == "bfloat16" else 4), 0.8 * machine.memory
@@ -132,7 +133,7 @@ def layout(shape: Shape, training: dict[str, Any], machine: Hardware) -> Layout:
     dense = shape.linear * width if training["quantize"] else 0
     unpack = static + 1.5 * dense < 0.6 * room
     static += dense if unpack else 0
-    longest = training["max_length"]
+    longest = rows * training["max_length"]
     head = shape.vocabulary * (width + 8)  # logits, their float32 copy and its gradient, if all were supervised
     for recompute in (False, True):
         per_token = shape.activation_bytes(width, recompute=recompute) + head
@@ -167,23 +168,44 @@ def operations(shape: Shape, training: dict[str, Any], *, tokens: float, length:
     return tokens * per_token * (1.5 if recompute else 1.0)
 
 
-def estimate(model: str, training: dict[str, Any], data: DataReport) -> ResourceEstimate | None:
+def of_pairs(training: dict[str, Any], method: Method) -> str:
+    """Say what else is computed of pairs."""
+    return f"; pairs, and the base asked once about each; beta {training['beta']:g}" if method == "dpo" else ""
+
+
+def computed(tokens: Tokens, method: Method) -> float:
+    """Return the tokens that an epoch computes: what is asked stands once in a pair's count, and in both its rows."""
+    if method != "dpo":
+        return tokens.expected
+    return tokens.expected + (tokens.expected / 2 if tokens.masked is None else tokens.masked)
+
+
+def reference_share(training: dict[str, Any], method: Method) -> float:
+    """Return what asking the base about all pairs costs, which needs no backward pass, as a share of an epoch."""
+    return 0 if method != "dpo" else 1 / 3 if training["lora"] is None else 1 / 2
+
+
+def estimate(
+    model: str, training: dict[str, Any], data: DataReport, *, method: Method = "sft"
+) -> ResourceEstimate | None:
     """Estimate time, memory and energy on this machine, None if the configuration is not at hand."""
     folder, report = locate(model), data.role("train")
     shape = read_shape(folder) if folder else None
     if shape is None or report is None or report.tokens is None:
         return None
     machine = hardware()
-    plan = layout(shape, training, machine)
+    rows = 2 if method == "dpo" else 1
+    plan = layout(shape, training, machine, rows=rows)
     cores = machine.threads(shape.parameters)
     examples = max(1, report.examples)
-    mean = max(1.0, report.tokens.expected / examples)
+    mean = max(1.0, computed(report.tokens, method) / examples)
     batch = min(training["batch_size"], examples)
     steps = training["epochs"] * math.ceil(examples / batch)
-    passes = steps * math.ceil(batch * mean / plan.micro_tokens)
-    length = min(mean, training["max_length"])
+    length = min(mean / rows, training["max_length"])
+    epochs = training["epochs"] + reference_share(training, method)
+    passes = epochs * math.ceil(examples / batch) * math.ceil(batch * mean / plan.micro_tokens)
     work = operations(
-        shape, training, tokens=training["epochs"] * examples * length, length=length, recompute=plan.recompute
+        shape, training, tokens=epochs * examples * rows * length, length=length, recompute=plan.recompute
     )
     rate = RATES[machine.device] * (cores**0.85 if machine.device == "cpu" else 1)
     busy = work / rate + passes * shape.layers * LAYER_SECONDS[machine.device]
@@ -205,6 +227,6 @@ def estimate(model: str, training: dict[str, Any], data: DataReport) -> Resource
         device=machine.label(cores),
         basis=(
             f"{shape.parameters / 1e6:.1f}M parameters, {work / 1e12:.2f} TFLOP at {rate / 1e9:.0f} GFLOP/s, "
-            f"{steps} steps in {plan.dtype}; {watts:.0f} W assumed"
+            f"{steps} steps in {plan.dtype}; {watts:.0f} W assumed{of_pairs(training, method)}"
         ),
     )

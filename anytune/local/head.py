@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,8 +27,18 @@ class HeadFilter:
 
     def loss(self, net: Any, batch: MicroBatch) -> Tensor:
         """Return the summed cross-entropy of the supervised tokens."""
+        return F.cross_entropy(*self._predictions(net, batch), reduction="sum")
+
+    def log_probabilities(self, net: Any, batch: MicroBatch) -> Tensor:
+        """Return the log-probability of each row's supervised tokens together, of shape (rows,)."""
+        each = -F.cross_entropy(*self._predictions(net, batch), reduction="none")
+        # Cut and summed row by row: adding into rows by index is not the same in every run on a GPU.
+        return torch.stack([row.sum() for row in each.split(batch.predicts.sum(1).tolist())])
+
+    def _predictions(self, net: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
+        """Return the logits of the supervised tokens, at least in float32, and the tokens."""
         device = next(net.parameters()).device
         self.keep = batch.predicts.to(device)
         logits = net(input_ids=batch.ids.to(device), use_cache=False).logits
         self.keep = None
-        return F.cross_entropy(logits.float(), batch.targets.to(device), reduction="sum")
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)), batch.targets.to(device)

@@ -26,11 +26,11 @@ from typing import Any, Literal
 
 from anytune import retry
 from anytune.errors import AnytuneError, RejectedError
-from anytune.local import _hf_download as downloads
 from anytune.local import checkpoint, settings
-from anytune.local._hf_fault import mapped
-from anytune.local._hf_gateway import Hub
-from anytune.local._hf_request import NAME
+from anytune.local.hf_jobs import download as downloads
+from anytune.local.hf_jobs.fault import mapped
+from anytune.local.hf_jobs.gateway import Hub
+from anytune.local.hf_jobs.request import NAME
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import Run, new_run, write_json
 from anytune.providers.base import Profile

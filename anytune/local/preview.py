@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from anytune.data import sniff
 from anytune.data.input import blank, opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
 from anytune.local.encode import MARK, ChatEncoder, Encoded, Span, decoded, filled
+from anytune.local.pair import SIDES, Pair, chat
 
 LINES = 20  # line numbers that are told of one kind of fault
 KINDS = 50  # kinds of faults that are told apart
@@ -27,11 +28,15 @@ KINDS = 50  # kinds of faults that are told apart
 
 @dataclass(frozen=True)
 class Question:
-    """Be what is asked: `lines` are shown, or the `first` examples; the figures are of `sample` examples at most."""
+    """Be what is asked: `lines` are shown, or the `first` examples; the figures are of `sample` examples at most.
+
+    Records are read as `method` has them; if it is not said, each as what it looks like.
+    """
 
     file: Path
     model: str
     max_length: int
+    method: str | None = None
     lines: tuple[int, ...] = ()
     first: int = 0
     sample: int | None = None
@@ -79,17 +84,21 @@ class Figures:
     cut_answers: int = 0
     lost: int = 0
     openings: int = 0
+    encoded: int = 0
+    pairs: int = 0
 
-    def add(self, example: Encoded, *, opens: bool) -> None:
-        """Add one example; `opens` says that it begins with the model's BOS."""
-        kept = example.cut(self.max_length)
-        self.tokens.append((len(example), example.line))
-        self.trained.append((example.supervised, example.line))
+    def add(self, rows: Sequence[Encoded], *, opens: bool) -> None:
+        """Add one example, of a pair both sequences; `opens` says that it begins with the model's BOS."""
+        lost = [row.supervised - row.cut(self.max_length).supervised for row in rows]
+        self.tokens += [(len(row), row.line) for row in rows]
+        self.trained += [(row.supervised, row.line) for row in rows]
+        self.encoded += 1
+        self.pairs += len(rows) == len(SIDES)
         self.openings += opens
-        self.lost += example.supervised - kept.supervised
-        self.cut_answers += example.supervised > kept.supervised
-        if kept is not example:
-            self.over.append(example.line)
+        self.lost += sum(lost)
+        self.cut_answers += any(lost)
+        if any(len(row) > self.max_length for row in rows):
+            self.over.append(rows[0].line)
 
     def document(self) -> dict[str, Any]:
         """Return the figures."""
@@ -98,7 +107,8 @@ class Figures:
             "trained": spread(self.trained),
             "over": {"examples": len(self.over), "lines": self.over[:LINES], "answers_cut": self.cut_answers},
             "trained_lost": self.lost,
-            "encoded": len(self.tokens),
+            "encoded": self.encoded,
+            "pairs": self.pairs,
             "bos": self.openings,
         }
 
@@ -142,18 +152,19 @@ def look(question: Question, encoder: ChatEncoder, file: BinaryIO, examples: int
         wanted = line in question.lines if question.lines else place < question.first
         if not wanted and place not in counted:
             continue
-        example, fault = encoded(encoder, raw, line=line, max_length=question.max_length)
+        rows, fault = encoded(encoder, raw, question, line=line)
         if fault is not None:
             faults.add(line, fault)
-        if example is not None and place in counted:
-            figures.add(example, opens=example.ids[0] == encoder.bos)
+        if rows and place in counted:
+            figures.add(rows, opens=all(row.ids[0] == encoder.bos for row in rows))
         if wanted:
-            shown[line] = drawn(encoder, raw, example, line=line) | {"fault": fault and fault._asdict()}
+            told = {"fault": fault and fault._asdict()}
+            shown[line] = [one | told for one in drawn(encoder, raw, rows, line=line, method=question.method)]
     if missing := sorted(set(question.lines) - shown.keys()):
         raise UsageError(f"{question.file.name} has no example on line {missing[0]}")
     return {
         "template": template(encoder),
-        "examples": [shown[line] for line in question.lines or shown],
+        "examples": [one for line in question.lines or shown for one in shown[line]],
         "file": {"examples": examples, "counted": len(counted), **figures.document()},
         "faults": faults.document(),
     }
@@ -166,40 +177,62 @@ def chosen(examples: int, sample: int | None) -> Collection[int]:
     return frozenset(random.Random(0).sample(range(examples), sample))
 
 
+def sides(record: dict[str, Any], method: str | None, *, where: str) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return the chats that a record is trained as, of a pair one for each answer, by the answer's name."""
+    if method == "dpo" or (method is None and any(side in record for side in SIDES)):
+        return [(side, chat(record, side, where=where)) for side in SIDES]
+    return [(None, record)]
+
+
 def encoded(
-    encoder: ChatEncoder, raw: bytes | None, *, line: int, max_length: int
-) -> tuple[Encoded | None, Fault | None]:
+    encoder: ChatEncoder, raw: bytes | None, question: Question, *, line: int
+) -> tuple[list[Encoded], Fault | None]:
     """Encode a line as the trainer does; name the fault for which it would be refused or left out."""
-    where = f"line {line}"
+    where, rows = f"line {line}", []
     try:
-        example = encoder.example(decoded(raw, where), where=where, line=line)
+        for side, one in sides(decoded(raw, where), question.method, where=where):
+            rows.append(encoder.example(one, where=f"{where}, {side}" if side else where, line=line))
     except UsageError as error:
-        return None, Fault(error.message.removeprefix(f"{where}: "), error.fix)
-    if example.cut(max_length).supervised:
-        return example, None
-    why = f"the whole answer lies behind max_length {max_length}, so nothing in it is trained"
-    return example, Fault(why, "raise training.max_length, or shorten what stands before the answer")
+        return [], Fault(error.message.removeprefix(where).lstrip(",: "), error.fix)
+    item = rows[0] if len(rows) == 1 else Pair(rows[0], rows[1], line)
+    if item.cut(question.max_length).teaches:
+        return rows, None
+    if item.teaches:
+        what = "the whole answer lies" if len(rows) == 1 else "a whole answer, or all in which the two differ, lies"
+        why = f"{what} behind max_length {question.max_length}, so nothing in it is trained"
+        return rows, Fault(why, "raise training.max_length, or shorten what stands before the answer")
+    return rows, Fault("both answers are the same, so nothing in it is trained", "mend one of them, or remove the pair")
 
 
-def drawn(encoder: ChatEncoder, raw: bytes | None, example: Encoded | None, *, line: int) -> dict[str, Any]:
-    """Return the tokens of an example with the text that each stands for; none if it cannot be rendered at all."""
-    where = f"line {line}"
+def drawn(
+    encoder: ChatEncoder, raw: bytes | None, rows: Sequence[Encoded], *, line: int, method: str | None
+) -> list[dict[str, Any]]:
+    """Return the tokens of each sequence with the text that each stands for; none if it cannot be rendered at all."""
+    where, found = f"line {line}", []
     try:
-        text = encoder.rendered(decoded(raw, where), where=where)
-        ids, offsets = encoder.pieces(text, where=where)
+        for at, (side, one) in enumerate(sides(decoded(raw, where), method, where=where)):
+            text = encoder.rendered(one, where=where)
+            ids, offsets = encoder.pieces(text, where=where)
+            trained = rows[at].trained if rows else [False] * len(ids)
+            ends = [mark for token, mark in zip(ids, trained, strict=True) if token in encoder.stop_ids]
+            found.append(
+                {
+                    "line": line,
+                    "side": side,
+                    "ids": ids,
+                    "texts": texts(encoder, text.text, ids, offsets),
+                    "trained": [
+                        bool(mark) and place > 0 for place, mark in enumerate(trained)
+                    ],  # the first has no context
+                    "bos": ids.count(encoder.bos) if encoder.bos is not None else 0,
+                    "ends": len(ends),
+                    "ends_trained": sum(ends),
+                }
+            )
     except UsageError:
-        return {"line": line, "ids": [], "texts": [], "trained": [], "bos": 0, "ends": 0, "ends_trained": 0}
-    trained = example.trained if example else [False] * len(ids)
-    ends = [mark for token, mark in zip(ids, trained, strict=True) if token in encoder.stop_ids]
-    return {
-        "line": line,
-        "ids": ids,
-        "texts": texts(encoder, text.text, ids, offsets),
-        "trained": [bool(mark) and at > 0 for at, mark in enumerate(trained)],  # the first token has no context
-        "bos": ids.count(encoder.bos) if encoder.bos is not None else 0,
-        "ends": len(ends),
-        "ends_trained": sum(ends),
-    }
+        nothing: dict[str, Any] = {"ids": [], "texts": [], "trained": [], "bos": 0, "ends": 0, "ends_trained": 0}
+        return [{"line": line, "side": None, **nothing}]
+    return found
 
 
 def texts(encoder: ChatEncoder, text: str, ids: list[int], offsets: list[Span]) -> list[str]:

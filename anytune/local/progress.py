@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -16,9 +17,10 @@ class Progress:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     epoch_loss: float = 0.0  # sums over the epoch so far
-    epoch_tokens: int = 0
+    epoch_tokens: int = 0  # supervised tokens; where pairs are compared, pairs
     train_loss: float | None = None
     valid_loss: float | None = None
+    valid_figures: dict[str, Any] = field(default_factory=dict)  # what else the last validation told
 
 
 class Clock:

@@ -50,26 +50,24 @@ class LocalProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
-        folder, rules = base_model.locate(model), dict(settings.RULES)
+        folder, context = base_model.locate(model), settings.context(model)
         problems, notes = list(base_model.problems(folder)) if folder else [], []
         if folder is None and base_model.is_hub_id(model):
             notes.append("will be fetched from the hub before training (never with a data.residency)")
         elif folder is None:
             problems.append(f"no such folder: {model}")
-        context = settings.context(model)
-        if context is not None:
-            rules["training.max_length"] = rules["training.max_length"].model_copy(update={"maximum": context})
         return Capabilities(
             provider=self.name,
             model=model,
             known=True,
-            methods=("sft",),
-            settings=rules,
+            methods=settings.METHODS,
+            settings=settings.within(settings.RULES, context),
             local=True,
             regions=("local",),
             max_length=context,
             weights_downloadable=True,
             problems=tuple(problems),
+            settings_source="anytune's own trainer",
             fetches="the base model" if folder is None and not problems else None,
             notes=tuple(notes),
         )
@@ -188,7 +186,7 @@ class LocalProvider:
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy from the model's configuration."""
-        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data)
+        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data, method=spec.method)
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.

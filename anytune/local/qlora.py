@@ -1,17 +1,18 @@
 """The training recipe, from a request to a tuned model, to be read from top to bottom.
 
 QLoRA (Dettmers et al. 2023, arXiv:2305.14314) on the assistant's tokens, and LoRA or full fine-tuning by the same
-loop. What makes it quick: no filler tokens to speak of and no attention mask; the output head is applied only where a
-token is supervised; NF4 is unpacked once where memory allows; one autograd node a LoRA layer; nothing is computed
-twice unless memory demands it. What makes it safe to stop: a step depends on nothing but the weights, the optimiser's
-state and (seed, step), so a run that goes on from a checkpoint ends with the same bits.
+loop; whether it is answers that are learnt or preferences between them, the objective says. What makes it quick: no
+filler tokens to speak of and no attention mask; the output head is applied only where a token is supervised; NF4 is
+unpacked once where memory allows; one autograd node a LoRA layer; nothing is computed twice unless memory demands it.
+What makes it safe to stop: a step depends on nothing but the weights, the optimiser's state and (seed, step), so a run
+that goes on from a checkpoint ends with the same bits.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,33 +24,31 @@ from anytune.errors import UsageError
 from anytune.local import fit, loading
 from anytune.local.artifact import Origin, write_model
 from anytune.local.base_model import locate
-from anytune.local.batches import micro_batches, steps_of_epoch, total_steps
-from anytune.local.encode import ChatEncoder, Encoded, EncodedFile, encode_file
+from anytune.local.batches import steps_of_epoch, total_steps
+from anytune.local.dpo import Dpo
+from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
 from anytune.local.events import EventLog
 from anytune.local.head import HeadFilter
 from anytune.local.lora import fuse
 from anytune.local.machine import hardware
+from anytune.local.objective import Objective, Sft, Stage, Stopped, Tally
 from anytune.local.progress import Clock, Progress
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.snapshot import restore, save
-
-
-class Stopped(Exception):
-    """Be told to stop; the last step is saved."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Hold what stays the same through a run."""
 
-    net: Any
+    stage: Stage
+    objective: Objective
     trainable: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
-    head: HeadFilter
     settings: dict[str, Any]
     machine: dict[str, Any]
-    train: list[Encoded]
-    validation: list[Encoded]
+    train: list[Item]
+    validation: list[Item]
     progress: Progress = field(default_factory=Progress)
 
 
@@ -57,16 +56,19 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     """Train as `request.json` says and return the figures of the result; raise `Stopped` when told to stop."""
     request = run.request()
     settings, model = request["training"], request["model"]
+    objective: Objective = Dpo(beta=settings["beta"]) if request.get("method") == "dpo" else Sft()
     events.tell("reading the base model", model=model)
-    machine = machine_choices(run, request)
+    machine = machine_choices(run, request, rows=objective.rows)
     torch.set_num_threads(machine["threads"])
     torch.manual_seed(settings["seed"])
 
     tokenizer = loading.open_tokenizer(model)
     net = loading.open_base(model, quantize=settings["quantize"], dtype=machine["dtype"], unpack=machine["unpack"])
     encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer))
-    train_set = read_file(request, "training", files, encoder, events)
-    validation = read_file(request, "validation", files, encoder, events) if request["validation_file"] else []
+    reader = objective.encoder(encoder)
+    sets = {"training": read_file(request, "training", files, reader, objective, events)}
+    if request["validation_file"]:
+        sets["validation"] = read_file(request, "validation", files, reader, objective, events)
     if stop():
         raise Stopped
 
@@ -75,7 +77,10 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     optimizer = torch.optim.AdamW(
         trainable.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
-    recipe = Recipe(net, trainable, optimizer, HeadFilter(net), settings, machine, train_set, validation)
+    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"])
+    sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
+    train_set, validation = sets["training"], sets.get("validation", [])
+    recipe = Recipe(stage, objective, trainable, optimizer, settings, machine, train_set, validation)
     restore(run, trainable, optimizer, progress=recipe.progress, events=events)
     loop(run, recipe, events, stop, every=request.get("checkpoint_seconds", 15))
 
@@ -99,6 +104,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         "steps": done.step,
         "train_loss": done.train_loss,
         "valid_loss": done.valid_loss,
+        **done.valid_figures,
         "seconds": done.seconds,
         "cpu_seconds": done.cpu_seconds,
         "tokens_per_second": done.tokens / max(done.seconds, 1e-9),
@@ -107,8 +113,11 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     }
 
 
-def machine_choices(run: Run, request: dict[str, Any]) -> dict[str, Any]:
-    """Decide how the run uses this machine, once: a run that goes on must add up the same numbers the same way."""
+def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str, Any]:
+    """Decide how the run uses this machine, once: a run that goes on must add up the same numbers the same way.
+
+    An example has so many `rows`, which are computed together.
+    """
     known = read_json(run.path / "machine.json")
     if known is not None:
         return known
@@ -119,7 +128,7 @@ def machine_choices(run: Run, request: dict[str, Any]) -> dict[str, Any]:
         choices = {"dtype": "float32", "products": "float32", "threads": 1, "unpack": True}
         choices |= {"micro_tokens": 2048, "recompute": False}
     else:
-        plan = fit.layout(shape, training, machine)
+        plan = fit.layout(shape, training, machine, rows=rows)
         dtype = "float32" if training["lora"] is None else plan.dtype  # whole weights are trained in float32
         choices = {
             "dtype": dtype,
@@ -133,31 +142,33 @@ def machine_choices(run: Run, request: dict[str, Any]) -> dict[str, Any]:
     return choices
 
 
-def read_file(request: dict[str, Any], role: str, files: Path, encoder: ChatEncoder, events: EventLog) -> list[Encoded]:
+def read_file(
+    request: dict[str, Any], role: str, files: Path, encoder: Encoder[Item], objective: Objective, events: EventLog
+) -> list[Item]:
     """Encode one file and say aloud what was cut off."""
     longest = request["training"]["max_length"]
     path = files / request[f"{role}_file"].removeprefix("file-")
     if not path.is_file():
         raise UsageError(f"the {role} file is no longer under {files}", fix="submit the job again")
-    got: EncodedFile = encode_file(path, encoder, name=role, max_length=longest)
+    got = encode_file(path, encoder, name=role, max_length=longest)
     figures: dict[str, Any] = {
         "examples": len(got.examples),
-        "tokens": sum(map(len, got.examples)),
+        "tokens": sum(len(row) for e in got.examples for row in e.rows),
         "supervised_tokens": sum(e.supervised for e in got.examples),
         "truncated": got.truncated,
         "answer_share_lost": got.answer_tokens_lost / got.answer_tokens,
         "dropped": len(got.dropped),
         "dropped_lines": got.dropped[:20],
     }
-    events.tell(f"{role} file: {figures['examples']} examples, {figures['tokens']} tokens", **figures)
+    events.tell(f"{role} file: {figures['examples']} {objective.kind}, {figures['tokens']} tokens", **figures)
+    said = []
     if got.truncated:
-        message = (
-            f"{role} file: {got.truncated} examples are longer than max_length {longest}; "
-            f"{figures['answer_share_lost']:.1%} of the answer tokens are cut off"
-        )
-        if got.dropped:
-            message += f"; {len(got.dropped)} examples lose their whole answer and are left out"
-        events.tell(message, level="warning", **figures)
+        said.append(f"{got.truncated} {objective.kind} are longer than max_length {longest}")
+        said.append(f"{figures['answer_share_lost']:.1%} of the answer tokens are cut off")
+    if got.dropped:
+        said.append(f"{len(got.dropped)} {objective.kind} {objective.lost}")
+    if said:
+        events.tell(f"{role} file: {'; '.join(said)}", level="warning", **figures)
     return got.examples
 
 
@@ -204,33 +215,33 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
         trainable_parameters=sum(p.numel() for p in recipe.trainable.values()),
         **recipe.machine,
     )
-    recipe.net.train()
+    recipe.stage.net.train()
     while done.step < last:
         epoch = done.step // per_epoch
         steps = steps_of_epoch(lengths, batch_size=batch_size, seed=seed, epoch=epoch)
         for examples in steps[done.step % per_epoch :]:
             rate = settings["learning_rate"] * rate_factor(settings, done.step, last)
-            loss, norm = step(recipe, [recipe.train[i] for i in examples], rate)
+            told = step(recipe, [recipe.train[i] for i in examples], rate)
             clock.stop()
             ends = done.step % per_epoch == 0
             if ends:
                 done.train_loss = done.epoch_loss / done.epoch_tokens
                 done.epoch_loss, done.epoch_tokens = 0.0, 0
                 if recipe.validation:
-                    done.valid_loss = validate(recipe)
+                    done.valid_loss, done.valid_figures = validate(recipe)
             if ends or done.step == 1 or events.due():
                 events.tell(
-                    f"step {done.step} of {last}: loss {loss:.4f}"
+                    f"step {done.step} of {last}: {words(told)}"
                     + (f", validation loss {done.valid_loss:.4f}" if ends and recipe.validation else ""),
                     step=done.step,
                     total_steps=last,
                     epoch=round(done.step / per_epoch, 4),
-                    loss=loss,
                     valid_loss=done.valid_loss if ends else None,
                     learning_rate=rate,
-                    gradient_norm=norm,
                     tokens_per_second=clock.rate(),
                     eta_seconds=clock.left(last),
+                    **told,
+                    **(done.valid_figures if ends else {}),
                 )
             stopping = stop()
             now = time.monotonic()
@@ -244,21 +255,16 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
                 raise Stopped
 
 
-def step(recipe: Recipe, examples: list[Encoded], rate: float) -> tuple[float, float]:
-    """Take one optimiser step: the loss is the mean over all its supervised tokens. Return it and the norm."""
+def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
+    """Take one optimiser step, whose loss is a mean over its tokens or pairs; return it, the norm and other figures."""
     settings, done = recipe.settings, recipe.progress
-    supervised = sum(e.supervised for e in examples)
+    share = recipe.objective.share(examples)
     torch.manual_seed(settings["seed"] * 1_000_003 + done.step)  # dropout hangs on (seed, step) alone
-    total = 0.0
-    for batch in micro_batches(
-        examples,
-        most_tokens=recipe.machine["micro_tokens"],
-        most_examples=settings["micro_batch_size"],
-        filler=0,
-    ):
-        loss = recipe.head.loss(recipe.net, batch)
-        (loss / supervised).backward()
-        total += loss.item()
+    tally = Tally()
+    for batch in recipe.stage.batches(examples):
+        outcome = recipe.objective.outcome(recipe.stage, batch)
+        (outcome.loss / share).backward()
+        tally.add(outcome)
         done.tokens += batch.tokens
     norm = nn.utils.clip_grad_norm_(recipe.trainable.values(), settings["max_grad_norm"]).item()
     if not math.isfinite(norm):
@@ -268,10 +274,16 @@ def step(recipe: Recipe, examples: list[Encoded], rate: float) -> tuple[float, f
     recipe.optimizer.step()
     recipe.optimizer.zero_grad()
     done.step += 1
-    done.supervised += supervised
-    done.epoch_loss += total
-    done.epoch_tokens += supervised
-    return total / supervised, norm
+    done.supervised += sum(e.supervised for e in examples)
+    done.epoch_loss += tally.loss
+    done.epoch_tokens += share
+    return {"loss": tally.loss / share, "gradient_norm": norm, **tally.means(share)}
+
+
+def words(told: Mapping[str, Any]) -> str:
+    """Say the figures of a step that people look at."""
+    said = f"loss {told['loss']:.4f}"
+    return said + (f", margin {told['margin']:.3f}, accuracy {told['accuracy']:.0%}" if "margin" in told else "")
 
 
 def rate_factor(settings: dict[str, Any], step: int, last: int) -> float:
@@ -286,15 +298,11 @@ def rate_factor(settings: dict[str, Any], step: int, last: int) -> float:
 
 
 @torch.no_grad()
-def validate(recipe: Recipe) -> float:
-    """Return the mean loss over the supervised tokens of the validation file."""
-    recipe.net.eval()
-    batches = micro_batches(
-        recipe.validation,
-        most_tokens=recipe.machine["micro_tokens"],
-        most_examples=recipe.settings["micro_batch_size"],
-        filler=0,
-    )
-    total = sum(recipe.head.loss(recipe.net, batch).item() for batch in batches)
-    recipe.net.train()
-    return total / sum(e.supervised for e in recipe.validation)
+def validate(recipe: Recipe) -> tuple[float, dict[str, Any]]:
+    """Return the mean loss over the validation file, and the other figures by the names of results."""
+    recipe.stage.net.eval()
+    tally, share = Tally(), recipe.objective.share(recipe.validation)
+    for batch in recipe.stage.batches(recipe.validation):
+        tally.add(recipe.objective.outcome(recipe.stage, batch))
+    recipe.stage.net.train()
+    return tally.loss / share, {f"valid_{name}": value for name, value in tally.means(share).items()}

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anytune.errors import RefusedError
 from anytune.local.base_model import locate, text_config
 from anytune.schema.plan import Rule
-from anytune.schema.spec import Lora, Training, TuneSpec
+from anytune.schema.spec import Lora, Method, Training, TuneSpec
 
 KEPT = (
     *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
     *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules", "quantize"),
     *("max_length", "seed"),
 )
+METHODS: tuple[Method, ...] = ("sft", "dpo")
+BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
 RULES: dict[str, Rule] = {
-    "method": Rule(outcome="kept", choices=("sft",)),
-    "suffix": Rule(outcome="kept"),
+    "method": Rule(outcome="kept", choices=METHODS),
+    "suffix": Rule(outcome="kept", to="suffix"),
     **{f"training.{name}": Rule(outcome="kept", to=name) for name in KEPT},
     "training.learning_rate_multiplier": Rule(
         outcome="refused",
         why="the local trainer has no built-in rate to multiply: give training.learning_rate",
     ),
-    "training.beta": Rule(outcome="refused", why="beta belongs to preference tuning, which local does not do"),
+    "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g}"),
 }
 LENGTH = 2048  # tokens an example may have by default: short enough for a small GPU, long enough for most chats
 
@@ -42,8 +45,7 @@ def resolve(spec: TuneSpec) -> dict[str, Any]:
         "epochs": asked.epochs,
         "batch_size": pick(asked.batch_size, 16),
         "micro_batch_size": None if asked.micro_batch_size == "auto" else asked.micro_batch_size,
-        # Adapters start from zero and bear about ten times the rate that whole weights do.
-        "learning_rate": pick(asked.learning_rate, 2e-4 if lora else 2e-5),
+        "learning_rate": pick(asked.learning_rate, rate(spec.method, adapters=lora is not None)),
         "warmup_ratio": pick(asked.warmup_ratio, 0.03),
         "weight_decay": pick(asked.weight_decay, 0.0),
         "max_grad_norm": pick(asked.max_grad_norm, 1.0),
@@ -52,7 +54,17 @@ def resolve(spec: TuneSpec) -> dict[str, Any]:
         "quantize": quantize,
         "max_length": longest(spec, asked),
         "seed": pick(asked.seed, 0),
+        **({"beta": pick(asked.beta, BETA)} if spec.method == "dpo" else {}),
     }
+
+
+def rate(method: Method, *, adapters: bool) -> float:
+    """Return the learning rate of `auto`.
+
+    Adapters start from zero and bear about ten times the rate that whole weights do; pairs bear a tenth of what
+    answers do, as hosted trainers have it, too.
+    """
+    return (2e-4 if adapters else 2e-5) / (10 if method == "dpo" else 1)
 
 
 def pick(asked: Any, default: Any) -> Any:
@@ -83,6 +95,14 @@ def context(model: str) -> int | None:
     folder = locate(model)
     value = text_config(folder).get("max_position_embeddings") if folder else None
     return value if isinstance(value, int) else None
+
+
+def within(rules: Mapping[str, Rule], context: int | None) -> dict[str, Rule]:
+    """Return the rules with the length of an example bounded by what the model can hold, where that is known."""
+    if context is None:
+        return dict(rules)
+    length = "training.max_length"
+    return {**rules, length: rules[length].model_copy(update={"maximum": context})}
 
 
 def local_model(spec: TuneSpec) -> str:

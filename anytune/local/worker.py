@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     preview.add_argument("--model", required=True)
     preview.add_argument("--file", type=Path, required=True)
     preview.add_argument("--max-length", type=int, required=True)
+    preview.add_argument("--method", choices=["sft", "dpo"])
     preview.add_argument("--line", type=int, action="append", default=[])
     preview.add_argument("--first", type=int, default=0)
     preview.add_argument("--sample", type=int)
@@ -83,6 +84,7 @@ def look(given: argparse.Namespace) -> None:
             file=given.file,
             model=given.model,
             max_length=given.max_length,
+            method=given.method,
             lines=tuple(given.line),
             first=given.first,
             sample=given.sample,
@@ -158,7 +160,8 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
-    from anytune.local.qlora import Stopped, train
+    from anytune.local.objective import Stopped
+    from anytune.local.qlora import train
 
     try:
         if stop():

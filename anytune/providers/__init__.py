@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from anytune import catalog
 from anytune.config import nearest
 from anytune.errors import UsageError
 from anytune.providers.base import Profile, Provider
@@ -34,10 +35,15 @@ def load(name: str, profile: Profile) -> Provider:
         _require_dialect(name, profile.like)
     target = BUILT_IN.get(profile.like or name) or _plugged_in().get(name)
     if target is None:
-        raise UsageError(f"no provider is called {name!r}", fix=nearest(name, names()))
+        raise gone(name) or UsageError(f"no provider is called {name!r}", fix=nearest(name, names()))
     module, _, attribute = target.partition(":")
     provider: Provider = getattr(import_module(module), attribute)(profile)
     return provider
+
+
+def gone(name: str) -> UsageError | None:
+    """Return the answer to the name of a provider that takes no jobs any more, None for any other."""
+    return catalog.gone(name, known=names())
 
 
 def _require_dialect(name: str, like: str) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import MalformedAnswerError, RejectedError, UnavailableError
+from anytune.errors import MalformedAnswerError, RejectedError, UnavailableError, UsageError
 from anytune.providers import _storage as storage
 
 ACT = "download"
@@ -42,6 +42,15 @@ def aside(out: Path, *about: str) -> Path:
     """Return the hidden folder beside `out` in which a download of just this waits until it is whole."""
     digest = hashlib.sha256("\n".join(about).encode()).hexdigest()[:12]
     return out.with_name(f".{out.name}.{digest}.part")
+
+
+@contextmanager
+def on_disk(out: Path) -> Iterator[None]:
+    """Raise `UsageError` for what the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or out}: {error.strerror or error}") from error
 
 
 def settle(folder: Path, out: Path) -> None:

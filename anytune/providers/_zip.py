@@ -6,8 +6,10 @@ byte of it is written.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +17,18 @@ from pathlib import Path
 from anytune.errors import RejectedError
 from anytune.providers._archive import ACT, CHUNK, DEEPEST, GROWTH, KEPT, MOST_FILES, SAFE_PART, SMALL, Unpacked
 
+# `zipfile` lets the last four through where a header is not what it should be.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    IndexError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # with files in it, and without any
 
@@ -38,8 +52,12 @@ def unpack(archive: Path, into: Path, *, provider: str) -> Unpacked:
                 raise _refused(provider, "it unpacks to far more than weights can")
             for member in members:
                 _take(handle, member, into, done, provider=provider)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise _refused(provider, f"it is damaged, locked or cut off ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise  # of the disk
+        raise _refused(provider, "it is damaged: a member is said to begin before it") from error
     return done
 
 

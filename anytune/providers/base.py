@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob
 from anytune.schema.model import TunedModel
@@ -124,6 +125,15 @@ class Quotes(Protocol):
 
     def quote(self, request: dict[str, Any]) -> Decimal | None:
         """Return the price of this very request in US dollars; None when the provider cannot tell."""
+        ...
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """Be a provider that lists the base models which can be tuned."""
+
+    def models(self) -> Offer:
+        """Ask for the list."""
         ...
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Literal
+
+from pydantic import ValidationError
 
 from anytune.schema.base import Value
 from anytune.schema.data import Role
@@ -46,8 +49,9 @@ class Decision(Value):
 class Link(Value):
     """Be a decision in the chain: `seal` is the SHA-256 of the seal `before` it and of `text`, the decision as written.
 
-    A decision that is changed, dropped or slipped in later breaks every seal from there on; that the last ones are
-    missing shows only to whoever has noted a later seal.
+    A decision that is changed, dropped or slipped in later breaks every seal from there on. No key is in a seal: that
+    the last ones are missing, or that the chain was sealed anew from some place on, shows only to whoever has noted a
+    later seal.
     """
 
     text: str
@@ -64,6 +68,13 @@ class Link(Value):
     def decision(self) -> Decision:
         """Read the decision; raise pydantic's `ValidationError` for a text that is none."""
         return Decision.model_validate_json(self.text)
+
+    @property
+    def told(self) -> Decision | None:
+        """Read the decision, None for a text that is none any more."""
+        with suppress(ValidationError):
+            return self.decision
+        return None
 
     @property
     def holds(self) -> bool:

@@ -8,10 +8,10 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from anytune.schema.base import Value
-from anytune.schema.plan import Plan
+from anytune.schema.plan import Deviation, Plan
 
 Cause = Literal["user", "provider", "billing"]
 
@@ -46,6 +46,18 @@ def _whole(value: Any) -> Any:
     return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
 
+class Event(Value):
+    """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
+
+    id: str
+    at: datetime
+    level: Literal["info", "warning", "error"] = "info"
+    message: str
+    data: dict[str, Any] = {}
+
+    _texts = field_validator("*", mode="before")(_whole)
+
+
 class RemoteJob(Value):
     """Be a job as its provider tells it; `status` keeps the provider's own word.
 
@@ -53,6 +65,10 @@ class RemoteJob(Value):
     metadata or suffix, None if it carries none. `replaces` are earlier ids of the same job: a provider may start one
     again, by itself, under a new id. `settings` are the hyperparameters that it says it trains with, in its own words:
     also what became of those left on `auto`.
+
+    `told` are all events of the job where they came with the same answer, None where they are to be asked for; `mark`
+    is another one whenever the provider notes a change that no other field shows. Both belong to one answer, and are
+    not kept.
     """
 
     id: str
@@ -70,18 +86,8 @@ class RemoteJob(Value):
     seen_job_id: str | None = None
     replaces: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
-
-    _texts = field_validator("*", mode="before")(_whole)
-
-
-class Event(Value):
-    """Be one thing that happened; `data` holds figures such as step, total_steps, loss, tokens_per_second, eta."""
-
-    id: str
-    at: datetime
-    level: Literal["info", "warning", "error"] = "info"
-    message: str
-    data: dict[str, Any] = {}
+    told: tuple[Event, ...] | None = Field(default=None, exclude=True)
+    mark: str = Field(default="", exclude=True)
 
     _texts = field_validator("*", mode="before")(_whole)
 
@@ -96,9 +102,11 @@ class Stay(Value):
 class Job(Value):
     """Be one job from intent to end.
 
-    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that the
-    job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says which
-    providers refused it before, and why. `history` are the states that it came to after the first, oldest first.
+    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that
+    the job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says
+    which providers refused it before, and why. `quote` is the price that the provider named before it began, `cost`
+    what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
+    `history` are the states that it came to after the first, oldest first.
     """
 
     id: str
@@ -116,7 +124,10 @@ class Job(Value):
     creates: int = 0
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
+    quote: Decimal | None = None
     cost: Decimal | None = None
+    cost_basis: str | None = None
+    deviation: Deviation | None = None
     cause: Cause | None = None
     error: str | None = None
     history: tuple[Stay, ...] = ()
@@ -158,7 +169,10 @@ class Summary(Value):
     files: tuple[dict[str, Any], ...]
     remote: dict[str, Any] | None
     estimated_cost: dict[str, Any]
+    quote: Decimal | None = None
     cost: Decimal | None
+    cost_basis: str | None = None
+    deviation: dict[str, Any] | None = None
     cause: Cause | None
     error: str | None
     local: bool
@@ -175,9 +189,23 @@ class Summary(Value):
             files=tuple(file.model_dump(mode="json") for file in job.plan.files),
             remote=remote.model_dump(mode="json") if remote else None,
             estimated_cost=job.plan.cost.model_dump(mode="json"),
+            deviation=job.deviation.model_dump(mode="json") if job.deviation else None,
             local=job.plan.capabilities.local,
             **{name: getattr(job, name) for name in SHARED},
         )
 
 
-SHARED = ("id", "attempt", "provider", "instead_of", "state", "created_at", "updated_at", "cost", "cause", "error")
+SHARED = (
+    "id",
+    "attempt",
+    "provider",
+    "instead_of",
+    "state",
+    "created_at",
+    "updated_at",
+    "quote",
+    "cost",
+    "cost_basis",
+    "cause",
+    "error",
+)

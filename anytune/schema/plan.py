@@ -32,7 +32,8 @@ class Rule(Value):
 class Price(Value):
     """Hold training prices in US dollars per million tokens, as read on `as_of` from `source`.
 
-    Where a machine is rented instead, `per_hour` is its price, and the provider ends a job after `hours`.
+    `stated` says whose word it is where it is not the catalogue's. Where a machine is rented instead, `per_hour` is its
+    price, and the provider ends a job after `hours`.
     """
 
     per_million: dict[str, Decimal] = {}
@@ -42,6 +43,22 @@ class Price(Value):
     bills_validation: bool = False
     as_of: date
     source: str
+    stated: str | None = None
+
+
+class Hosting(Value):
+    """Say what it costs to keep a tuned model ready to answer, in US dollars an hour.
+
+    `needed` is False where a tuned model answers without a deployment of its own; `low` and `high` are None where no
+    figure is known.
+    """
+
+    needed: bool
+    low: Decimal | None = None
+    high: Decimal | None = None
+    what: str
+    as_of: str
+    source: str
 
 
 class Capabilities(Value):
@@ -49,10 +66,13 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that such
-    a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a profile
-    states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or that no
-    price is known. `trainer` says which of a trainer's own inputs take what, where each model has its own.
+    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that
+    such a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a
+    profile states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or
+    that no price is known; `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so, and
+    `billed_as` what a cost is that comes with a job. `listed_as` is the catalogue's name of the model, `unlisted_on`
+    the day of a list of the provider's own that does not have it, `settings_source` what the rules go by. `trainer`
+    says which of a trainer's own inputs take what, where each model has its own.
     """
 
     provider: str
@@ -74,7 +94,13 @@ class Capabilities(Value):
     model_shutdown: date | None = None
     weights_downloadable: bool = False
     price: Price | None = None
-    hosting_per_hour: Decimal | None = None
+    hosting: Hosting | None = None
+    usd_per_hour: Decimal | None = None
+    usd_per_kwh: Decimal | None = None
+    listed_as: str | None = None
+    unlisted_on: date | None = None
+    settings_source: str | None = None
+    billed_as: str | None = None
     similar: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     fetches: str | None = None
@@ -83,12 +109,13 @@ class Capabilities(Value):
 
 
 class Setting(Value):
-    """Report one setting of the file: kept, translated or refused."""
+    """Report one setting of the file: kept, translated or refused; `sent` is what stands for it in the request."""
 
     path: str
     value: Any
     outcome: Outcome
     to: str | None = None
+    sent: Any = None
     why: str | None = None
 
 
@@ -101,6 +128,17 @@ class CostEstimate(Value):
     currency: str = "USD"
     basis: str
     as_of: date | None = None
+
+
+class Deviation(Value):
+    """Say how far a bill lies above (or, negative, below) what was expected; `within` the low and high that were told.
+
+    `share` is of what was expected, None where that was nothing.
+    """
+
+    usd: Decimal
+    share: float | None
+    within: bool
 
 
 class ResourceEstimate(Value):

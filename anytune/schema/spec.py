@@ -135,3 +135,22 @@ def every_setting() -> set[str]:
     """Name each setting of the job file by its path."""
     plain = {f"training.{name}" for name in Training.model_fields}
     return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix"}
+
+
+# What of a job file no provider is told, and what heeds it here.
+HEEDED_HERE = {
+    "name": "the job's name in the record: the same name with the same content is the same job",
+    "provider": "who is asked",
+    "fallback": "who is asked when a provider refuses for reasons of its own",
+    "models": "the model of the chosen provider, which is sent",
+    "overrides": "settings of the chosen provider, which are sent",
+    "data.split": "part of the training file becomes a validation file, which is sent",
+    "data.test": "eval alone reads it",
+    "data.residency": "the plan refuses a provider that keeps data elsewhere",
+    "data.privacy.block": "the plan refuses a provider where the files hold such data",
+    "budget.usd": "the plan refuses what may cost more, and a quote above it ends the submit",
+    "evaluation.metrics": "eval measures by them",
+    "evaluation.database": "eval runs SQL on it",
+    "evaluation.max_new_tokens": "eval cuts answers there",
+    "evaluation.limit": "eval asks no more questions",
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from pydantic import field_validator, model_validator
@@ -34,6 +35,16 @@ class Trainer(Value):
             if path not in MAPPABLE:
                 raise ValueError(f"{path!r} is no setting that an input can take: {', '.join(sorted(MAPPABLE))}")
         return fields
+
+    @field_validator("input", "unvalidated")
+    @classmethod
+    def _of_json(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name, value in given.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name!r} is nothing that JSON can hold, as a date is not: quote it") from error
+        return given
 
     @model_validator(mode="after")
     def _each_input_once(self) -> Trainer:

@@ -10,7 +10,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
-from anytune.providers.base import DeletesFiles, Reused, Sweeps
+from anytune.providers.base import DeletesFiles, Lists, Reused, Sweeps
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
@@ -100,7 +100,7 @@ class ProviderContract:
     def test_every_setting_of_the_job_file_has_a_rule(self, rig: Rig) -> None:
         rules = rig.provider.capabilities(rig.spec().model).settings
         assert every_setting() - set(rules) == set()
-        assert [path for path, rule in rules.items() if rule.outcome == "refused" and not rule.why] == []
+        assert [path for path, rule in rules.items() if rule.outcome != "kept" and not rule.why] == []
 
     def test_what_is_kept_or_translated_changes_the_request(self, rig: Rig) -> None:
         rules = rig.provider.capabilities(rig.spec().model).settings
@@ -115,6 +115,22 @@ class ProviderContract:
             if one == other:
                 dropped.append(path)
         assert dropped == []
+
+    def test_the_number_of_epochs_is_sent_although_nobody_chose_one(self, rig: Rig) -> None:
+        document = rig.spec().model_dump(mode="json", exclude_unset=True)
+        bare = TuneSpec.model_validate({**document, "training": {}})
+        chosen_one = with_setting(bare, "training.epochs", bare.training.epochs)
+        assert self._rendered(rig, bare) == self._rendered(rig, chosen_one)
+        assert self._rendered(rig, bare) != self._rendered(rig, with_setting(bare, "training.epochs", 5))
+
+    def test_a_list_of_models_if_there_is_one_names_the_address_that_was_asked(self, rig: Rig) -> None:
+        if not isinstance(rig.provider, Lists):
+            return
+        before = rig.calls()
+        offer = rig.provider.models()
+        assert offer.source.startswith("http")
+        assert rig.calls() > before
+        assert rig.remote_jobs() == 0
 
     def test_what_is_left_open_is_among_no_settings(self, rig: Rig) -> None:
         assert [path for path, _ in chosen(rig.spec())] == ["training.epochs"]
@@ -205,7 +221,8 @@ class ProviderContract:
         alone = {job.id: rig.provider.retrieve(job.id) for job in (ended, other)}
         found = provider.retrieve_many([ended.id, other.id, "nobody-knows-this"], since=ended.created_at)
         assert found.keys() == alone.keys()
-        assert found[ended.id] == alone[ended.id]
+        ours = {"told": None, "mark": ""}  # of one answer, and not kept
+        assert found[ended.id].model_copy(update=ours) == alone[ended.id].model_copy(update=ours)
         assert found[other.id].id == other.id
         assert found[other.id].seen_job_id == alone[other.id].seen_job_id
         assert provider.retrieve_many([other.id]).keys() == {other.id}
@@ -234,8 +251,9 @@ class ProviderContract:
         job = self.start(rig)
         first = [e.id for e in rig.provider.events(job.id)]
         rig.finish(job.id)
-        rig.provider.retrieve(job.id)
+        ended = rig.provider.retrieve(job.id)
         events = rig.provider.events(job.id)
+        assert ended.told is None or [*ended.told] == events  # what comes with the job itself is all of them
         assert len(events) == rig.told(job.id) > 1  # a job that began and ended has more than one
         assert [e.id for e in events][: len(first)] == first
         assert [e.at for e in events] == sorted(e.at for e in events)

@@ -22,7 +22,7 @@ def decisions(shown: Sequence[Link], *, on: Console) -> None:
         if number:
             on.print()
         _one(link.decision, on=on)
-        on.print(Text(f"  seal {link.seal}", style="dim"))
+        on.print(Text(f"  seal {link.seal}", style="dim"), soft_wrap=True)  # to be copied whole
 
 
 def _one(decision: Decision, *, on: Console) -> None:

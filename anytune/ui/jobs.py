@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anytune.schema.job import Event, Job, JobState, Summary
-from anytune.schema.plan import CostEstimate
+from anytune.schema.plan import CostEstimate, Deviation
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
 
@@ -126,14 +126,29 @@ def _facts(job: Job) -> Iterator[tuple[str, str | Text]]:
         yield "settings", ", ".join(f"{name} {words.value(value)}" for name, value in remote.settings.items())
     if remote is not None and remote.trained_tokens is not None:
         yield "trained", words.count(remote.trained_tokens, "token")
-    if not job.plan.capabilities.local:
-        yield "cost", words.money(job.cost) if job.cost is not None else f"{price(job.plan.cost)}, estimated"
+    if job.cost is not None:
+        yield "cost", f"{words.money(job.cost)}, {job.cost_basis}" if job.cost_basis else words.money(job.cost)
+    if not job.plan.capabilities.local or job.plan.cost.expected:
+        if job.quote is not None:
+            yield "quote", f"{words.money(job.quote)}, by {job.provider} before it began"
+        yield "estimate", f"{price(job.plan.cost)}{_off(job.deviation)}"
     if remote is not None and remote.model is not None:
         yield "model", words.model(remote.model)
     if job.error:
         yield "error", Text(words.clean(job.error), style="red")
     if job.cause:
         yield "cause", job.cause
+
+
+def _off(found: Deviation | None) -> str:
+    """Say how good an estimate was."""
+    if found is None:
+        return ""
+    if not found.usd or (found.share is not None and abs(found.share) < 0.005):
+        return ", and so it was"
+    how = "more" if found.usd > 0 else "less"
+    much = words.money(abs(found.usd)) if found.share is None else words.share(abs(found.share))
+    return f", it was {much} {how}{'' if found.within else ', outside what was told'}"
 
 
 def _progress(job: Job, events: Sequence[Event]) -> Iterator[tuple[str, str | Text]]:

@@ -36,6 +36,7 @@ class Sight:
     steps: int = 0
     losses: list[float] = field(default_factory=list)
     valid: float | None = None
+    accuracy: float | None = None
     rate: float | None = None
     left: float | None = None
     said: str = ""
@@ -48,6 +49,7 @@ class Sight:
         if (loss := _figure(data.get("loss", data.get("train_loss")))) is not None:
             self.losses.append(loss)
         self.valid = _either(_figure(data.get("valid_loss")), self.valid)
+        self.accuracy = _either(_figure(data.get("accuracy")), self.accuracy)
         self.rate = _either(_figure(data.get("tokens_per_second")), self.rate)
         self.left = _either(_figure(data.get("eta_seconds", data.get("eta"))), self.left)
         self.said = words.short(event.message)
@@ -58,6 +60,8 @@ class Sight:
             yield f"loss {self.losses[-1]:.4f}"
         if self.valid is not None:
             yield f"validation {self.valid:.4f}"
+        if self.accuracy is not None:
+            yield f"accuracy {words.share(self.accuracy)}"
         if self.rate is not None:
             yield f"{self.rate:,.0f} tokens/s"
         if self.left is not None and self.step < self.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from anytune.ui import words
 
@@ -35,6 +35,26 @@ class Finding:
     name: str
     said: str
     fix: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Say what a provider answered when asked for its models; `said` is the address, or why there is no answer."""
+
+    provider: str
+    ok: bool
+    said: str
+    exit_code: int = 0
+    models: int = 0
+    new: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Return it as a part of a JSON document."""
+        head = {"provider": self.provider, "ok": self.ok}
+        if not self.ok:
+            return {**head, "error": self.said, "exit_code": self.exit_code}
+        return {**head, "source": self.said, "models": self.models, "new": self.new, "lost": self.lost}
 
 
 @dataclass(frozen=True)

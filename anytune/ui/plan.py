@@ -12,7 +12,7 @@ from rich.text import Text
 
 from anytune.errors import UsageError
 from anytune.schema.data import FileReport
-from anytune.schema.plan import Capabilities, CostEstimate, Plan, ResourceEstimate, Setting
+from anytune.schema.plan import Capabilities, CostEstimate, Hosting, Plan, ResourceEstimate, Setting
 from anytune.ui import terminal, words
 from anytune.ui.nouns import Given
 
@@ -31,6 +31,8 @@ def summary(plan: Plan, *, on: Console) -> None:
     if plan.settings:
         on.print()
         terminal.put(on, _settings(plan.settings))
+        if plan.capabilities.settings_source:
+            terminal.say(on, f"settings go by {plan.capabilities.settings_source}", style="dim")
     if plan.warnings:
         on.print()
         on.print(Text("warnings", style="yellow"))
@@ -86,14 +88,24 @@ def price(cost: CostEstimate) -> str:
     return expected if low == high else f"{expected} ({low} to {high})"
 
 
+def hosting(found: Hosting) -> str:
+    """Say what a tuned model costs while it waits to be asked."""
+    if not found.needed:
+        return f"nothing by the hour: {found.what} (as of {found.as_of})"
+    if found.low is None or found.high is None:
+        return f"{found.what}: price not known"
+    low, high = words.money(found.low), words.money(found.high)
+    return f"{low if low == high else f'{low} to {high}'} an hour: {found.what} (as of {found.as_of})"
+
+
 def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
     for report in plan.data.files:
         yield (report.file.role if report.file else "data"), _file(report)
     cost = plan.cost
     dated = f"; price of {cost.as_of}" if cost.as_of else ""
     yield "cost", Text.assemble((price(cost), "bold"), f"  {cost.basis}{dated}")
-    if plan.capabilities.hosting_per_hour is not None:
-        yield "", f"serving it costs {words.money(plan.capabilities.hosting_per_hour)} per hour"
+    if plan.capabilities.hosting is not None:
+        yield "serving", hosting(plan.capabilities.hosting)
     if plan.resources is not None:
         yield from _resources(plan.resources)
     yield "data", place(plan.capabilities)
@@ -134,8 +146,11 @@ def _settings(settings: Sequence[Setting]) -> Table:
     for setting in settings:
         name = setting.path.removeprefix("training.")
         shown = Text(setting.outcome, style=STYLES[setting.outcome])
-        if setting.to and setting.to != name:
+        translated = setting.outcome == "translated" and setting.sent is not None
+        if setting.to and (setting.to != name or translated):
             shown.append(f" as {setting.to}", style="default")
+        if translated:
+            shown.append(f" = {words.value(setting.sent)}", style="default")
         if setting.why:
             shown.append(f": {setting.why}", style="default")
         table.add_row(name, words.value(setting.value), shown)
@@ -206,6 +221,7 @@ def row(name: str, plan: Plan | UsageError) -> dict[str, Any]:
         "warnings": list(plan.warnings),
         "model": plan.spec.model,
         "cost": plan.cost.model_dump(mode="json"),
+        "hosting": can.hosting.model_dump(mode="json") if can.hosting else None,
         "resources": plan.resources.model_dump(mode="json") if plan.resources else None,
         "local": can.local,
         "regions": can.regions,

@@ -36,6 +36,7 @@ class Asked(NamedTuple):
     max_length: int
     whence: str  # who says so
     chosen: bool  # the model is not the job's own
+    method: str | None = None  # the job's
 
 
 class Stretch(NamedTuple):
@@ -101,7 +102,7 @@ def _as_json(example: dict[str, Any], max_length: int) -> dict[str, Any]:
     cut = {"at": max_length, "tokens_lost": len(ids) - max_length, "trained_lost": sum(trained[max_length:])}
     return {
         **{"line": example["line"], "tokens": len(ids), "trained": sum(trained)},
-        **{name: example[name] for name in ("bos", "ends", "ends_trained", "fault")},
+        **{name: example[name] for name in ("side", "bos", "ends", "ends_trained", "fault")},
         "cut": cut if len(ids) > max_length else None,
         "spans": [
             {"start": one.start, "end": one.end, "trained": one.trained, "text": "".join(texts[one.start : one.end])}
@@ -158,6 +159,8 @@ def _example(
     """Show one example: its counts, what is wrong with it, its tokens."""
     ids, trained = example["ids"], sum(example["trained"])
     head = Text.assemble((f"line {example['line']}", "bold"))
+    if example["side"]:
+        head.append(f", {example['side']}")
     if ids:
         head.append(f"  {words.count(len(ids), 'token')}, {trained:,} trained ({words.share(trained / len(ids))})")
         head.append(f"; {_borders(example, template)}")
@@ -244,7 +247,8 @@ def _figures(found: dict[str, Any], asked: Asked, on: Console) -> None:
     counted, tokens, trained = file["counted"], file["tokens"], file["trained"]
     sampled = counted < file["examples"]
     whole = f"a random sample of {counted:,} examples; --exact counts all" if sampled else "the whole file"
-    on.print(Text(whole, style="bold"), soft_wrap=not on.is_terminal)
+    both = "; of a pair both answers count, each with what was asked" if file["pairs"] else ""
+    on.print(Text.assemble((whole, "bold"), both), soft_wrap=not on.is_terminal)
     if tokens is None:
         return
     names = [name for name in COLUMNS if on.width >= NARROW or name not in SPARED]

@@ -90,4 +90,6 @@ def value(given: object) -> str:
         return str(given).lower()
     if isinstance(given, float):
         return f"{given:g}"
+    if isinstance(given, dict):
+        return ", ".join(f"{name} {value(inner)}" for name, inner in given.items())
     return ", ".join(map(str, given)) if isinstance(given, list | tuple) else str(given)

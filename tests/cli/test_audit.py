@@ -7,6 +7,8 @@ import os
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from anytune.testing.fake import FakeService
 from tests.cli.conftest import Type
 
@@ -35,6 +37,13 @@ def test_each_way_out_stands_in_the_record(anytune: Type) -> None:
     assert decisions[-1]["seal"] in said.out
 
 
+def test_a_seal_is_in_one_piece_on_a_narrow_screen(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    anytune("run", "-y", "--no-eval")
+    (decision,) = anytune("audit", "--json").document["decisions"]
+    assert decision["seal"] in anytune("audit").out
+
+
 def test_a_stricter_policy_keeps_held_out_data_and_questions_from_a_hosted_model(
     anytune: Type, folder: Path, service: FakeService
 ) -> None:
@@ -48,6 +57,24 @@ def test_a_stricter_policy_keeps_held_out_data_and_questions_from_a_hosted_model
         assert service.calls == asked
     answers = [one["answer"] for one in anytune("audit", "--json").document["decisions"]]
     assert answers == ["allowed", "refused", "refused"]
+
+
+def test_private_values_in_a_question_are_blocked_as_in_a_file(
+    anytune: Type, folder: Path, service: FakeService
+) -> None:
+    (folder / "anytune.yaml").write_text("policy: {privacy: {block: [card]}}\n")
+    anytune("run", "-y", "--no-eval")
+    assert anytune("chat", "last", "--once", "What is 2 plus 2?").code == 0
+    for question in (
+        ["--once", "Is 4111 1111 1111 1111 a card?"],
+        ["--system", "Her card is 4111-1111-1111-1111.", "--once", "What is it?"],
+    ):
+        said = anytune("chat", "last", *question)
+        assert said.code == 3
+        assert "privacy blocks card" in said.err
+        assert "4111" not in said.err
+    decisions = anytune("audit", "last", "--json").document["decisions"]
+    assert [one["answer"] for one in decisions[-2:]] == ["allowed", "refused"]
 
 
 def test_private_data_in_other_held_out_data_are_blocked_as_in_the_job_s_own(
@@ -77,3 +104,13 @@ def test_a_record_that_was_changed_is_told_with_the_place_and_what_stands_in_it(
     assert "train at fake" in said.out
     document = anytune("audit", "--json").document
     assert (document["ok"], document["unbroken"], len(document["decisions"])) == (False, False, 2)
+
+
+def test_a_decision_of_which_nothing_can_be_read_is_told_as_a_broken_chain(anytune: Type) -> None:
+    anytune("run", "-y")
+    with sqlite3.connect(Path(os.environ["ANYTUNE_HOME"]) / RECORD) as db:
+        db.execute("UPDATE decisions SET body = 'gone' WHERE position = 1")
+    for command in (["audit"], ["audit", "last"]):
+        said = anytune(*command)
+        assert (said.code, "broken at decision 1" in said.err) == (1, True)
+    assert [one["act"] for one in anytune("audit", "--json").document["decisions"]] == ["evaluate"]

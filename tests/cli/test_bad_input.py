@@ -196,7 +196,7 @@ def plugged_in(folder: Path) -> str:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-plug\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[anytune.providers]\nfake = anytune.testing.fake:FakeProvider\n")
-    return str(info.parent)
+    return os.pathsep.join(filter(None, (str(info.parent), os.environ.get("PYTHONPATH"))))
 
 
 def test_ctrl_c_in_watch_leaves_the_job_and_says_how_to_come_back(tmp_path: Path, process: Type) -> None:

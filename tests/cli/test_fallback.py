@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from anytune import providers
 from anytune.errors import ClosedError, QuotaError, RejectedError, UnavailableError
-from anytune.schema.plan import Capabilities
+from anytune.schema.job import Job
+from anytune.schema.plan import Capabilities, Plan
 from anytune.testing.fake import FakeProvider, FakeService
+from anytune.tuner import Tuner
 from tests.cli.conftest import KEY, Type
 from tests.cli.far_side import SERVICES
 
@@ -85,6 +88,34 @@ def test_again_begins_with_the_first_provider(anytune: Type, service: FakeServic
     anytune("submit", "-y")
     assert anytune("submit", "-y", "--again", "--json").document["job"]["provider"] == "fake"
     assert (len(service.jobs), len(spare.jobs)) == (1, 1)
+
+
+def test_what_was_made_again_is_the_job_that_the_next_run_finds(
+    anytune: Type, service: FakeService, spare: FakeService
+) -> None:
+    service.faults["create"] = [ClosedError(CLOSED)]
+    anytune("submit", "-y")
+    made = anytune("submit", "-y", "--again", "--json").document["job"]
+    assert anytune("submit", "-y", "--json").document["job"]["id"] == made["id"]
+    assert (len(service.jobs), len(spare.jobs)) == (1, 1)
+
+
+def test_two_at_once_go_on_to_the_same_job(
+    anytune: Type, service: FakeService, spare: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process is refused between this one's plan and its submit."""
+    submit, others = Tuner.submit_or_leave, [True]
+
+    def overtaken(self: Tuner, plan: Plan, **how: Any) -> Job:
+        if others.pop() if others else False:
+            with pytest.raises(ClosedError):
+                submit(self, plan, **how)
+        return submit(self, plan, **how)
+
+    monkeypatch.setattr(Tuner, "submit_or_leave", overtaken)
+    service.faults["create"] = [ClosedError(CLOSED)]
+    assert anytune("submit", "-y", "--json").document["job"]["provider"] == "spare"
+    assert (len(service.jobs), len(spare.jobs)) == (0, 1)
 
 
 def test_a_fault_of_the_data_a_setting_or_the_key_asks_nobody_else(

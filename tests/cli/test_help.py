@@ -12,7 +12,10 @@ import pytest
 from anytune import __version__, cli
 from tests.cli.conftest import Type
 
-VERBS = [[name] for name, *_ in cli.COMMANDS] + [["config", name] for name, *_ in cli.CONFIG]
+VERBS = [[name] for name, *_ in cli.COMMANDS]
+VERBS += [["config", name] for name, *_ in cli.CONFIG]
+VERBS += [["providers"], *(["providers", name] for name, *_ in cli.PROVIDERS)]
+ROWS = (*cli.COMMANDS, *cli.CONFIG, *cli.PROVIDERS)
 HEAVY = {"torch", "transformers", "openai", "together", "httpx", "rich", "pydantic", "yaml", "sqlite3", "anytune.tuner"}
 NO_NEED_TO_CHECK = (HEAVY - {"pydantic"}) | {
     *("anytune.config.settings", "anytune.data.tokens", "anytune.providers", "asyncio", "statistics"),
@@ -57,7 +60,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_no_verb_and_a_verb_no_other() -> None:
-    verbs = {f"anytune.commands.{function.partition(':')[0]}" for _, function, _ in (*cli.COMMANDS, *cli.CONFIG)}
+    verbs = {f"anytune.commands.{function.partition(':')[0]}" for _, function, _ in ROWS}
     assert not loaded("--help") & verbs
     assert loaded("check", "--help") & verbs == {"anytune.commands.check"}
 
@@ -65,8 +68,9 @@ def test_help_loads_no_verb_and_a_verb_no_other() -> None:
 def test_the_list_says_of_a_verb_what_its_own_help_says(anytune: Type) -> None:
     for name, _, summary in cli.COMMANDS:
         assert anytune(name, "--help").out.split("\n\n")[1].strip() == summary
-    for name, _, summary in cli.CONFIG:
-        assert anytune("config", name, "--help").out.split("\n\n")[1].strip() == summary
+    for group, rows in (("config", cli.CONFIG), ("providers", cli.PROVIDERS)):
+        for name, _, summary in rows:
+            assert anytune(group, name, "--help").out.split("\n\n")[1].strip() == summary
 
 
 def test_a_check_without_settings_loads_nothing_that_it_does_not_need(

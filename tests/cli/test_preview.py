@@ -24,7 +24,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 def example(*stretches: tuple[bool, str], line: int = 1, **changes: Any) -> dict[str, Any]:
     """Return an example of the worker's, a token a word."""
     pieces = [(word, trained) for trained, text in stretches for word in text.split("|")]
-    counts = {"bos": 1, "ends": 2, "ends_trained": 1, "fault": None}
+    counts = {"side": None, "bos": 1, "ends": 2, "ends_trained": 1, "fault": None}
     texts, trained = [word for word, _ in pieces], [mark for _, mark in pieces]
     return {"line": line, "ids": list(range(len(texts))), "texts": texts, "trained": trained, **counts, **changes}
 
@@ -33,7 +33,7 @@ def found(*examples: dict[str, Any], faults: list[dict[str, Any]] | None = None,
     """Return a worker's answer."""
     spread = {"total": 90, "smallest": 3, "median": 20, "p95": 30, "largest": 37, "largest_line": 9}
     over = {"examples": 0, "lines": [], "answers_cut": 0}
-    file = {"examples": 4, "counted": 4, "encoded": 4, "tokens": spread, "trained": spread, "over": over}
+    file = {"examples": 4, "counted": 4, "encoded": 4, "pairs": 0, "tokens": spread, "trained": spread, "over": over}
     kinds = faults or []
     return {
         "template": TEMPLATE,
@@ -106,6 +106,19 @@ def test_a_job_file_says_what_to_look_at(anytune: Type, asked: list[list[str]], 
     assert asked[0][2:4] == [f"--model={model}", "--max-length=99"]
 
 
+def test_of_a_pair_both_answers_are_shown(anytune: Type, asked: list[list[str]], model: str, folder: Path) -> None:
+    (folder / "finetune.yaml").write_text(
+        f"name: x\nprovider: local\nmodel: {model}\nmethod: dpo\ndata: {{train: train.jsonl}}\n"
+    )
+    sides = ("preferred_output", "non_preferred_output")
+    ANSWERS.append(found(*(example((False, "Hi"), (True, "Yo"), side=side) for side in sides), pairs=2))
+    said = anytune("preview")
+    assert "line 1, preferred_output  2 tokens" in said.out
+    assert "line 1, non_preferred_output" in said.out
+    assert "of a pair both answers count, each with what was asked" in said.out
+    assert "--method=dpo" in asked[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -117,13 +130,11 @@ def test_a_job_file_says_what_to_look_at(anytune: Type, asked: list[list[str]], 
         (["train.jsonl", "--lines", "0"], "no list of line numbers"),
         (["train.jsonl", "--max-length", "7"], "greater than or equal to 8"),
         (["none.yaml"], "none.yaml"),
-        (["dpo.yaml", "--model", "m"], "only sft can be previewed, not dpo"),
     ],
 )
 def test_a_wrong_wish_is_one_line_and_asks_nothing(
     anytune: Type, asked: list[list[str]], arguments: list[str], said: str
 ) -> None:
-    Path("dpo.yaml").write_text("name: x\nprovider: local\nmethod: dpo\ndata: {train: train.jsonl}\n")
     got = anytune("preview", *arguments)
     assert got.code == 2
     assert said in got.err

@@ -47,6 +47,7 @@ LINES = (
     "chat JOB --once Hello",
     "export JOB --to adapter --out weights",
     "providers --json",
+    "providers refresh --provider {provider} --json",
     "models --json",
     "doctor --json",
     "config show --json",
@@ -93,7 +94,7 @@ def nowhere(said: dict[str, Said], folder: Path) -> None:
 
 
 def test_every_verb_is_among_the_lines() -> None:
-    verbs = {name for name, *_ in cli.COMMANDS} | {"config"}
+    verbs = {name for name, *_ in cli.COMMANDS} | {"providers", "config"}
     assert {line.split()[0] for line in LINES} == verbs
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from anytune.errors import RejectedError
+from anytune.schema.job import RemoteJob
+from anytune.store import SqliteStore
 from anytune.testing.fake import FakeService
 from anytune.ui import terminal
 from tests.cli.conftest import JOB, Said, Type
+from tests.cli.far_side import LastingFake
 
 
 def test_a_plan_shows_data_cost_settings_and_the_next_command(anytune: Type) -> None:
@@ -73,7 +79,7 @@ def test_an_interrupted_job_says_resume_and_a_second_run_takes_it_up(anytune: Ty
     assert said.code == 7
     assert f"anytune resume {job}" in said.err
     service.polls_to_end = 2
-    again = anytune("run", "--no-eval")
+    again = anytune("run", "-y", "--no-eval")
     assert again.code == 0
     assert "was interrupted and goes on" in again.err
 
@@ -325,7 +331,7 @@ def test_a_narrow_list_says_what_it_leaves_out(anytune: Type, monkeypatch: pytes
     anytune("submit", "-y")
     monkeypatch.setenv("COLUMNS", "60")
     assert "left out here: model, cost" in anytune("list").err
-    assert "left out here: methods, closes" in anytune("models").err
+    assert "left out here: methods, context, closes" in anytune("models").err
 
 
 def test_doctor_and_providers_use_the_same_word(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,3 +357,50 @@ def test_an_address_that_only_the_user_knows_is_asked_for_in_one_line(
         row for row in anytune("providers", "--json").document["providers"] if row["name"] in ("azure", "mine")
     )
     assert (azure["ready"], mine["ready"], mine["key"]) == (True, True, "none needed")
+
+
+def test_a_second_submit_of_a_job_that_was_refused_says_so_by_its_exit_code(
+    anytune: Type, service: FakeService
+) -> None:
+    service.faults["create"] = [RejectedError("fake: create: a faulty file")]
+    assert anytune("submit", "-y").code == 3
+    said = anytune("submit", "-y", "--json")
+    assert (said.code, said.document["job"]["state"], said.document["error"]["exit_code"]) == (4, "failed", 4)
+    assert "anytune submit finetune.yaml --again" in said.err
+
+
+def test_two_that_resume_at_once_resume_once(
+    anytune: Type, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider may start a machine for each, and not show the first at once."""
+    anytune("submit", "-y")
+    service.jobs["remote-1"]["status"] = "interrupted"
+    resume, asked, late = LastingFake.resume, [], [False, True]
+
+    def counted(self: LastingFake, remote_id: str) -> RemoteJob:
+        asked.append(remote_id)
+        return resume(self, remote_id)
+
+    acting = SqliteStore.acting
+
+    @contextmanager
+    def overtaken(self: SqliteStore, job_id: str) -> Iterator[None]:
+        if late and late.pop(0):
+            anytune("resume", "last")
+        with acting(self, job_id):
+            yield
+
+    monkeypatch.setattr(LastingFake, "resume", counted)
+    monkeypatch.setattr(SqliteStore, "acting", overtaken)
+    assert anytune("resume", "last").code == 0
+    assert asked == ["remote-1"]
+
+
+def test_a_hosted_job_that_is_paused_goes_on_only_when_somebody_agrees(anytune: Type, service: FakeService) -> None:
+    anytune("submit", "-y")
+    service.jobs["remote-1"]["status"] = "interrupted"
+    said = anytune("run", "--no-eval")
+    assert (said.code, "nobody is here to agree" in said.err) == (2, True)
+    assert "anytune run finetune.yaml -y" in said.err
+    assert service.jobs["remote-1"]["status"] == "interrupted"
+    assert anytune("run", "-y", "--no-eval").code == 0

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytune.data.check import COLUMNS, Asker, Wish, check, check_each, further
+from anytune.data.check import COLUMNS, Asker, Wish, check, check_each
 from anytune.data.check.rules import RULES
+from anytune.data.check.tally import Tally
+from anytune.data.check.token import TokenLook
 from anytune.data.tokens.rough import Rough
 from anytune.errors import UsageError
 from anytune.schema.data import DataMethod, DataReport
@@ -94,13 +96,13 @@ def test_a_file_that_cannot_be_read_is_told_to_all(tmp_path: Path) -> None:
 
 def test_what_several_wish_for_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[object] = []
-    own = further.tokens
+    own = TokenLook.count
 
-    def noted(*given: Any) -> Any:
-        counted.append(given[-1].counter)
-        return own(*given)
+    def noted(self: TokenLook, wish: Wish, whole: Tally) -> Any:
+        counted.append(wish.counter)
+        return own(self, wish, whole)
 
-    monkeypatch.setattr("anytune.data.check.further.tokens", noted)
+    monkeypatch.setattr(TokenLook, "count", noted)
     check_each([CHAT / "content-empty.jsonl"], {name: ASKERS[name] for name in ASKERS if name.startswith("counts")})
     assert counted == [ROUGH, NARROW, ROUGH]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anytune.data.check import MOST_BYTES, check
-from anytune.data.check.files import LARGE_BYTES
+from anytune.data.check.amount import LARGE_BYTES
 from anytune.data.check.rules import COLUMNS, RULES, SECTIONS, Minded, Rule, minded
 from anytune.data.lines import LONGEST
 from anytune.schema.data import DataMethod, FileReport
@@ -177,9 +177,9 @@ def test_a_file_may_have_the_most_bytes_but_no_more(tmp_path: Path, monkeypatch:
 
 
 def test_a_file_may_have_the_most_examples_but_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anytune.data.check.files.MOST_EXAMPLES", {"fireworks": 10})
-    monkeypatch.setattr("anytune.data.check.files.MOST_TASKS", {"train": 11, "validation": 1})
-    monkeypatch.setattr("anytune.data.check.files.MOST_WITH_IMAGES", 1)
+    monkeypatch.setattr("anytune.data.check.amount.MOST_EXAMPLES", {"fireworks": 10})
+    monkeypatch.setattr("anytune.data.check.amount.MOST_TASKS", {"train": 11, "validation": 1})
+    monkeypatch.setattr("anytune.data.check.amount.MOST_WITH_IMAGES", 1)
     tasks = [chat(user(f"Question {i}")) for i in range(12)]
     pictures = [*GOOD[:8], images(3), images(6)]
     assert holders(write(tmp_path / "a.jsonl", *GOOD), "too-many-examples") == ()

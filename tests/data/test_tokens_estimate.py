@@ -13,6 +13,7 @@ import pytest
 from anytune.data.tokens import (
     Candidate,
     Counter,
+    Drawn,
     Size,
     count_file,
     counter_for,
@@ -77,21 +78,21 @@ def test_the_interval_holds_the_truth_in_about_95_of_100_samples() -> None:
     truth, all_of_it = tokens_in(lines, counter), totals(lines)
     held = 0
     for seed in range(200):
-        found = estimate(Random(seed).sample(lines, 60), **all_of_it, counter=counter)
+        found = estimate(Drawn(Random(seed).sample(lines, 60)), **all_of_it, counter=counter)
         held += found.low <= truth <= found.high
     assert 180 <= held <= 199
 
 
 def test_a_sample_of_all_records_is_exact_and_its_interval_has_no_width() -> None:
     lines, counter = records(50, seed=2), Commas()
-    found = estimate(lines, **totals(lines), counter=counter)
+    found = estimate(Drawn(lines), **totals(lines), counter=counter)
     assert found.low == found.expected == found.high == tokens_in(lines, counter)
     assert (found.method, found.basis) == ("exact", "counted by commas on all 50 records")
 
 
 def test_a_larger_sample_gives_a_narrower_interval() -> None:
     lines = records(1_000, seed=3)
-    few, more = (estimate(lines[:number], **totals(lines), counter=Commas()) for number in (50, 800))
+    few, more = (estimate(Drawn(lines[:number]), **totals(lines), counter=Commas()) for number in (50, 800))
     assert more.high - more.low < (few.high - few.low) / 3
     assert few.method == "sampled"
     assert few.basis == "counted by commas on 50 of 1,000 records, 95 % interval"
@@ -99,8 +100,8 @@ def test_a_larger_sample_gives_a_narrower_interval() -> None:
 
 def test_1000_records_tell_the_tokens_of_a_file_within_a_third_of_a_percent() -> None:
     lines, counter = _prose(3_000, seed=4), counter_for("openai", "gpt-4.1")
-    truth = estimate(lines, **totals(lines), counter=counter)
-    found = estimate(Random(5).sample(lines, 1_000), **totals(lines), counter=counter)
+    truth = estimate(Drawn(lines), **totals(lines), counter=counter)
+    found = estimate(Drawn(Random(5).sample(lines, 1_000)), **totals(lines), counter=counter)
     assert truth.method == "exact"
     assert found.low <= truth.expected <= found.high
     assert found.expected == pytest.approx(truth.expected, rel=0.0033)
@@ -121,20 +122,20 @@ def _prose(number: int, seed: int) -> list[bytes]:
 def test_trained_and_masked_tokens_add_up() -> None:
     lines = records(200, seed=7)
     trained_bytes = sum(size(json.loads(line)).trained_bytes for line in lines)
-    found = estimate(lines, **totals(lines), counter=Commas(), trained_bytes=trained_bytes)
+    found = estimate(Drawn(lines), **totals(lines), counter=Commas(), trained_bytes=trained_bytes)
     assert found.trained == sum(measure(json.loads(line), Commas()).trained for line in lines)
     assert found.trained + found.masked == found.expected
 
 
 def test_the_longest_record_is_known_though_the_sample_misses_it() -> None:
     lines = records(100, seed=8)
-    found = estimate(lines[:50], **totals(lines), counter=Commas(), largest=Size(2, 50_000, 49_000))
+    found = estimate(Drawn(lines[:50]), **totals(lines), counter=Commas(), largest=Size(2, 50_000, 49_000))
     assert 50_000 / 10 < found.longest < 50_000
 
 
 def test_a_rough_count_has_a_wide_interval_and_says_so() -> None:
     lines = records(30, seed=9)
-    found = estimate(lines, **totals(lines), counter=counter_for("together", "some/model"))
+    found = estimate(Drawn(lines), **totals(lines), counter=counter_for("together", "some/model"))
     assert found.method == "rough"
     assert found.high - found.expected >= 0.24 * found.expected
     assert "may be off" in found.basis
@@ -150,7 +151,7 @@ def test_a_sample_of_huge_records_is_looked_at_in_part_only() -> None:
             calls.append(len(text))
             return super().count(text)
 
-    found = estimate(lines, **totals(lines), counter=Watched())
+    found = estimate(Drawn(lines), **totals(lines), counter=Watched())
     assert sum(calls) < 5 << 20
     assert found.expected == pytest.approx(tokens_in(lines, Commas()), rel=0.01)
     assert found.method == "sampled"
@@ -158,9 +159,9 @@ def test_a_sample_of_huge_records_is_looked_at_in_part_only() -> None:
 
 def test_broken_lines_images_and_nothing_at_all_are_no_trouble() -> None:
     images = json.dumps(chat(user([{"type": "image_url", "image_url": {"url": "x"}}]), assistant("b"))).encode()
-    found = estimate([b"{", b"[]", images], records=3, content_bytes=1, messages=2, counter=Commas())
+    found = estimate(Drawn([b"{", b"[]", images]), records=3, content_bytes=1, messages=2, counter=Commas())
     assert found.basis.endswith("images are not counted")
-    nothing = estimate([], records=0, content_bytes=0, messages=0, counter=Commas())
+    nothing = estimate(Drawn([]), records=0, content_bytes=0, messages=0, counter=Commas())
     assert (nothing.low, nothing.expected, nothing.high, nothing.longest) == (0, 0, 0, 0)
 
 

@@ -19,7 +19,7 @@ from anytune.local.provider import LocalProvider
 from anytune.providers.base import Profile
 from anytune.schema.data import DataFile
 from anytune.schema.job import RemoteJob
-from anytune.schema.spec import DataSpec, Training, TuneSpec
+from anytune.schema.spec import DataSpec, Method, Training, TuneSpec
 
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", TORCHDYNAMO_DISABLE="1")
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny-base"
@@ -67,10 +67,27 @@ def chat(number: int) -> dict[str, Any]:
     }
 
 
+def pair(number: int) -> dict[str, Any]:
+    """Return one pair: the shorter way to say it is preferred."""
+    *asked, answer = chat(number)["messages"]
+    wordy = f"Well, that is a good one! Let me see. {answer['content']} I hope that helps."
+    return {
+        "input": {"messages": asked},
+        "preferred_output": [answer],
+        "non_preferred_output": [{"role": "assistant", "content": wordy}],
+    }
+
+
 @pytest.fixture(scope="session")
 def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write 24 chats."""
     return write_lines(tmp_path_factory.mktemp("data") / "train.jsonl", [chat(n) for n in range(24)])
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write 16 pairs."""
+    return write_lines(tmp_path_factory.mktemp("data") / "pairs.jsonl", [pair(n) for n in range(16)])
 
 
 def write_lines(path: Path, records: list[dict[str, Any]]) -> Path:
@@ -88,17 +105,24 @@ def new_provider(home: Path) -> LocalProvider:
     return LocalProvider(Profile(name="local", home=home, key=lambda: ""))
 
 
-def spec(model: Path | str, data: Path, **training: Any) -> TuneSpec:
+def spec(model: Path | str, data: Path, *, method: Method = "sft", **training: Any) -> TuneSpec:
     values = {"epochs": 2, "batch_size": 4, "learning_rate": 2e-3, "seed": 7} | training
     return TuneSpec(
-        name="x", provider="local", model=str(model), data=DataSpec(train=data), training=Training(**values)
+        name="x",
+        provider="local",
+        model=str(model),
+        method=method,
+        data=DataSpec(train=data),
+        training=Training(**values),
     )
 
 
-def request(provider: LocalProvider, model: Path, data: Path, job_id: str, **training: Any) -> dict[str, Any]:
+def request(
+    provider: LocalProvider, model: Path, data: Path, job_id: str, *, method: Method = "sft", **training: Any
+) -> dict[str, Any]:
     """Upload the data as training and validation file, and render a request that saves at every step."""
-    file = provider.upload(data_file(data))
-    body = provider.render(spec(model, data, **training), job_id=job_id, training_file=file, validation_file=file)
+    file, asked = provider.upload(data_file(data)), spec(model, data, method=method, **training)
+    body = provider.render(asked, job_id=job_id, training_file=file, validation_file=file)
     return body | {"checkpoint_seconds": 0}
 
 

@@ -44,6 +44,7 @@ def secluded(body: str, *, apart: bool = False) -> str:
         ("socket.gethostbyname('example.com')", "example.com"),
         (f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('{BEYOND}', 53))", f"{BEYOND}:53"),
         (f"socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendmsg([b'x'], [], 0, ('{BEYOND}', 53))", f"{BEYOND}:53"),
+        (f"socket.getnameinfo(('{BEYOND}', 53), 0)", f"{BEYOND}:53"),
         ("socket.socket(socket.AF_INET6).connect(('2001:db8::1', 443))", "2001:db8::1:443"),
         (f"socket.socket().connect(('{BEYOND}', 443))", f"{BEYOND}:443"),
         ("import urllib.request; urllib.request.urlopen('http://example.com/')", "example.com"),

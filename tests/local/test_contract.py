@@ -15,7 +15,7 @@ from anytune.providers.base import Profile, Provider
 from anytune.schema.data import DataFile
 from anytune.schema.spec import TuneSpec
 from anytune.testing import Fault, ProviderContract, Rig, sample_file, sample_spec
-from tests.local.conftest import end_workers
+from tests.local.conftest import data_file, end_workers, write_lines
 
 
 class LocalRig:
@@ -65,10 +65,35 @@ class LocalRig:
         end_workers(self.home)
 
 
+class PairsRig(LocalRig):
+    """Drive the local provider by jobs on pairs."""
+
+    def spec(self) -> TuneSpec:
+        return super().spec().model_copy(update={"method": "dpo"})
+
+    def file(self) -> DataFile:
+        chats = [json.loads(line)["messages"] for line in super().file().path.read_text().splitlines()]
+        worse = [{"role": "assistant", "content": "I cannot tell."}]
+        pairs = [
+            {"input": {"messages": [asked]}, "preferred_output": [said], "non_preferred_output": worse}
+            for asked, said in chats
+        ]
+        return data_file(write_lines(self.home / "train.jsonl", pairs))
+
+
 @pytest.mark.local
 class TestLocalProvider(ProviderContract):
     @pytest.fixture
     def rig(self, tmp_path: Path, base: Path) -> Iterator[Rig]:
         rig = LocalRig(tmp_path, base)
+        yield rig
+        rig.stop()
+
+
+@pytest.mark.local
+class TestLocalProviderOnPairs(ProviderContract):
+    @pytest.fixture
+    def rig(self, tmp_path: Path, base: Path) -> Iterator[Rig]:
+        rig = PairsRig(tmp_path, base)
         yield rig
         rig.stop()

@@ -79,6 +79,36 @@ def test_where_memory_allows_nothing_is_computed_twice(tmp_path: Path) -> None:
     assert plan.micro_tokens >= 2048
 
 
+def test_a_pair_of_the_longest_answers_fits_in_one_pass(tmp_path: Path) -> None:
+    eight = shape(tmp_path, LLAMA_8B)
+    small = Hardware("cuda", "GPU", 1, 24 << 30, True)
+    one, two = (fit.layout(eight, training(max_length=2048), small, rows=rows) for rows in (1, 2))
+    assert two.micro_tokens >= 2 * 2048
+    assert one.bytes <= two.bytes
+
+
+@pytest.mark.parametrize("lora", ["auto", None])
+def test_pairs_take_both_sequences_and_a_pass_of_the_base(tmp_path: Path, lora: Any) -> None:
+    pairs, chats = (write_lines(tmp_path / f"{name}.jsonl", [{}]) for name in ("pairs", "chats"))
+
+    def estimated(tokens: Tokens, **asked: Any) -> Any:
+        report = DataReport(files=(FileReport(path=pairs, examples=2000, tokens=tokens, file=data_file(pairs)),))
+        wanted = spec(TINY, chats, lora=lora, epochs=1, batch_size=50, max_length=512, **asked)
+        found = fit.estimate(str(TINY), resolve(wanted), report, method=wanted.method)
+        assert found is not None
+        return found
+
+    def tokens(expected: int, **parts: int) -> Tokens:
+        return Tokens(low=expected, expected=expected, high=expected, longest=90, basis="guess", **parts)
+
+    pair = estimated(tokens(300_000, trained=100_000, masked=200_000), method="dpo")  # of both rows: 500,000
+    both = estimated(tokens(500_000))
+    again = (pair.seconds_expected - fit.START_SECONDS) / (both.seconds_expected - fit.START_SECONDS)
+    assert again == pytest.approx(1.5 if lora else 4 / 3, rel=0.1)
+    assert pair.basis.endswith("pairs, and the base asked once about each; beta 0.1")
+    assert "pairs" not in both.basis
+
+
 def test_an_estimate_names_its_basis_and_fits_this_machine(tmp_path: Path) -> None:
     data = write_lines(tmp_path / "t.jsonl", [chat(n) for n in range(400)])
     tokens = Tokens(low=20_000, expected=26_000, high=32_000, longest=90, basis="guess")

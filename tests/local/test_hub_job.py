@@ -16,7 +16,9 @@ from anytune.local.provider import LocalProvider
 from anytune.providers.base import Profile
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.model import TunedModel
-from tests.local.conftest import data_file, ended, new_provider, request, spec, wait
+from anytune.schema.spec import Method
+from tests.local.conftest import data_file, ended, new_provider, spec, wait
+from tests.local.conftest import request as rendered
 from tests.providers._hub import MODEL, running
 from tests.stubs._hub_container import Machines
 from tests.stubs.hub import NAMESPACE, REPOSITORY, HubStub
@@ -46,9 +48,9 @@ def provider(stub: HubStub, tmp_path: Path) -> HFJobsProvider:
     return HFJobsProvider(profile)
 
 
-def start(provider: HFJobsProvider, chats: Path, job_id: str, **training: Any) -> RemoteJob:
-    file = provider.upload(data_file(chats))
-    wanted = spec(MODEL, chats, **training)
+def start(provider: HFJobsProvider, data: Path, job_id: str, *, method: Method = "sft", **training: Any) -> RemoteJob:
+    file = provider.upload(data_file(data))
+    wanted = spec(MODEL, data, method=method, **training)
     return provider.create(provider.render(wanted, job_id=job_id, training_file=file, validation_file=file))
 
 
@@ -71,17 +73,26 @@ def until(true: Callable[[], Any], seconds: float = 90) -> Any:
     raise AssertionError(f"not in {seconds} s")
 
 
+@pytest.mark.parametrize(("method", "data"), [("sft", "chats"), ("dpo", "pairs")])
 def test_a_job_at_the_hub_makes_the_very_adapter_that_a_local_run_makes(
-    stub: HubStub, machines: Machines, provider: HFJobsProvider, base: Path, chats: Path, tmp_path: Path
+    stub: HubStub,
+    machines: Machines,
+    provider: HFJobsProvider,
+    base: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    method: Method,
+    data: str,
 ) -> None:
-    job = start(provider, chats, "there")
+    lines: Path = request.getfixturevalue(data)
+    job = start(provider, lines, "there", method=method)
     done = watched(provider, job, machines)
     assert done.state is JobState.SUCCEEDED, (done, machines.output(job.id.split("/")[1])[-3000:])
     tuned = TunedModel(provider="hf-jobs", base=MODEL, name=done.model or "", job_id="there")
     provider.export(tuned, to="adapter", out=tmp_path / "there")
 
     local: LocalProvider = new_provider(tmp_path / "home")
-    local.create(request(local, base, chats, "here"))
+    local.create(rendered(local, base, lines, "here", method=method))
     here = wait(local, "here", ended)
     name = "adapter_model.safetensors"
     assert (tmp_path / "there" / name).read_bytes() == (Path(here.model or "") / name).read_bytes()
@@ -112,7 +123,7 @@ def test_a_job_that_was_stopped_goes_on_where_it_was_and_ends_with_the_same_bits
     provider.export(tuned, to="adapter", out=tmp_path / "there")
 
     local = new_provider(tmp_path / "home")
-    local.create(request(local, base, chats, "here", epochs=12))
+    local.create(rendered(local, base, chats, "here", epochs=12))
     here = wait(local, "here", ended)
     name = "adapter_model.safetensors"
     assert (tmp_path / "there" / name).read_bytes() == (Path(here.model or "") / name).read_bytes()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.local
 from anytune import cli  # noqa: E402
 from anytune.errors import RefusedError, UsageError  # noqa: E402
 from anytune.local.processes import worker_answer  # noqa: E402
-from tests.local.conftest import TINY, chat, write_lines  # noqa: E402
+from tests.local.conftest import TINY, chat, pair, write_lines  # noqa: E402
 
 TEMPLATES = Path(__file__).parent / "templates"
 FAMILIES: dict[str, dict[str, Any]] = {  # what opens a text, what ends one, what ends a turn, other special tokens
@@ -223,6 +223,46 @@ def test_a_preview_counts_what_the_trainer_counts(tmp_path: Path) -> None:
     assert found["file"]["over"]["examples"] == trainer.truncated
     assert found["file"]["trained_lost"] == trainer.answer_tokens_lost
     assert found["file"]["trained"]["total"] == trainer.answer_tokens
+
+
+@pytest.mark.parametrize("method", [None, "dpo"])
+def test_of_a_pair_both_sequences_are_those_that_the_trainer_compares(tmp_path: Path, method: str | None) -> None:
+    from anytune.local.encode import encode_file
+    from anytune.local.pair import PairEncoder
+
+    path = write_lines(tmp_path / "p.jsonl", [pair(n) for n in range(6)])
+    found = ask(path, first=6, method=method, max_length=64)
+    trainer = encode_file(path, PairEncoder(tiny()), name="training", max_length=64)
+    shown = [(e["ids"][:64], sum(e["trained"][:64])) for e in found["examples"]]
+    assert shown == [(row.ids, row.supervised) for item in trainer.examples for row in item.rows]
+    assert [(e["line"], e["side"]) for e in found["examples"][:3]] == [
+        (1, "preferred_output"),
+        (1, "non_preferred_output"),
+        (2, "preferred_output"),
+    ]
+    file = found["file"]
+    assert (file["encoded"], file["pairs"], file["bos"]) == (6, 6, 6)
+    assert file["over"]["examples"] == trainer.truncated > 0
+    assert file["trained_lost"] == trainer.answer_tokens_lost
+
+
+def test_faults_of_pairs_are_told(tmp_path: Path) -> None:
+    def said(preferred: str, other: str) -> dict[str, Any]:
+        sides = {"preferred_output": preferred, "non_preferred_output": other}
+        return pair(1) | {side: [{"role": "assistant", "content": text}] for side, text in sides.items()}
+
+    lines = [said("a", "a"), said("a " * 80 + "b", "a " * 80 + "c"), said("a", ""), chat(1)]
+    found = ask(write_lines(tmp_path / "p.jsonl", lines), method="dpo", max_length=64)
+    assert [(kind["message"], kind["lines"]) for kind in found["faults"]["kinds"]] == [
+        ("both answers are the same, so nothing in it is trained", [1]),
+        (
+            "a whole answer, or all in which the two differ, lies behind max_length 64, so nothing in it is trained",
+            [2],
+        ),
+        ("no pair: input.messages is missing", [4]),
+    ]
+    (refused,) = ask(write_lines(tmp_path / "q.jsonl", [pair(1)]), method="sft")["faults"]["kinds"]
+    assert "no list of messages" in refused["message"]
 
 
 def test_the_tokens_that_end_a_turn_are_the_trainers(base: Path, tmp_path: Path) -> None:

@@ -137,12 +137,13 @@ def test_every_kept_setting_changes_the_request(tmp_path: Path, model: Path, dat
     other = {
         "epochs": 5, "batch_size": 3, "micro_batch_size": 2, "learning_rate": 0.01, "warmup_ratio": 0.5,
         "weight_decay": 0.1, "max_grad_norm": 2.0, "scheduler": "cosine", "lora": None, "quantize": None,
-        "max_length": 99, "seed": 3,
+        "max_length": 99, "seed": 3, "beta": 0.3,
     }  # fmt: skip
     lora = {"rank": 4, "alpha": 5, "dropout": 0.5, "target_modules": ["q_proj"]}
 
     def rendered(**training: object) -> object:
-        values = spec(model, data).model_copy(update={"training": Training.model_validate(training)})
+        asked = {"training": Training.model_validate(training), "method": "dpo"}  # which takes all settings
+        values = spec(model, data).model_copy(update=asked)
         return provider.render(values, job_id="j", training_file="f", validation_file=None)["training"]
 
     plain = rendered()

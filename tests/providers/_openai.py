@@ -26,7 +26,11 @@ def profile(stub: OpenAIStub, **changes: Any) -> Profile:
 
 
 def provider(stub: OpenAIStub, **changes: Any) -> OpenAIProvider:
-    return OpenAIProvider(profile(stub, **changes))
+    """Make a provider at the stand-in, which plays the provider's own host unless the profile is like one."""
+    made = OpenAIProvider(profile(stub, **changes))
+    if "like" not in changes:
+        vars(made._speech)["moved"] = False
+    return made
 
 
 def spec(**changes: Any) -> TuneSpec:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,8 +36,9 @@ from anytune.providers.edge import (
     sendable_key,
     translate,
 )
+from tests.providers._vendors import Defined, exceptions
 
-VENDORS = {"openai", "together", "httpx", "httpx2"}
+VENDORS = ("openai", "together", "httpx", "httpx2")
 NOT_RAISED_BY_US = {
     "HTTPXDeprecationWarning": "a warning, no error",
     "CookieConflict": "we look up no cookies",
@@ -44,22 +47,31 @@ NOT_RAISED_BY_US = {
     "MissingStreamClassError": "we ask for no stream of events",
     "_TransientTokenExchangeError": "we exchange no tokens: a key is all we have",
     "InvalidFileFormatError": "from Together's own check of files, which we do not call",
+    "FileTypeError": "from Together's own download, which we replace",
+    "DownloadError": "from Together's own download, which we replace",
+    "SSEError": "we ask for no stream of events",
+    "APIRemovedInV1": "from names that the SDK gave up in 2023",
+    "StreamAlreadyConsumed": "we read an answer once, as a whole",
+    "ShouldClose": "we open no websocket",
+}
+NOT_USED_BY_US = {
+    "lib/cli/": "Together's command line",
+    "lib/realtime/": "speech",
+    "lib/beta/": "agents",
+    "lib/browser.py": "agents",
+    "lib/computer.py": "agents",
+    "lib/decisions_tool_runner.py": "agents",
+    "lib/responses_tool_runner.py": "agents",
+    "lib/responses_websocket/": "websockets",
+    "websockets/": "websockets",
+    "post_training/": "a loop driven from here, no jobs",
 }
 SIX = (UnavailableError, RateLimitedError, AmbiguousError, RejectedError, KeyRefusedError)
 
 
-def vendors_exceptions() -> list[type[BaseException]]:
-    # a client reaches for the modules that a call needs, and with them come their exceptions
-    for client in (openai.OpenAI(api_key="k"), together.Together(api_key="k")):
-        _ = client.files, client.fine_tuning, client.chat.completions
-    found: set[type[BaseException]] = set()
-    waiting: list[type[BaseException]] = [Exception]
-    while waiting:
-        kinds = waiting.pop().__subclasses__()
-        waiting.extend(kind for kind in kinds if kind not in found)
-        found.update(kinds)
-    theirs = [kind for kind in found if kind.__module__.partition(".")[0] in VENDORS]
-    return sorted(theirs, key=lambda kind: (kind.__module__, kind.__qualname__))
+@cache
+def defined(package: str) -> list[Defined]:
+    return exceptions(package)
 
 
 def bare(kind: type[BaseException], *, status: int = 418) -> BaseException:
@@ -70,21 +82,34 @@ def bare(kind: type[BaseException], *, status: int = 418) -> BaseException:
     return error
 
 
-def test_every_exception_of_the_sdks_and_of_httpx_ends_in_one_of_the_six_ways() -> None:
-    kinds = vendors_exceptions()
-    assert len(kinds) > 80
+@pytest.mark.parametrize("package", VENDORS)
+def test_every_exception_of_the_sdks_and_of_httpx_ends_in_one_of_the_six_ways(package: str) -> None:
+    found = defined(package)
+    assert len(found) > 25
     unmapped = []
-    for kind in kinds:
-        told = translate(bare(kind), provider="p", act="a")
-        if kind.__name__ in NOT_RAISED_BY_US:
+    for one in found:
+        if one.name in NOT_RAISED_BY_US or one.file.startswith(tuple(NOT_USED_BY_US)):
             continue
+        told = translate(bare(one.load()), provider="p", act="a")
         if not isinstance(told, SIX):
-            unmapped.append(f"{kind.__module__}.{kind.__qualname__} → {told!r}")
+            unmapped.append(f"{package}/{one.file}: {one.name} → {told!r}")
     assert unmapped == []
 
 
-def test_what_is_listed_as_not_raised_is_still_there() -> None:
-    assert set(NOT_RAISED_BY_US) <= {kind.__name__ for kind in vendors_exceptions()}
+def test_what_is_listed_as_not_raised_or_not_used_is_still_there() -> None:
+    found = [one for package in VENDORS for one in defined(package)]
+    assert set(NOT_RAISED_BY_US) <= {one.name for one in found}
+    assert [way for way in NOT_USED_BY_US if not any(one.file.startswith(way) for one in found)] == []
+
+
+def test_an_exception_that_an_sdk_grows_is_found_and_unmapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "grown" / "deep").mkdir(parents=True)
+    (tmp_path / "grown" / "__init__.py").write_text("class Known(Exception): ...\n")
+    (tmp_path / "grown" / "deep" / "new.py").write_text("from grown import Known\nclass Newest(Known): ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = {one.name: one for one in exceptions("grown")}
+    assert set(found) == {"Known", "Newest"}
+    assert translate(bare(found["Newest"].load()), provider="p", act="a") is None
 
 
 @pytest.mark.parametrize("http", [httpx, httpx2])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anytune.errors import MalformedAnswerError, RateLimitedError, RejectedError
-from anytune.providers import _fireworks_answer as answers
+from anytune.providers.fireworks import answer as answers
 from anytune.schema.job import JobState
 
 NAME = "accounts/me/supervisedFineTuningJobs/at-sums-7f3a9c2b10"

@@ -104,10 +104,10 @@ def test_a_missing_key_is_told_by_the_name_of_its_variable(tmp_path: Path) -> No
 
 def test_the_account_comes_from_the_profile_or_the_environment(tmp_path: Path) -> None:
     environment = {"FIREWORKS_ACCOUNT_ID": "from-the-environment"}
-    assert tuner(tmp_path, environment).profile("fireworks").account == "from-the-environment"
-    assert tuner(tmp_path, environment, account="mine").profile("fireworks").account == "mine"
-    assert tuner(tmp_path).profile("fireworks").account is None
-    assert tuner(tmp_path, environment).profile("openai").account is None
+    assert tuner(tmp_path, environment).reach.profile("fireworks").account == "from-the-environment"
+    assert tuner(tmp_path, environment, account="mine").reach.profile("fireworks").account == "mine"
+    assert tuner(tmp_path).reach.profile("fireworks").account is None
+    assert tuner(tmp_path, environment).reach.profile("openai").account is None
 
 
 def test_a_job_is_submitted_followed_and_brought_home(tmp_path: Path, stub: FireworksStub) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from anytune.errors import UsageError
-from anytune.providers import _fireworks_request as requests
 from anytune.providers.base import Profile
 from anytune.providers.fireworks import FireworksProvider
+from anytune.providers.fireworks import request as requests
 from anytune.schema.spec import TuneSpec
 from anytune.testing.rig import sample_file, sample_spec
 

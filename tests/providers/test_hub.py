@@ -14,10 +14,12 @@ from anytune import errors
 from anytune.errors import (
     AmbiguousError,
     KeyRefusedError,
+    ProviderError,
     RejectedError,
     UnavailableError,
     UsageError,
 )
+from anytune.local.hf_jobs.gateway import Hub
 from tests.providers._hub import CREATE, JOB_ID, JOBS, LIST, LOOK, PUT, REPOSITORY, HubRig, hub_id, running
 from tests.stubs._http import Trap
 from tests.stubs.hub import NAMESPACE, HubStub
@@ -96,6 +98,27 @@ def test_a_redirect_carries_neither_key_nor_data_away(rig: HubRig, pattern: str,
             rig.provider.upload(rig.file())
             rig.provider.retrieve(rig.start())
         assert trap.calls() == []
+
+
+@pytest.mark.parametrize("status", [307, 503])
+def test_several_small_weights_of_one_commit_leave_by_the_guarded_client_too(
+    rig: HubRig, tmp_path: Path, status: int
+) -> None:
+    hub, files = Hub(rig.profile()), {}
+    for number in range(3):
+        files[f"model/{number}.safetensors"] = tmp_path / f"{number}.safetensors"
+        files[f"model/{number}.safetensors"].write_bytes(bytes([number]) * 100)
+    with Trap() as trap:
+        if status == 307:
+            rig.stub.redirect_next(PUT, to=trap.origin, status=status)
+        else:
+            rig.stub.fail_next(PUT, status=status)
+        with pytest.raises(ProviderError):
+            hub.commit(hub.repository(), files, message="weights")
+        assert trap.calls() == []
+    assert rig.calls(PUT) == 1
+    hub.commit(hub.repository(), files, message="weights")
+    assert len(hub.listed(NAME, "model", act="look")) == 3
 
 
 def test_the_next_page_of_a_list_is_not_asked_for_elsewhere(rig: HubRig) -> None:

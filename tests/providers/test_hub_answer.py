@@ -20,8 +20,8 @@ from anytune.errors import (
     UnavailableError,
     UsageError,
 )
-from anytune.local._hf_answer import STATES
-from anytune.local._hf_fault import told
+from anytune.local.hf_jobs.answer import STATES
+from anytune.local.hf_jobs.fault import told
 from anytune.schema.job import JobState
 from tests.providers._hub import CREATE, JOB_ID, LOOK, HubRig, hub_id, running
 from tests.stubs.hub import REPOSITORY as NAME

@@ -52,7 +52,11 @@ def test_the_figures_of_the_result_file_are_events_where_no_event_tells_a_loss(
     assert [event.id for event in told] == [event.id for event in at.events(job.id) if event.data]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe,", b"loss,epoch\n1,2\n", b"step\nnan\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe,", b"loss,epoch\n1,2\n", b"step\nnan\n", b"step,loss\n1," + b"9" * 200_000],
+    ids=["empty", "not-text", "no-step", "no-number", "a-cell-without-end"],
+)
 def test_a_result_file_that_tells_nothing_is_no_event(azure: OpenAIStub, tmp_path: Path, content: bytes) -> None:
     azure.steps, azure.results = 0, content
     at = provider(azure, name="azure")

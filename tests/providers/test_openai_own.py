@@ -20,7 +20,7 @@ from anytune.providers.base import Profile
 from anytune.providers.openai import OpenAIProvider
 from anytune.schema.job import JobState
 from anytune.schema.model import TunedModel
-from tests.providers._openai import JOBS, LIST, MODEL, ended, provider, spec, started
+from tests.providers._openai import JOBS, LIST, MODEL, ended, profile, provider, spec, started
 from tests.stubs._openai_manners import NEBIUS, OWN
 from tests.stubs.openai import OpenAIStub
 
@@ -198,3 +198,38 @@ def test_of_an_own_server_the_dialect_alone_is_known() -> None:
 def test_a_profile_is_like_those_who_speak_openais_api_only(name: str, like: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         load(name, Profile(name=name, home=Path("/nowhere"), key=str, like=like))
+
+
+@pytest.mark.parametrize("host", ["gateway.example", "api.openai.com.gateway.example", "xapi.openai.com"])
+def test_a_gateway_before_openai_that_drops_metadata_is_not_paid_twice(
+    own: OpenAIStub, tmp_path: Path, host: str
+) -> None:
+    assert "metadata" not in own.manner.shown({"metadata": {}, "user_provided_suffix": None})
+    at = OpenAIProvider(profile(own))  # profiles: {openai: {base_url: …}}
+    started(at, tmp_path, job_id=ID, model="acme/own-7b")
+    found = at.find(ID)
+    assert found is not None
+    assert found.seen_job_id == ID
+    assert rendered(offline("openai", base_url=f"https://{host}/v1"), model=MODEL)["suffix"] == f"at--{ID}"
+
+
+def test_a_job_whose_checkpoints_are_not_there_is_not_lost(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, model=LLAMA)
+    nebius.finish(job.id)
+    nebius.fail_next("GET */checkpoints", status=404)
+    assert at.retrieve(job.id).state is JobState.FINALIZING
+    assert at.retrieve(job.id).state is JobState.SUCCEEDED
+
+
+def test_a_suffix_that_names_another_job_does_not_make_it_that_one(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    started(at, tmp_path, job_id="next-0123456789", model=LLAMA, suffix=ID)
+    assert at.find(ID) is None
+    assert at.find("next-0123456789") is not None
+
+
+@pytest.mark.parametrize("base_url", [None, "https://api.openai.com/v1", "https://eu.api.openai.com/v1"])
+def test_openai_itself_keeps_metadata_wherever_it_stores_data(base_url: str | None) -> None:
+    body = rendered(offline("openai", base_url=base_url), model=MODEL)
+    assert (body["metadata"], body.get("suffix")) == ({"anytune_job": ID}, None)

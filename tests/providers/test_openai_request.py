@@ -13,9 +13,9 @@ from anytune.errors import (
     CredentialError,
     MissingExtraError,
 )
-from anytune.providers._openai_speech import Speech
 from anytune.providers.base import Generates, Profile, Provider
 from anytune.providers.openai import OpenAIProvider
+from anytune.providers.openai.speech import Speech
 from anytune.schema.spec import Lora, Training
 from tests.providers._openai import MODEL, provider, spec
 from tests.stubs.openai import OpenAIStub

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from anytune.errors import AmbiguousError, RejectedError
-from anytune.providers import _openai_upload as uploads
 from anytune.providers.openai import OpenAIProvider
+from anytune.providers.openai import upload as uploads
 from tests.providers._openai import chats, data_file, ended, provider, request
 from tests.stubs._openai_manners import OWN
 from tests.stubs.openai import OpenAIStub

@@ -190,6 +190,30 @@ def test_two_trainings_on_the_jobs_file_are_not_guessed_between(rig: ReplicateRi
         rig.provider.find(JOB_ID)
 
 
+def test_a_training_of_another_job_that_took_the_same_file_is_not_ours(rig: ReplicateRig) -> None:
+    mine = rig.request()
+    theirs = rig.request("other-0123456789", training={"epochs": 9})
+    assert mine["input"]["train_data"] == theirs["input"]["train_data"]  # neither had begun when the other looked
+    rig.stub.fail_next(CREATE, status=500)
+    with pytest.raises(AmbiguousError):
+        rig.provider.create(mine)
+    other = rig.provider.create(theirs)
+    with pytest.raises(AmbiguousError, match="1 trainings were given the data"):
+        rig.provider.find(JOB_ID)
+    own = rig.provider.create(mine)
+    for job_id, job in ((JOB_ID, own), ("other-0123456789", other)):
+        found = rig.provider.find(job_id)
+        assert found is not None
+        assert found.id == job.id
+
+
+def test_numbers_that_are_shown_in_another_way_are_the_same_numbers(rig: ReplicateRig) -> None:
+    id = rig.start(training={"epochs": 2, "learning_rate": 1e-4})
+    shown = rig.stub.jobs[id]["input"]
+    rig.stub.set(id, input={**shown, "num_train_epochs": 2.0, "train_data": f"{shown['train_data']}?signature=x"})
+    assert rig.provider.find(JOB_ID) is not None
+
+
 def test_a_training_that_does_not_show_its_input_may_be_ours(rig: ReplicateRig) -> None:
     id = rig.start()
     rig.stub.set(id, input={})
@@ -199,7 +223,9 @@ def test_a_training_that_does_not_show_its_input_may_be_ours(rig: ReplicateRig) 
     assert rig.provider.find(JOB_ID) is None
 
 
-@pytest.mark.parametrize("description", ["", "a llama", None, "anytune job other-1111111111, o/n:1 on https://x/y"])
+@pytest.mark.parametrize(
+    "description", ["", "a llama", None, "anytune job other-1111111111, o/n:1 on https://x/y, settings 0"]
+)
 def test_a_model_with_another_description_is_not_believed(rig: ReplicateRig, description: Any) -> None:
     rig.start()
     rig.stub.models[f"{USERNAME}/{MADE}"]["description"] = description

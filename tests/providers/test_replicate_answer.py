@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anytune.errors import MalformedAnswerError
-from anytune.providers import _replicate_answer as answers
+from anytune.providers.replicate import answer as answers
 from anytune.schema.job import Event, JobState
 
 ID = "zz4ibbonubfz7carwiefibzgga"

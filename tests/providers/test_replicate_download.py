@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from anytune.errors import NotFoundError, RejectedError, UnavailableError, UsageError
-from anytune.providers import _replicate_download as downloads
-from anytune.providers._replicate_gateway import Gateway
 from anytune.providers.base import Profile
+from anytune.providers.replicate import download as downloads
+from anytune.providers.replicate.gateway import Gateway
 from anytune.schema.model import TunedModel
 from anytune.testing import no_key
 from tests.providers._replicate import JOB_ID, MODEL, ReplicateRig, running

@@ -9,9 +9,9 @@ import pytest
 
 from anytune.config import load_settings
 from anytune.errors import UsageError
-from anytune.providers import _replicate_request as requests
 from anytune.providers.base import Profile
 from anytune.providers.replicate import ReplicateProvider
+from anytune.providers.replicate import request as requests
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.schema.trainer import MAPPABLE, Trainer
 from anytune.testing import no_key
@@ -56,6 +56,15 @@ def test_a_validation_file_goes_where_the_trainer_takes_one() -> None:
         rendered(FLAN, validation="https://x/f/2")
 
 
+@pytest.mark.parametrize("value", ["2026-01-01", ".nan", "{a: [2026-01-01]}", "!!binary aGk="])
+@pytest.mark.parametrize("where", ["input", "unvalidated"])
+def test_an_input_that_json_cannot_hold_is_told_with_its_place(tmp_path: Path, where: str, value: str) -> None:
+    said = f"profiles: {{replicate: {{trainers: {{a/b: {{data: rows, {where}: {{since: {value}}}}}}}}}}}\n"
+    (tmp_path / "anytune.yaml").write_text(said)
+    with pytest.raises(UsageError, match=r"anytune.yaml:1:.*'since' is nothing that JSON can hold"):
+        load_settings(folder=tmp_path, environment={"XDG_CONFIG_HOME": str(tmp_path)})
+
+
 def test_an_unknown_trainer_is_not_rendered() -> None:
     with pytest.raises(UsageError, match="nothing is known"):
         rendered(None)
@@ -68,8 +77,12 @@ def test_a_trainer_is_one_version_of_a_model(model: str) -> None:
     assert any("owner/name:version" in problem for problem in provider().capabilities(model).problems)
 
 
-def test_the_note_leads_back_to_job_trainer_and_file() -> None:
-    assert requests.noted(rendered(FLAN)["model"]["description"]) == (JOB_ID, OTHER, "https://x/f/1")
+def test_the_note_leads_back_to_job_trainer_file_and_settings() -> None:
+    file = "https://x/v1/files/1"
+    made = requests.request(spec(), FLAN, job_id=JOB_ID, training_file=file, validation_file=None)
+    settings = requests.settings_of({"size": "xl", "passes": 2.0, "rows": f"{file}?signed"})
+    assert requests.noted(made["model"]["description"]) == (JOB_ID, OTHER, file, settings)
+    assert settings != requests.settings_of({**made["input"], "passes": 3})
 
 
 def test_the_model_is_named_after_the_job() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from anytune.errors import KeyRefusedError
-from anytune.providers import openai as openai_module
+from anytune.providers.openai import provider as openai_module
 from anytune.schema.job import RemoteJob
 from tests.providers._fireworks import FireworksRig
 from tests.providers._fireworks import running as fireworks_running

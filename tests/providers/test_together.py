@@ -190,8 +190,10 @@ def test_an_old_address_with_v1_is_understood(rig: TogetherRig, stub: TogetherSt
 def test_the_environment_does_not_move_the_data(rig: TogetherRig, monkeypatch: pytest.MonkeyPatch) -> None:
     with Trap() as elsewhere:
         monkeypatch.setenv("TOGETHER_BASE_URL", elsewhere.origin)
+        monkeypatch.setenv("TOGETHER_CUSTOM_HEADERS", "Host: elsewhere.example\nAuthorization: Bearer other")
         rig.start()
         assert elsewhere.journal == []
+    assert {call.headers["host"] for call in rig.stub.calls()} == {f"127.0.0.1:{rig.stub.port}"}
 
 
 def test_a_missing_package_is_named_with_its_extra(rig: TogetherRig, monkeypatch: pytest.MonkeyPatch) -> None:

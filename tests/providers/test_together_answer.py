@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from anytune.errors import MalformedAnswerError, NotFoundError
-from anytune.providers import _together_answer as answers
+from anytune.providers.together import answer as answers
 from anytune.schema.job import Cause, JobState, RemoteJob
 from tests.providers._together import JOB_ID, TogetherRig, running
 from tests.stubs.together import TogetherStub

@@ -59,6 +59,12 @@ def test_find_knows_our_id_in_a_text_that_the_service_changed(rig: TogetherRig, 
     assert rig.provider.find("sql-7f3a9c2b1") is None
 
 
+def test_a_suffix_that_names_another_job_does_not_make_it_that_one(rig: TogetherRig) -> None:
+    rig.stub.set(rig.start("next-0123456789"), suffix=f"{JOB_ID}--next-0123456789")
+    assert rig.provider.find(JOB_ID) is None
+    assert rig.provider.find("next-0123456789") is not None
+
+
 @pytest.mark.parametrize("body", [{}, [], {"data": None}, b"<html>"])
 def test_find_never_says_no_to_a_list_that_is_none(rig: TogetherRig, body: Any) -> None:
     rig.stub.fail_next(LIST, status=200, body=body)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from anytune.errors import RateLimitedError
-from anytune.providers import _together_metrics as metrics
+from anytune.providers.together import metrics as metrics
 from anytune.schema.job import Event
 from tests.providers._together import TogetherRig, running
 from tests.stubs.together import TogetherStub

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anytune.errors import UsageError
-from anytune.providers import _together_request as requests
 from anytune.providers.base import Profile
 from anytune.providers.together import TogetherProvider
+from anytune.providers.together import request as requests
 from anytune.schema.spec import TuneSpec
 from tests.providers._together import JOB_ID, MODEL
 from tests.stubs._together_rules import checked_job

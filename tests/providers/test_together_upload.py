@@ -54,6 +54,18 @@ def test_an_upload_is_three_calls(rig: TogetherRig) -> None:
     assert rig.stub.files[file_id].content == file.path.read_bytes()
 
 
+@pytest.mark.parametrize("answer", [{}, {"id": None}, {"id": "file-of-another"}])
+def test_an_answer_about_no_file_is_not_taken_for_its_checks(rig: TogetherRig, answer: dict[str, object]) -> None:
+    file = rig.file()
+    rig.stub.fail_next(PREPROCESS, status=200, body=answer)
+    with pytest.raises(MalformedAnswerError, match="not about"):
+        rig.provider.upload(file)
+    file_id = rig.provider.upload(file)
+    assert len(rig.stub.calls(PUT)) == 1, "the bytes went twice"
+    assert len(rig.stub.calls(PREPROCESS)) == 2
+    assert rig.stub.files[file_id].status != "PENDING", "no job could ever use it"
+
+
 def test_the_storage_never_sees_the_key_and_is_told_the_length(rig: TogetherRig) -> None:
     file = rig.file()
     rig.provider.upload(file)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,27 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, damage: str) -> None:
 def test_other_methods_of_packing_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RejectedError, match="no plain file"):
         unpacked(packed(tmp_path, ("a.json", b"{}"), method=zipfile.ZIP_LZMA))
+
+
+def test_an_archive_that_is_damaged_anywhere_is_refused_and_nothing_else(tmp_path: Path) -> None:
+    path = packed(tmp_path, ("adapter_config.json", b"{}" * 40), ("sub/a.safetensors", bytes(range(256))))
+    whole, chance = path.read_bytes(), random.Random(7)
+    for number in range(400):
+        damaged = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            damaged[chance.randrange(len(damaged))] = chance.choice((0, 255, chance.randrange(256)))
+        path.write_bytes(damaged)
+        into = tmp_path / str(number)
+        into.mkdir()
+        with suppress(RejectedError):
+            _zip.unpack(path, into, provider="x")
+
+
+def test_a_directory_by_which_a_file_begins_before_the_archive_is_refused(tmp_path: Path) -> None:
+    path = packed(tmp_path, ("a.json", b"{}" * 40))
+    raw = bytearray(path.read_bytes())
+    place = raw.index(b"PK\x05\x06") + 16
+    raw[place : place + 2] = b"\xff\xff"
+    path.write_bytes(raw)
+    with pytest.raises(RejectedError, match="damaged"):
+        unpacked(path)

@@ -41,6 +41,8 @@ ALL_OF_TOGETHER = {
 def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]:
     """Go through every act of the OpenAI provider and yield what was done; raise `AssertionError` for a surprise."""
     at = OpenAIProvider(Profile(name="openai", home=folder, key=lambda: stub.key, base_url=origin, timeout=30.0))
+    assert OPENAI_MODEL in at.models().models
+    yield "models: listed"
     for method, training in (("sft", {}), ("sft", ALL_OF_OPENAI), ("dpo", {**ALL_OF_OPENAI, "beta": 0.2})):
         train, test = (written(folder, method, role, 12) for role in ("train", "validation"))
         files = at.upload(train), at.upload(test)
@@ -53,7 +55,10 @@ def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]
         assert found.id == job.id
         yield from ended(at, job.id, job_id)
         model = stub.jobs[job.id]["fine_tuned_model"]
-        assert at.complete(model, [{"role": "user", "content": "3?"}], max_new_tokens=9) == "yes 3"
+        asked_of_it = at.generator(base=model, tuned=None).answer(
+            [[{"role": "user", "content": "3?"}]], max_new_tokens=9
+        )
+        assert list(asked_of_it) == ["yes 3"]
         stopped = at.create(at.render(asked, job_id=job_id + "-2", training_file=files[0], validation_file=None))
         assert at.cancel(stopped.id).state.is_terminal
         assert at.cancel(stopped.id).state.is_terminal
@@ -63,6 +68,8 @@ def live_at_openai(stub: OpenAIStub, origin: str, folder: Path) -> Iterator[str]
 def live_at_together(stub: TogetherStub, origin: str, folder: Path) -> Iterator[str]:
     """Go through every act of the Together provider and yield what was done."""
     at = TogetherProvider(Profile(name="together", home=folder, key=lambda: stub.key, base_url=origin, timeout=30.0))
+    assert at.models().models[TOGETHER_MODEL].max_length
+    yield "models: listed, each asked for its limits"
     full = {"epochs": 1, "lora": None}
     kinds: list[tuple[str, dict[str, Any]]] = [("sft", {}), ("sft", ALL_OF_TOGETHER), ("sft", full)]
     kinds.append(("dpo", {**ALL_OF_TOGETHER, "beta": 0.2, "scheduler": "linear"}))

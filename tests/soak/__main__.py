@@ -15,10 +15,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.soak import crowd, kills
+from tests.soak import crowd, faults, fuzz, instants, kills, tens
 from tests.soak.place import places
 
-CAMPAIGNS: dict[str, Callable[..., Any]] = {"crowd": crowd.run, "writes": kills.writes, "migration": kills.migrations}
+CAMPAIGNS: dict[str, Callable[..., Any]] = {
+    "crowd": crowd.run,
+    "writes": kills.writes,
+    "migration": kills.migrations,
+    "instants": instants.run,
+    "tens": tens.run,
+    "faults": faults.run,
+    "fuzz": fuzz.run,
+}
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ INVALID, MISSING, EXISTS, PRECONDITION, UNAUTHENTICATED = 3, 5, 6, 9, 16
 ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 MODEL = re.compile(r"accounts/[a-z0-9-]+/models/[a-z0-9][a-z0-9-]*")
 TUNABLE = {f"accounts/fireworks/models/{name}" for name in catalog.load("fireworks").models}
+UNTUNABLE = "accounts/fireworks/models/flux-1-dev"
 REGIONS = {"REGION_UNSPECIFIED", *catalog.load("fireworks").sites}
 
 Check = Callable[[Any], bool]
@@ -117,6 +118,31 @@ def checked_job(collection: str, body: Any) -> dict[str, Any]:
     if config.get("baseModel") not in TUNABLE:
         raise refusal(INVALID, f"{config.get('baseModel')}: model is not supported for fine-tuning")
     return job
+
+
+def checked_page(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return how many rows are asked for (50 if unsaid, 200 at most), and from which on."""
+    if unknown := set(query) - {"pageSize", "pageToken", "filter", "orderBy", "readMask"}:
+        raise refusal(INVALID, f"unknown query: {sorted(unknown)}")
+    size, start = query.get("pageSize", "50"), query.get("pageToken", "0")
+    if not size.isdecimal() or not start.isdecimal():
+        raise refusal(INVALID, "invalid page token or size")
+    return min(int(size) or 50, 200), int(start)
+
+
+def model(name: str) -> dict[str, Any]:
+    """Show a public model; the second generation of trainers has a flag of its own."""
+    return {
+        "name": name,
+        "state": "READY",
+        "kind": "HF_BASE_MODEL",
+        "public": True,
+        "tunable": False,
+        "supervisedLoraTunable": name in TUNABLE,
+        "contextLength": 262144,
+        "trainingContextLength": 131072 if name in TUNABLE else 0,
+        "deprecationDate": None,
+    }
 
 
 def fault_in(content: bytes, examples: int) -> str | None:

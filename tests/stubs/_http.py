@@ -17,12 +17,13 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.stubs._call import Call, Fault, Refuse, Reply, When, multipart
+from tests.stubs._noise import Noise
 
 __all__ = ["Call", "Fault", "Refuse", "Reply", "StubServer", "Trap", "multipart"]
 
 HTML = b"<!doctype html><title>Sign in</title><p>Welcome to the hotel's network"
 CONTROL = "/_stub"
-ORDERS = {"fail_next", "html_next", "redirect_next", "drop_next", "drip_next", "cut_next", "break_next"}
+ORDERS = {"fail_next", "html_next", "redirect_next", "drop_next", "drip_next", "cut_next", "break_next", "disturb"}
 
 
 class StubServer:
@@ -37,6 +38,7 @@ class StubServer:
         self.closing = threading.Event()
         self._journal_file = journal_file
         self._faults: list[Fault] = []
+        self._noise = Noise()
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
@@ -55,6 +57,10 @@ class StubServer:
     @property
     def base_url(self) -> str:
         return f"{self.origin}{self.prefix}"
+
+    def census(self) -> dict[str, Any]:
+        """Say what is kept here: the `jobs` as the API shows them, and a digest of the bytes of each of the `files`."""
+        return {}
 
     def __enter__(self) -> Any:
         self._thread.start()
@@ -119,17 +125,28 @@ class StubServer:
         """Do the work, then close the connection in the middle of the answer."""
         self._order(Fault(pattern, "break", when="after", times=times, skip=skip))
 
+    def disturb(self, *, share: float, seed: int = 0) -> None:
+        """Strike this share of all calls with faults of every kind, from now on; 0 ends it."""
+        with self.lock:
+            self._noise = Noise(share=share, seed=seed)
+
+    def settle(self) -> None:
+        """Forget all faults on order."""
+        with self.lock:
+            self._faults.clear()
+            self._noise = Noise()
+
     def _order(self, fault: Fault) -> None:
         with self.lock:
             self._faults.append(fault)
 
     def _take(self, call: Call) -> tuple[Reply, Fault | None]:
         if call.path == CONTROL:
-            return self._controlled(call.json), None
+            return self._controlled(call), None
         with self.lock:
             call.number = len(self.journal)
             self.journal.append(call)
-            fault = next((f for f in self._faults if f.strikes(call)), None)
+            fault = next((f for f in self._faults if f.strikes(call)), None) or self._noise.strike(call)
             reply = Reply()
             if fault is None or fault.when == "after":
                 try:
@@ -144,9 +161,12 @@ class StubServer:
             self._write_down(call)
             return reply, fault
 
-    def _controlled(self, order: dict[str, Any]) -> Reply:
-        """Carry out a test's order from outside: {"call": name, "with": {...}} or {"set": {...}}."""
+    def _controlled(self, call: Call) -> Reply:
+        """Carry out a test's order from outside: {"call": name, "with": {...}} or {"set": {...}}; GET is a census."""
         with self.lock:
+            if call.method == "GET":
+                return Reply(200, self.census())
+            order = call.json
             if order.get("call") in ORDERS:
                 getattr(self, order["call"])(**order.get("with", {}))
             for name, value in order.get("set", {}).items():

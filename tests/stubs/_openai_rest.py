@@ -201,4 +201,5 @@ def checkpoints(job: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def model(name: str, owner: str) -> dict[str, Any]:
     """Show a model."""
-    return {"id": name, "object": "model", "created": 1_790_000_000, "owned_by": owner, "shutdown_date": None}
+    ends = "2027-01-14" if owner == "system" else None
+    return {"id": name, "object": "model", "created": 1_790_000_000, "owned_by": owner, "shutdown_date": ends}

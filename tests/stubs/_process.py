@@ -58,11 +58,17 @@ class Served:
         """Set attributes of the stand-in, such as `life` or `closed`."""
         self._control({"set": values})
 
-    def _control(self, order: dict[str, Any]) -> None:
-        to = urllib.request.Request(self.origin + CONTROL, data=json.dumps(order).encode(), method="POST")
+    def census(self) -> dict[str, Any]:
+        """Ask what is kept there: `jobs` as the API shows them, `files` as digests of their bytes."""
+        told: dict[str, Any] = self._control(None)
+        return told
+
+    def _control(self, order: dict[str, Any] | None) -> Any:
+        data = json.dumps(order).encode() if order else None
+        to = urllib.request.Request(self.origin + CONTROL, data=data, method="POST" if order else "GET")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(to, timeout=10) as answer:
-            answer.read()
+            return json.loads(answer.read())
 
 
 @contextmanager

@@ -247,6 +247,13 @@ def iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
+def checked_query(query: Mapping[str, str], *needed: str) -> str:
+    """Return the one parameter of a query that has no other."""
+    if set(query) != set(needed):
+        raise refusal(400, f"the query takes {', '.join(needed)}")
+    return query[needed[0]]
+
+
 def limits(model: str) -> dict[str, Any]:
     """Show what a model takes; refuse one that cannot be tuned."""
     if model not in TUNABLE:
@@ -256,7 +263,7 @@ def limits(model: str) -> dict[str, Any]:
     return {
         "model_name": model,
         "lora_training": {**sizes, "default_rank": 8, "max_rank": 64, "target_modules": ["q_proj", "v_proj"]},
-        "full_training": sizes if TUNABLE[model]["full"] else None,
+        **({"full_training": sizes} if TUNABLE[model]["full"] else {}),
         "default_gradient_accumulation_steps": 1,
         "max_learning_rate": 0.1,
         "min_learning_rate": 1e-8,

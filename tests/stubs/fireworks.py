@@ -11,6 +11,7 @@ What can be set before or between calls:
 - `page`: how many jobs a page of a list holds at most
 - `encryption`: the state of encryption that a new dataset shows
 - `given_region`: where jobs are placed, whatever was asked for
+- `models`: the public models in the list, tunable or not
 - `storage`: the origin of signed addresses, when it is not this server
 - `weights`: the files of a finished model; `version` is their ETag
 - `set(job_name, state=…)`: any field of a job, by hand; `finish(job_name)` completes one at once;
@@ -69,6 +70,7 @@ class FireworksStub(StubServer):
         self.storage = ""
         self.weights: dict[str, bytes] = dict(WEIGHTS)
         self.version = "1"
+        self.models: list[dict[str, Any]] = [rules.model(name) for name in (*sorted(rules.TUNABLE), rules.UNTUNABLE)]
         self.datasets: dict[str, StoredDataset] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self._steps: dict[str, int] = {}
@@ -104,6 +106,8 @@ class FireworksStub(StubServer):
             case "GET", ["accounts"], "":
                 rows = [{"name": f"accounts/{name}", "state": "READY"} for name in self.accounts]
                 return Reply(200, {"accounts": rows, "totalSize": len(rows)})
+            case "GET", ["accounts", "fireworks", "models"], "":
+                return self._list_models(call)
             case _, ["accounts", account, *_], _ if account not in self.accounts:
                 raise rules.refusal(7, f"you have no access to account {account}")
             case method, ["accounts", _, "datasets", *rest], verb:
@@ -113,6 +117,12 @@ class FireworksStub(StubServer):
             case "GET", ["accounts", _, "models", _], "getDownloadEndpoint":
                 return self._hand_out(where)
         raise rules.refusal(rules.MISSING, f"no such endpoint: {call.route}")
+
+    def _list_models(self, call: Call) -> Reply:
+        size, start = rules.checked_page(call.query)
+        rows = self.models[start : start + size]
+        token = str(start + size) if start + size < len(self.models) else ""
+        return Reply(200, {"models": rows, "nextPageToken": token, "totalSize": len(self.models)})
 
     def _datasets(self, method: str, where: str, rest: list[str], verb: str, call: Call) -> Reply:
         match method, rest, verb:

@@ -19,6 +19,7 @@ What can be set before or between calls:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
@@ -89,6 +90,12 @@ class OpenAIStub(StubServer):
             record = self._records[job_id]
             while record.step + 1 < len(self.life) and record.shown["status"] not in ENDED:
                 self._move(record)
+
+    def census(self) -> dict[str, Any]:
+        files = [
+            hashlib.sha256(file.content).hexdigest() for file in self.files.values() if file.purpose == "fine-tune"
+        ]
+        return {"jobs": list(self.jobs.values()), "files": files}
 
     def answer(self, call: Call) -> Reply:
         given = self.manner.key_of(call)

@@ -116,6 +116,10 @@ class TogetherStub(StubServer):
             old.shown.update(total_price=0)
             return new
 
+    def census(self) -> dict[str, Any]:
+        files = [hashlib.sha256(file.content).hexdigest() for file in self.files.values() if file.content is not None]
+        return {"jobs": list(self.jobs.values()), "files": files}
+
     def answer(self, call: Call) -> Reply:
         if call.path.startswith(STORAGE):
             return self.store.answer(call)
@@ -147,7 +151,7 @@ class TogetherStub(StubServer):
             case "POST", ["estimate-price"]:
                 return self._estimate(rules.checked_quote(call.json))
             case "GET", ["models", "limits"]:
-                return Reply(200, rules.limits(call.query.get("model_name", "")))
+                return Reply(200, rules.limits(rules.checked_query(call.query, "model_name")))
             case "GET", ["models", "supported"]:
                 return Reply(200, {"models": list(rules.TUNABLE)})
             case "GET", [id]:

@@ -40,6 +40,14 @@ def drops_the_epochs(render: Method) -> Method:
     return broken
 
 
+def leaves_open_how_many_epochs(render: Method) -> Method:
+    def broken(self: Any, spec: Any, **rest: Any) -> Any:
+        left = {} if "epochs" in spec.training.model_fields_set else {"epochs": "as you like"}
+        return {**render(self, spec, **rest), **left}
+
+    return broken
+
+
 def puts_the_key_in(render: Method) -> Method:
     return lambda self, spec, **rest: {**render(self, spec, **rest), "api_key": self._profile.key()}
 
@@ -66,6 +74,15 @@ def has_an_undated_price(capabilities: Method) -> Method:
         if found.price is None:
             return found.model_copy(update={"notes": ()})
         return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
+
+    return broken
+
+
+def translates_without_a_formula(capabilities: Method) -> Method:
+    def broken(self: Any, model: str) -> Any:
+        known = capabilities(self, model)
+        bare = {"suffix": known.settings["suffix"].model_copy(update={"outcome": "translated", "why": None})}
+        return known.model_copy(update={"settings": {**known.settings, **bare}})
 
     return broken
 
@@ -293,6 +310,12 @@ SWEPT = "test_a_job_in_the_list_reads_as_it_does_alone_and_none_is_invented"
 
 MUTANTS = {
     "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
+    "epochs left open": Mutant(
+        "render", leaves_open_how_many_epochs, "test_the_number_of_epochs_is_sent_although_nobody_chose_one"
+    ),
+    "a translation without its formula": Mutant(
+        "capabilities", translates_without_a_formula, "test_every_setting_of_the_job_file_has_a_rule"
+    ),
     "a secret in a request": Mutant("render", puts_the_key_in, "test_the_request_carries_our_job_id_and_no_key"),
     "a request without our id": Mutant("render", forgets_our_id, "test_the_request_carries_our_job_id_and_no_key"),
     "a file left out": Mutant("render", forgets_the_validation_file, "test_the_request_names_the_model_and_both_files"),

@@ -13,7 +13,8 @@ from typing import BinaryIO, NamedTuple, get_args
 
 from anytune.data import sniff
 from anytune.data.check import parts
-from anytune.data.check.asker import Asker, Looks
+from anytune.data.check.amount import MOST_BYTES, check_amount, size_faults
+from anytune.data.check.asker import Asker, Looks, make_ready
 from anytune.data.check.compare import compare, longest
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.further import NOTHING, Wish
@@ -32,12 +33,6 @@ from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Ro
 
 METHODS = get_args(DataMethod)
 BUILT_IN = ("openai", "together", "fireworks", "local")
-MOST_BYTES = {"openai": 8_000_000_000, "azure": 512 << 20, "nebius": 5_000_000_000, "together": int(50.1 * (1 << 30))}
-LARGE_BYTES = 150_000_000
-FEWEST_EXAMPLES = {"openai": 10, "azure": 10, "fireworks": 3}
-MOST_EXAMPLES = {"fireworks": 3_000_000}
-MOST_WITH_IMAGES = 50_000
-MOST_TASKS = {"train": 50_000, "validation": 1_000}
 _OF_TEXT = frozenset({"csv", "json-array", "pretty-printed", "carriage-return-ends"})
 _LOOKED_AT = 16 << 20
 
@@ -80,8 +75,13 @@ def check_each(
         list(paths.items()) if isinstance(paths, Mapping) else [("train", path) for path in paths]
     )
     union = together((terms for terms, _ in asked.values()), method, show)
-    found = [_check_file(role, Path(path), asked, union, workers) for role, path in files]
-    return {name: DataReport(files=tuple(reports[name] for reports in found)) for name in asked}
+    with ExitStack() as opened:
+        found = [_read_file(role, Path(path), Tally(union), workers, opened) for role, path in files]
+        make_ready([read.looks for read, _ in found if read.looks], [wish for _, wish in asked.values()])
+        return {
+            name: DataReport(files=tuple(_told(read, whole.narrowed(terms), wish) for read, whole in found))
+            for name, (terms, wish) in asked.items()
+        }
 
 
 def _refuse_unknown(method: str, ignore: frozenset[str]) -> None:
@@ -92,21 +92,17 @@ def _refuse_unknown(method: str, ignore: frozenset[str]) -> None:
         raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else None)
 
 
-def _check_file(
-    role: Role, path: Path, asked: Mapping[str, tuple[Terms, Wish]], union: Terms, workers: int | None
-) -> dict[str, FileReport]:
-    """Read a file under the terms of all, then tell each what it minds and look as far as it wishes."""
-    whole = Tally(union)
+def _read_file(role: Role, path: Path, whole: Tally, workers: int | None, opened: ExitStack) -> tuple[_Read, Tally]:
+    """Read a file under the terms of all; return how far it could be read, and all that is wrong with it."""
     read = _Read(FileReport(path=path, examples=0))
-    with ExitStack() as opened:
-        with _telling(whole):
-            if "\0" in str(path):
-                whole.whole(Fault("file-missing"))
-            elif stat.S_ISREG(path.stat().st_mode):
-                read = _read(role, path, whole, workers, opened)
-            else:
-                whole.whole(Fault("not-a-file"))
-        return {name: _told(read, whole.narrowed(terms), wish) for name, (terms, wish) in asked.items()}
+    with _telling(whole):
+        if "\0" in str(path):
+            whole.whole(Fault("file-missing"))
+        elif stat.S_ISREG(path.stat().st_mode):
+            read = _read(role, path, whole, workers, opened)
+        else:
+            whole.whole(Fault("not-a-file"))
+    return read, whole
 
 
 class _Read(NamedTuple):
@@ -147,7 +143,7 @@ def _read(role: Role, path: Path, whole: Tally, workers: int | None, opened: Exi
         whole.whole(Fault("extension-not-jsonl"))
     stream = opened.enter_context(path.open("rb", buffering=0))
     size = os.fstat(stream.fileno()).st_size
-    for fault in _size_faults(role, size):
+    for fault in size_faults(role, size):
         whole.whole(fault)
     trouble = _trouble(sniff.kind(stream.read(sniff.HEAD)))
     if trouble is not None and whole.counted(trouble):
@@ -158,7 +154,7 @@ def _read(role: Role, path: Path, whole: Tally, workers: int | None, opened: Exi
     survey, sha256 = _survey(path, stream, size, whole.terms, opened.enter_context(Scratch()), workers)
     whole.merge(survey.tally, lines=0)
     _check_key_sets(survey, whole)
-    _check_amount(role, size, survey, whole)
+    check_amount(role, size, survey, whole)
     between = compare(stream, survey, whole.terms, start=_start(stream))
     whole.counts += between.counts
     whole.sightings += between.sightings
@@ -288,34 +284,3 @@ def _check_key_sets(survey: Survey, whole: Tally) -> None:
     for sighting in list(survey.key_sets.values())[1:]:
         if whole.counted(sighting.fault):
             whole.sightings.append(sighting)
-
-
-def _check_amount(role: Role, size: int, survey: Survey, whole: Tally) -> None:
-    """Check how many examples there are; only training files have a minimum."""
-    number = survey.examples
-    said = Plain(f"{number:,} example{'' if number == 1 else 's'}")
-    if number == 0:
-        whole.whole(Fault("file-blank" if size else "file-empty"))
-        return
-    few = tuple(name for name, least in FEWEST_EXAMPLES.items() if number < least)
-    if few and role == "train":
-        whole.whole(Fault("too-few-examples", value=said, among=few))
-    many = {name for name, most in MOST_EXAMPLES.items() if number > most}
-    many |= {"openai"} if whole.terms.method == "rft" and number > MOST_TASKS.get(role, number) else set()
-    if many:
-        whole.whole(Fault("too-many-examples", value=said, among=tuple(many)))
-    if survey.with_images > MOST_WITH_IMAGES:
-        images = Plain(f"{survey.with_images:,} examples with images")
-        whole.whole(Fault("too-many-examples", value=images, among=("openai",)))
-
-
-def _size_faults(role: Role, size: int) -> Iterator[Fault]:
-    """Yield what is wrong with a file of so many bytes; the test file is never uploaded."""
-    if role == "test":
-        return
-    said = Plain(f"{size:,} bytes")
-    above = tuple(name for name, most in MOST_BYTES.items() if size > most)
-    if above:
-        yield Fault("file-too-large", value=said, among=above)
-    elif size > LARGE_BYTES:
-        yield Fault("file-large", value=said)

@@ -2,6 +2,7 @@
 
 from anytune.data.content import Size, size
 from anytune.data.tokens.counter import Counter, counter_for
+from anytune.data.tokens.drawn import Drawn
 from anytune.data.tokens.estimate import ENOUGH, estimate
 from anytune.data.tokens.exact import Exact, count_file
 from anytune.data.tokens.measure import Counted, measure
@@ -13,6 +14,7 @@ __all__ = [
     "Counted",
     "Counter",
     "Cut",
+    "Drawn",
     "Exact",
     "OverLimit",
     "Size",

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import hypot, sqrt
 from random import Random
 from typing import Literal, NamedTuple
 
-from anytune.data.content import Content, Size, content, decode, length_of, size_of
+from anytune.data.content import Content, Size, length_of
 from anytune.data.tokens.counter import Counter
+from anytune.data.tokens.drawn import MOST_CHARACTERS, Drawn
 from anytune.data.tokens.measure import Count, Counted, measure_content, own_of, remembering
 from anytune.schema.data import Tokens
 
 ENOUGH = 1_000  # records: for chats of about 1 KB the interval is then about half a percent either way
-_MOST_CHARACTERS = 4 << 20
 _SHORTEST_GLIMPSE = 1 << 11
 _NORMAL = 1.96  # standard errors within which 95 % of a normal distribution lie
 _ALONE = 0.25  # how far off one record may be for all others, as a share
-_IMAGE = b'"image_url"'
 
 
 class _Seen(NamedTuple):
@@ -29,7 +27,7 @@ class _Seen(NamedTuple):
 
 
 def estimate(
-    sample: Sequence[bytes],
+    sample: Drawn,
     *,
     records: int,
     content_bytes: int,
@@ -38,42 +36,41 @@ def estimate(
     trained_bytes: int | None = None,
     largest: Size | None = None,
 ) -> Tokens:
-    """Estimate the tokens of a file from lines drawn from it at random, without replacement.
+    """Estimate the tokens of a file from records drawn from it at random, without replacement.
 
     The tokens of a byte of content are taken from the sample, and multiplied by `content_bytes`, which is exact, as is
     what the chat format adds to `messages` and `records`. low and high are the 95 % interval of that ratio; a sample
     of all records is exact, and its interval has no width. `trained_bytes` of the whole file and the size of its
     `largest` record (both by `content.size`) make `trained` and `longest` better than the sample alone could.
     """
-    parts = [content(decode(line)) for line in sample]
-    glimpse, count = _made_ready(parts, counter)
-    seen = [_look(part, counter, count) for part in parts]
-    whole = len(sample) >= records and glimpse is None
+    glimpse, count = _made_ready(sample, counter)
+    seen = [_look(part, size, counter, count) for part, size in zip(sample.parts, sample.sizes, strict=True)]
+    whole = len(sample.parts) >= records and glimpse is None
     sampled = sum(one.size.content_bytes for one in seen)
     ratio = sum(one.tokens for one in seen) / sampled if sampled else 0.0
     added = counter.per_message * messages + own_of(counter, messages) * records
     expected = ratio * content_bytes + added
     deviation = 0.0 if whole else _deviation(seen, ratio, records) * content_bytes
-    spread = hypot(deviation, counter.error * (1 + _beyond_ascii(parts)) * expected)
+    spread = hypot(deviation, counter.error * (1 + sample.beyond_ascii) * expected)
     trained = _trained(seen, content_bytes, trained_bytes)
     return Tokens(
         low=max(0, round(expected - spread)),
         expected=round(expected),
         high=round(expected + spread),
         longest=max([round(_by_ratio(largest, ratio, counter)), *(one.counted.length for one in seen)]),
-        basis=_basis(counter, len(sample), records, any(_IMAGE in line for line in sample)),
+        basis=_basis(counter, len(sample.parts), records, sample.images),
         method=_method(counter, whole),
         trained=trained,
         masked=max(0, round(expected) - trained),
     )
 
 
-def _made_ready(parts: list[Content], counter: Counter) -> tuple[int | None, Count]:
+def _made_ready(sample: Drawn, counter: Counter) -> tuple[int | None, Count]:
     """Return how much of a long text is looked at (None for all of it), and a function that counts texts so."""
-    texts = [text for part in parts for turn in part.turns for text in turn.texts]
-    if sum(map(len, texts)) <= _MOST_CHARACTERS:
+    texts = sample.texts
+    if sample.short:
         return None, remembering(counter.counting(texts))
-    longest = max(_SHORTEST_GLIMPSE, _MOST_CHARACTERS // len(texts))
+    longest = max(_SHORTEST_GLIMPSE, MOST_CHARACTERS // len(texts))
     count = counter.counting([_glimpse(text, longest) for text in texts])
 
     def scaled(text: str) -> int:
@@ -94,8 +91,8 @@ def _glimpse(text: str, longest: int) -> str:
     return text[start : start + longest if last < 0 else last]
 
 
-def _look(part: Content, counter: Counter, count: Count) -> _Seen:
-    size, counted = size_of(part), measure_content(part, counter, count)
+def _look(part: Content, size: Size, counter: Counter, count: Count) -> _Seen:
+    counted = measure_content(part, counter, count)
     added = counter.per_message * size.messages + (own_of(counter, size.messages) if part.turns else 0)
     return _Seen(size, counted, counted.tokens - added)
 
@@ -126,13 +123,6 @@ def _by_ratio(size: Size | None, ratio: float, counter: Counter) -> float:
     if size is None:
         return 0
     return ratio * size.content_bytes + counter.per_message * size.messages + own_of(counter, size.messages)
-
-
-def _beyond_ascii(parts: list[Content]) -> float:
-    """Return a measure, from 0 to 1, of how much is written in other scripts than Latin."""
-    texts = [text for part in parts for turn in part.turns for text in turn.texts]
-    characters, held = sum(map(len, texts)), sum(map(length_of, texts))
-    return min(1.0, 2 * (held - characters) / held) if held else 0.0
 
 
 def _method(counter: Counter, whole: bool) -> Literal["rough", "sampled", "exact"]:

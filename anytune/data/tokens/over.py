@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from anytune.data.input import told
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, Counted, measure_content, remembering
 
+TakeApart = Callable[[bytes], Content]
 SHOWN = 20
 _MOST_RECORDS = 2_000
 _MOST_BYTES = 16 << 20  # a second or so
@@ -55,17 +56,29 @@ def may_exceed(size: Size, counter: Counter, limit: int) -> bool:
     return size.content_bytes + counter.per_message * size.messages + counter.per_record > limit
 
 
+def take_apart(line: bytes) -> Content:
+    """Take a line of a file apart."""
+    return content(decode(line))
+
+
 def over_limit(
-    path: Path, candidates: Iterable[Candidate], counter: Counter, limit: int, *, shown: int = SHOWN
+    path: Path,
+    candidates: Iterable[Candidate],
+    counter: Counter,
+    limit: int,
+    *,
+    shown: int = SHOWN,
+    take_apart: TakeApart = take_apart,
 ) -> OverLimit:
     """Count those of a file's records that may be over the limit, longest first, within a budget of work.
 
-    All others are surely within the limit, see `may_exceed`. A file that cannot be read is refused.
+    All others are surely within the limit, see `may_exceed`. A file that cannot be read is refused. `take_apart` is
+    given each line without its end.
     """
     longest_first = sorted(candidates, key=lambda candidate: (-candidate.content_bytes, candidate.line))
     within = _affordable(longest_first)
     with told(path):
-        counted = _count(path, within, counter)
+        counted = _count(path, within, counter, take_apart)
     cuts = sorted(cut for each, one in zip(within, counted, strict=True) if (cut := cut_of(each.line, one, limit)))
     left = longest_first[len(within) :]
     held = sum(each.content_bytes for each in within)
@@ -97,14 +110,14 @@ def _affordable(longest_first: list[Candidate]) -> list[Candidate]:
     return within
 
 
-def _count(path: Path, candidates: list[Candidate], counter: Counter) -> list[Counted]:
+def _count(path: Path, candidates: list[Candidate], counter: Counter, take_apart: TakeApart) -> list[Counted]:
     if not candidates:
         return []
     with path.open("rb") as stream:
 
         def read(candidate: Candidate) -> Content:
             stream.seek(candidate.offset)
-            return content(decode(stream.readline()))
+            return take_apart(stream.readline().removesuffix(b"\n"))
 
         if sum(candidate.content_bytes for candidate in candidates) > _FEW_BYTES:
             count: Count = remembering(counter.count)

@@ -1,0 +1,141 @@
+"""Ask the models that jobs made, and compare them with their bases, through the one gate before data leave."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from anytune import evals, jobs
+from anytune.data.input import opened
+from anytune.errors import AnytuneError, RefusedError, UsageError
+from anytune.planning import Planning
+from anytune.providers.base import Generates, Generator
+from anytune.reach import Reach
+from anytune.schema.audit import Act
+from anytune.schema.data import DataReport
+from anytune.schema.evals import EvalReport
+from anytune.schema.job import Job
+
+Progress = Callable[[int, int], None]
+
+
+class Asking:
+    """Ask models; what was compared is kept in `folder`, one file a job."""
+
+    def __init__(self, folder: Path, *, desk: jobs.Desk, reach: Reach, planning: Planning) -> None:
+        self._folder = folder
+        self._desk = desk
+        self._reach = reach
+        self._planning = planning
+
+    def can(self, job: Job) -> bool:
+        """Tell whether a job's models can be asked from here."""
+        return isinstance(self._reach.provider(job.provider), Generates)
+
+    def generator(self, job: Job, *, base: bool) -> Generator:
+        """Open a job's tuned model (or its base alone) to be asked; close it after use.
+
+        Raises `RefusedError` where what is asked may not go to the job's provider; so does an answer to a chat with
+        private values that are blocked.
+        """
+        self._permit(job, act="ask")
+        opened = self._open(job, base=base)
+        block = frozenset((*job.plan.spec.data.privacy.block, *self._desk.policy.privacy.block))
+        if job.plan.capabilities.local or not block:
+            return opened
+        return jobs.Screened(opened, block, lambda found: self._permit(job, act="ask", found=found))
+
+    def compare(self, job: Job, *, test: Path | None, limit: int | None, progress: Progress) -> EvalReport:
+        """Ask base and tuned model the held-out questions and compare; the report is kept."""
+        wanted = job.plan.spec.evaluation
+        path = test or job.plan.spec.data.test
+        if path is None:
+            raise UsageError(f"{job.id} has no test data", fix="give --test FILE, or data.test in the job file")
+        if known := _trained_on(path, job):
+            raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
+        questions = evals.read(path, limit=limit or wanted.limit)
+        if not job.plan.capabilities.local:
+            self._permit(job, act="evaluate", data=self._planning.held_out(job.plan.spec, path))
+        started = self._desk.clock.monotonic()
+        base, tuned = self._answers(job, questions, progress)
+        report = evals.compare(
+            questions,
+            base,
+            tuned,
+            spec=wanted,
+            job_id=job.id,
+            base=job.plan.spec.model,
+            tuned=jobs.model(self._fresh(job)).name,
+            test_file=str(path),
+            seconds=self._desk.clock.monotonic() - started,
+        )
+        own = path == job.plan.spec.data.test and limit is None
+        evals.save(report, self._place(job) if own else self._place(job).with_suffix(f".{path.stem}.json"))
+        return report
+
+    def compared(self, job: Job) -> EvalReport | None:
+        """Return the last whole comparison on the job's own test data, None if there is none."""
+        kept, test = self._place(job), job.plan.spec.data.test
+        if test is None or not (kept.is_file() and test.is_file()):
+            return None
+        if test.stat().st_mtime > kept.stat().st_mtime:
+            return None  # the questions may be others by now
+        report = EvalReport.model_validate_json(kept.read_bytes())
+        return report if report.test_file == str(test) else None
+
+    def _answers(self, job: Job, questions: list[evals.Question], progress: Progress) -> tuple[list[str], list[str]]:
+        """Ask the base, then the tuned model."""
+        of, found = 2 * len(questions), []
+        for side, base in enumerate((True, False)):
+            with closing(self._open(job, base=base)) as generator:
+                longest = job.plan.spec.evaluation.max_new_tokens
+                said = generator.answer([question.chat for question in questions], max_new_tokens=longest)
+                found.append(list(_told(said, progress, start=side * len(questions), of=of)))
+        return found[0], found[1]
+
+    def _open(self, job: Job, *, base: bool) -> Generator:
+        provider = self._reach.provider(job.provider)
+        if not isinstance(provider, Generates):
+            raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
+        tuned = None if base else jobs.model(self._fresh(job))
+        opened = provider.generator(base=job.plan.spec.model, tuned=tuned)
+        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._desk.clock)
+
+    def _permit(
+        self, job: Job, *, act: Act, data: DataReport = DataReport(files=()), found: tuple[str, ...] = ()
+    ) -> None:
+        """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
+        placed = self._reach.placed(self._reach.provider(job.provider).capabilities(job.plan.spec.model))
+        jobs.permit(job, act=act, data=data, capabilities=placed, desk=self._desk, found=found)
+
+    def _fresh(self, job: Job) -> Job:
+        return jobs.refresh(job.id, desk=self._desk)
+
+    def _place(self, job: Job) -> Path:
+        return self._folder / f"{job.id}.json"
+
+
+def opening(job: Job) -> str | None:
+    """Return the system message with which the job's first training chat begins, if there is one at hand."""
+    train = next((file.path for file in job.plan.files if file.role == "train"), None)
+    if train is None:
+        return None  # a job made elsewhere
+    try:
+        first = evals.read(train, limit=1)[0].chat[0]
+    except AnytuneError:
+        return None
+    return str(first["content"]) if first.get("role") == "system" else None
+
+
+def _trained_on(path: Path, job: Job) -> str | None:
+    with opened(path) as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return next((known.role for known in job.plan.files if known.sha256 == digest), None)
+
+
+def _told(answers: Iterator[str], progress: Progress, *, start: int, of: int) -> Iterator[str]:
+    for done, answer in enumerate(answers, start + 1):
+        progress(done, of)
+        yield answer

@@ -1,0 +1,88 @@
+"""Learn from pairs: raise what is preferred above what is not, and stay near the model that training began with.
+
+Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290): with log π the summed log-probability of an
+answer's tokens, its reward is β (log π − log π_ref), and the loss of a pair −log σ(reward chosen − reward rejected).
+
+The reference is the very model before its first step: the base with an adapter that adds nothing yet, or all weights as
+they were. Its log-probabilities never change, so they are computed once, two numbers a pair, and kept in the run's
+folder; no second model is held, whether adapters are trained or all weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from anytune.local.batches import MicroBatch
+from anytune.local.encode import ChatEncoder, Encoder, Item
+from anytune.local.objective import Outcome, Stage, Stopped
+from anytune.local.pair import Pair, PairEncoder
+from anytune.local.runs import read_json, write_json
+
+
+class Dpo:
+    """Prefer one answer to another."""
+
+    rows, kind = 2, "pairs"
+    lost = "are left out: an answer of theirs is cut off, or both are the same"
+
+    def __init__(self, *, beta: float) -> None:
+        self.beta = beta
+
+    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
+        """Return what reads the records."""
+        return PairEncoder(chats)
+
+    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:
+        """Give each pair what the reference says of it: as an earlier worker of this run found, or found now."""
+        pairs: list[Any] = examples
+        path = stage.run.path / f"reference-{role}.json"
+        found = (read_json(path) or {}).get("log_probabilities")
+        if found is None or len(found) != len(pairs):
+            start, name = time.process_time(), f"{len(pairs)} pairs of the {role} file"
+            stage.events.tell(f"asking the base about the {name}", pairs=len(pairs))
+            found = reference(stage, pairs)
+            write_json(path, {"log_probabilities": found})
+            spent = time.process_time() - start
+            stage.events.tell(f"the base was asked about the {name}", pairs=len(pairs), cpu_seconds=spent)
+        return [replace(pair, reference=tuple(two)) for pair, two in zip(pairs, found, strict=True)]
+
+    def share(self, examples: Sequence[Item]) -> int:
+        """Count the pairs."""
+        return len(examples)
+
+    def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
+        """Return the summed loss of the batch's pairs, and their rewards."""
+        known = torch.tensor([pair.reference for pair in batch.items], dtype=torch.float64)
+        found = stage.head.log_probabilities(stage.net, batch).view(-1, 2)
+        rewards = self.beta * (found - known.to(found))
+        margins = rewards[:, 0] - rewards[:, 1]
+        chosen, rejected = rewards.detach().sum(0).tolist()
+        figures = {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "margin": chosen - rejected,
+            "accuracy": float((margins > 0).sum()),
+        }
+        return Outcome(-F.logsigmoid(margins).sum(), figures)
+
+
+@torch.no_grad()
+def reference(stage: Stage, pairs: Sequence[Pair]) -> list[list[float]]:
+    """Return the log-probabilities of both answers of each pair under the model as it stands."""
+    stage.net.eval()
+    found: dict[int, list[float]] = {}
+    for batch in stage.batches(pairs):
+        if stage.stop():
+            raise Stopped
+        told = stage.head.log_probabilities(stage.net, batch).view(-1, 2).tolist()
+        found |= {id(pair): two for pair, two in zip(batch.items, told, strict=True)}
+        if stage.events.due():
+            stage.events.tell(f"asked the base about {len(found)} of {len(pairs)} pairs", pairs=len(found))
+    stage.net.train()
+    return [found[id(pair)] for pair in pairs]

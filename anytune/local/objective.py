@@ -1,0 +1,108 @@
+"""What a run learns from its examples: to say what they say, or (in `dpo.py`) to prefer one answer to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from anytune.local.batches import MicroBatch, micro_batches
+from anytune.local.encode import ChatEncoder, Encoder, Item
+from anytune.local.events import EventLog
+from anytune.local.head import HeadFilter
+from anytune.local.runs import Run
+
+
+class Stopped(Exception):
+    """Be told to stop; the last step is saved."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Be the loss of a batch, summed over what it is the mean of, and what else is told of it, summed likewise."""
+
+    loss: Tensor
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Tally:
+    """Add up the outcomes of several batches."""
+
+    loss: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome) -> None:
+        """Add one."""
+        self.loss += outcome.loss.item()
+        for name, value in outcome.figures.items():
+            self.figures[name] = self.figures.get(name, 0.0) + value
+
+    def means(self, share: int) -> dict[str, float]:
+        """Return the figures without the loss, as means."""
+        return {name: value / share for name, value in self.figures.items()}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Hold a run's model and how it is computed on this machine."""
+
+    run: Run
+    net: Any
+    head: HeadFilter
+    events: EventLog
+    stop: Callable[[], bool]
+    micro_tokens: int
+    micro_examples: int | None
+
+    def batches(self, examples: Sequence[Item]) -> list[MicroBatch]:
+        """Cut examples into batches that fit the memory."""
+        return micro_batches(examples, most_tokens=self.micro_tokens, most_examples=self.micro_examples, filler=0)
+
+
+class Objective(Protocol):
+    """Say how records become examples, and what their loss is.
+
+    `rows` is how many sequences an example has, `lost` says why one is left out, `kind` what an example is called.
+    """
+
+    rows: int
+    kind: str
+    lost: str
+
+    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
+        """Return what reads the records."""
+
+    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:
+        """Do what has to be done before the first step, and return the examples as they are trained."""
+
+    def share(self, examples: Sequence[Item]) -> int:
+        """Return over how many (tokens, pairs) the loss of these examples is a mean."""
+
+    def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
+        """Return the summed loss of a batch."""
+
+
+class Sft:
+    """Learn to say what the assistant says: the cross-entropy of its tokens."""
+
+    rows, kind = 1, "examples"
+    lost = "lose their whole answer and are left out"
+
+    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
+        """Return what reads the records."""
+        return chats
+
+    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:  # noqa: ARG002
+        """Leave the examples as they are."""
+        return examples
+
+    def share(self, examples: Sequence[Item]) -> int:
+        """Count the supervised tokens."""
+        return sum(e.supervised for e in examples)
+
+    def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
+        """Return the summed cross-entropy."""
+        return Outcome(stage.head.loss(stage.net, batch))

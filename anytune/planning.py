@@ -1,0 +1,141 @@
+"""From a job file to its plans: the settings that hold, the data that it names, and each provider asked offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from functools import cache, partial
+from pathlib import Path
+
+from anytune import config, planner, providers
+from anytune import look as look_at
+from anytune.config import Settings
+from anytune.data import split as data_split
+from anytune.data.check import Asker
+from anytune.errors import AnytuneError, GoneError, RefusedError, UsageError
+from anytune.look import Checks, Look
+from anytune.offers import Offers
+from anytune.providers.base import Estimates, Provider
+from anytune.reach import Reach
+from anytune.schema.data import DataReport, Role
+from anytune.schema.plan import Plan
+from anytune.schema.spec import TuneSpec
+
+TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
+
+
+class Planning:
+    """Read job files and plan them; nothing is sent, and no key is needed."""
+
+    def __init__(self, settings: Settings, *, reach: Reach, offers: Offers, today: Callable[[], date]) -> None:
+        self._settings = settings
+        self._reach = reach
+        self._offers = offers
+        self._today = today
+
+    def read(
+        self,
+        job_file: Path | str,
+        *,
+        changes: Sequence[str] = (),
+        provider: str | None = None,
+        model: str | None = None,
+    ) -> TuneSpec:
+        """Read a job file for one provider."""
+        return config.load_job(
+            Path(job_file),
+            changes=changes,
+            provider=provider,
+            model=model,
+            known=self._reach.names(),
+            gone=providers.gone,
+        )
+
+    def every(
+        self, job_file: Path | str, *, changes: Sequence[str] = (), model: str | None = None, force: bool = False
+    ) -> Iterator[tuple[str, Plan | UsageError]]:
+        """Plan a job file for every provider; one for which it names no model yields the reason, as does its own
+        provider if that takes no jobs any more.
+
+        Raises `UsageError` for a job file that no provider could be planned from.
+        """
+        try:
+            self.read(job_file, changes=changes, model=model or "any")
+        except GoneError as error:
+            yield error.provider, error
+        names = self._reach.names()
+        read = cache(partial(self.read, job_file, changes=changes, model=model))
+        checks = Checks(partial(_each, read, names), self._asker)
+        for name in names:
+            try:
+                yield name, self.plan(read(provider=name), force=force, checks=checks)
+            except UsageError as error:
+                yield name, error
+            except RefusedError as error:
+                yield name, UsageError(error.message, fix=error.fix)
+
+    def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        `checks` are shared with the plans of other jobs, so that data which these have in common are read once.
+        """
+        provider = self._reach.provider(spec.provider)
+        capabilities = self._reach.capabilities(spec.provider, spec.model)
+        data = self._checked(spec, checks or self._alone(spec))
+        draft = planner.make(
+            spec,
+            data,
+            capabilities,
+            policy=self._settings.policy,
+            today=self._today(),
+            resources=provider.estimate(spec, data) if isinstance(provider, Estimates) else None,
+            force=force,
+        )
+        return draft if draft.refused else _rendered(draft, provider)
+
+    def held_out(self, spec: TuneSpec, path: Path) -> DataReport:
+        """Check a file that is held out of a job as the job's own data are checked."""
+        return self._alone(spec).report(spec, {"test": path})
+
+    def _checked(self, spec: TuneSpec, checks: Checks) -> DataReport:
+        """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
+        named: dict[Role, Path] = {"train": spec.data.train}
+        named |= {"validation": spec.data.validation} if spec.data.validation else {}
+        named |= {"test": spec.data.test} if spec.data.test else {}
+        report = checks.report(spec, named)
+        if spec.data.split is None or not report.ok:
+            return report
+        folder = self._settings.home / "splits"
+        named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
+        return checks.report(spec, named)
+
+    def _alone(self, spec: TuneSpec) -> Checks:
+        return Checks(lambda: (spec,), self._asker)
+
+    def _asker(self, spec: TuneSpec) -> Asker:
+        """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
+        length = spec.training.max_length
+        look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
+        block = frozenset[str]((*spec.data.privacy.block, *self._settings.policy.privacy.block))
+        judges = (self._reach.kind(spec.provider),)
+        wish = look_at.wish(look, judges, self._offers.all(), block)
+        return Asker(judges, frozenset(self._settings.check.ignore), wish)
+
+
+def _rendered(draft: Plan, provider: Provider) -> Plan:
+    """Return the plan with the request that it comes to, and with what stands there for each setting."""
+    validation = "<file id>" if draft.data.role("validation") else None
+    try:
+        request = provider.render(draft.spec, **TO_BE_KNOWN, validation_file=validation)
+    except (UsageError, RefusedError) as error:
+        why = f"{error.message}: {error.fix}" if error.fix else error.message
+        return draft.model_copy(update={"refused": (why,)})
+    return draft.model_copy(update={"request": request, "settings": planner.as_sent(draft.settings, request)})
+
+
+def _each(read: Callable[..., TuneSpec], names: Sequence[str]) -> Iterator[TuneSpec]:
+    """Yield a job file as it is for each provider for which it can be read; its own plan tells why another cannot."""
+    for name in names:
+        with suppress(AnytuneError):
+            yield read(provider=name)

@@ -1,0 +1,301 @@
+"""OpenAI's fine-tuning API through the vendor's SDK, and every server that speaks it, each in its own dialect.
+
+The SDK repeats a creation whose answer was lost and sends no idempotency key with it; so its retries are off, our job
+id travels in the job's metadata or suffix, and `find` looks for it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from anytune.errors import (
+    AmbiguousError,
+    NotFoundError,
+    RateLimitedError,
+    RejectedError,
+    UnavailableError,
+    UsageError,
+)
+from anytune.providers import _download as download_of
+from anytune.providers.base import Profile, Reused
+from anytune.providers.checked import Marked, open_unchanged
+from anytune.providers.openai import answer as answers
+from anytune.providers.openai import download as downloads
+from anytune.providers.openai import list as lists
+from anytune.providers.openai import request as requests
+from anytune.providers.openai import result as results
+from anytune.providers.openai import upload as uploads
+from anytune.providers.openai.chat import ChatGenerator
+from anytune.providers.openai.client import Client
+from anytune.providers.openai.speech import Speech
+from anytune.schema.catalog import Offer
+from anytune.schema.data import DataFile
+from anytune.schema.job import Event, JobState, RemoteJob
+from anytune.schema.model import TunedModel
+from anytune.schema.plan import Capabilities
+from anytune.schema.spec import TuneSpec
+
+PURPOSE = "fine-tune"
+PAGE = 100  # the most that one list call is asked for
+UNUSABLE = {"error", "deleted"}
+CHECK_AGAIN = 5.0  # seconds after which an unchecked file is looked at again
+ENDED_ALREADY = {400, 409}  # how a cancel of an ended job is refused
+ASK_AGAIN = 15.0  # seconds after which a new model is asked again
+GETS_READY = timedelta(hours=1)  # for which a model that was just made may not answer
+
+
+class OpenAIProvider:
+    """Tune and ask models at OpenAI, or at a server that speaks its API."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._speech = Speech(profile)
+        self._client = Client(self._speech)
+        self.name = profile.name
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Describe what can be done with this base model, offline and without a key."""
+        return self._speech.capabilities(model)
+
+    def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
+        """Translate the spec into the body that `create` sends; only what the user chose is in it."""
+        return requests.render(
+            spec,
+            self._speech.dialect,
+            job_id=job_id,
+            training_file=training_file,
+            validation_file=validation_file,
+            beside=self._speech.tier,
+        )
+
+    def upload(self, file: DataFile) -> str:
+        """Send one file, unless it stands among the newest files already; return its id.
+
+        The name at the provider is made of the content's hash: a send whose answer was lost is not repeated.
+        Raises `UsageError` for a file that cannot be read, `ConflictError` for one that has changed.
+        """
+        act = self._client.act("upload")
+        with open_unchanged(file, provider=self.name) as handle:
+            sent = Marked(handle) if self._speech.dialect.byte_order_mark else handle
+            name = f"{file.sha256[:16]}-{file.role}.jsonl"
+            known = self._uploaded(name, size=file.bytes + getattr(sent, "added", 0))
+            if known is not None:
+                return Reused(known)
+            most = self._speech.dialect.parts_above
+            if most is not None and file.bytes > most:
+                return uploads.in_parts(self._client, handle, name=name, size=file.bytes, purpose=PURPOSE)
+            with self._client.mapped("upload"):
+                return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
+
+    def _send(self, name: str, handle: IO[bytes] | Marked) -> Any:
+        return self._client.uploads.files.with_raw_response.create(file=(name, handle), purpose=PURPOSE)
+
+    def delete_file(self, file_id: str) -> None:
+        """Remove a file; harmless when it is gone already."""
+        with suppress(NotFoundError), self._client.mapped("remove the file"):
+            self._client.calls.files.with_raw_response.delete(file_id)
+
+    def create(self, request: dict[str, Any]) -> RemoteJob:
+        """Start the job, sending the request once; where a server checks files first, once they are checked.
+
+        Raises `RateLimitedError` while they are not, `RejectedError` when one is faulty: nothing was started.
+        """
+        if self._speech.dialect.checks_files:
+            self._require_checked_files(request)
+        with self._client.mapped("create"):
+            known, other = _known_to_the_sdk(request)
+            return self._told(self._client.jobs.create(**known, extra_body=other or None), act="create")
+
+    def _require_checked_files(self, request: dict[str, Any]) -> None:
+        for file_id in (request["training_file"], request.get("validation_file")):
+            if file_id is None:
+                continue
+            try:
+                with self._client.mapped("look at the file"):
+                    found = self._client.calls.files.with_raw_response.retrieve(file_id)
+                    status = answers.decoded(found, act=self._client.act("look at the file")).get("status")
+            except AmbiguousError as error:
+                # what is unclear is the look; the job was surely not created
+                raise UnavailableError(error.message, status=error.status) from error
+            if status in UNUSABLE:
+                raise RejectedError(f"{self._client.act('look at the file')}: {file_id} cannot be used: {status}")
+            if status != "processed":
+                said = f"{self._client.act('create')}: {file_id} is {status}, not processed yet"
+                raise RateLimitedError(said, retry_after=CHECK_AGAIN, status=None)
+
+    def retrieve(self, remote_id: str) -> RemoteJob:
+        """Ask how the job stands."""
+        with self._client.mapped("retrieve"):
+            return self._told(self._client.jobs.retrieve(remote_id), act="retrieve", asked=remote_id)
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many jobs stand by walking the list, newest first, until all were seen or the rest is older."""
+        act, found = self._client.act("list the jobs"), dict[str, RemoteJob]()
+        with self._client.mapped("list the jobs"):
+            ask = partial(self._client.jobs.list, limit=PAGE)
+            for page in answers.pages(ask, act=act) if ids else ():
+                found |= {job.id: job for row in page if row["id"] in ids for job in [answers.job_of(row, act=act)]}
+                if len(found) == len(ids) or answers.is_before(page, since):
+                    break
+        return {id: self._named(job) for id, job in found.items()}
+
+    def events(self, remote_id: str) -> list[Event]:
+        """List all events, oldest first; where none tells a loss, what an ended job left behind does."""
+        with self._client.mapped("events"):
+            ask = partial(self._client.jobs.list_events, remote_id, limit=PAGE)
+            act = self._client.act("events")
+            told = [answers.event(item, act=act) for item in answers.whole_list(ask, act=act)]
+        # Within a second the order decides: the dialect's, unless the times say the other.
+        first, last = (told[0].at, told[-1].at) if told else (None, None)
+        if first != last:
+            newest_first = first is not None and last is not None and first > last
+        else:
+            newest_first = self._speech.dialect.events == "newest-first"
+        told = told[::-1] if newest_first else told
+        if not self._speech.dialect.events_tell_losses and not any("loss" in event.data for event in told):
+            told += self._left_behind(remote_id)
+        return sorted(told, key=lambda event: event.at)
+
+    def _left_behind(self, remote_id: str) -> list[Event]:
+        act = self._client.act("results")
+        try:
+            with self._client.mapped("results"):
+                job = answers.decoded(self._client.jobs.retrieve(remote_id), act=act)
+                at = answers.job_of(job, act=act).finished_at
+                if job.get("status") != "succeeded":
+                    return []
+                if self._speech.dialect.model == "checkpoint":
+                    return [results.checkpoint(each, act=act) for each in self._checkpoints(remote_id)]
+                files = job.get("result_files") or [None]
+                if not isinstance(files[0], str):
+                    return []
+                content = self._client.calls.files.with_raw_response.content(files[0]).http_response.read()
+                return list(results.steps(content, remote_id=remote_id, at=at))
+        except RejectedError:
+            return []  # what is not there, or not ours to read, is no event
+
+    def cancel(self, remote_id: str) -> RemoteJob:
+        """Stop the job; one that has ended is answered as it stands."""
+        try:
+            with self._client.mapped("cancel"):
+                return self._told(self._client.jobs.cancel(remote_id), act="cancel", asked=remote_id)
+        except RejectedError as error:
+            if error.status not in ENDED_ALREADY:
+                raise
+            stands = self.retrieve(remote_id)
+            if not stands.state.is_terminal:
+                raise
+            return stands
+
+    def resume(self, remote_id: str) -> RemoteJob:
+        """Go on with a paused job; any other is answered as it stands."""
+        job = self.retrieve(remote_id)
+        if job.state is not JobState.PAUSED or not self._speech.dialect.pauses:
+            return job
+        with self._client.mapped("resume"):
+            return self._told(self._client.jobs.resume(remote_id), act="resume", asked=remote_id)
+
+    def find(self, job_id: str) -> RemoteJob | None:
+        """Find the job that carries our id; of several the newest that did not fail."""
+        act = self._client.act("find")
+        # a server that may drop metadata would find nothing by them
+        tag = {f"metadata[{requests.TAG}]": job_id} if self._speech.dialect.tag == "metadata" else {}
+        with self._client.mapped("find"):
+            ask = partial(self._client.jobs.list, limit=PAGE, extra_query=tag)
+            # a server that does not know the filter answers with all jobs
+            listed = [job for job in answers.whole_list(ask, act=act) if answers.is_ours(job, job_id)]
+        ours = [answers.job_of(job, act=act) for job in listed]
+        good = [job for job in ours if job.state not in {JobState.FAILED, JobState.CANCELLED}]
+        best = max(good or ours, key=lambda job: job.created_at or answers.EPOCH, default=None)
+        return self._named(best.model_copy(update={"seen_job_id": job_id})) if best is not None else None
+
+    def models(self) -> Offer:
+        """Ask which models of the catalogue are there still, and until when."""
+        with self._client.mapped(lists.ACT):
+            listed = self._client.calls.models.with_raw_response.list()
+            rows = answers.items(listed, act=self._client.act(lists.ACT))
+        return lists.offer(
+            rows,
+            known=() if self._speech.foreign else self._speech.like.models,
+            source=f"{self._speech.base_url}/models",
+            whole=self._speech.like.provider == "openai" and not self._speech.foreign,
+        )
+
+    def generator(self, *, base: str, tuned: TunedModel | None) -> ChatGenerator:
+        """Open the tuned model, or the base alone when `tuned` is None.
+
+        A tuned model that is not there yet is answered with `RateLimitedError`.
+        """
+        model = tuned.name if tuned is not None else base
+        return ChatGenerator(self._client, model, missing=partial(self._missing, tuned=tuned))
+
+    def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
+        """Download a checkpoint's files into `out` and return its manifest; raise `UsageError` where none are given."""
+        if self._speech.dialect.model != "checkpoint":
+            raise UsageError(f"{self.name} does not hand out weights from here")
+        folder = download_of.free_folder(out)
+        remote_id, _, wanted = tuned.name.partition(":")
+        with self._client.mapped("checkpoints"):
+            found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})
+        files = [id for id in found.get("result_files") or [] if isinstance(id, str)]
+        if not files:
+            raise NotFoundError(f"{self.name}: {tuned.name} has no files")
+        return downloads.download(files, tuned, self._client, to=to, out=folder)
+
+    def _missing(self, error: NotFoundError, *, tuned: TunedModel | None) -> Exception:
+        if tuned is not None and self._speech.dialect.serving is not None:
+            return NotFoundError(error.message, status=error.status, fix=self._speech.dialect.serving)
+        if tuned is not None and self._is_new(tuned):
+            said = f"{self.name}: {tuned.name} does not answer yet: a new model takes some minutes"
+            return RateLimitedError(said, retry_after=ASK_AGAIN, status=error.status)
+        return error
+
+    def _is_new(self, tuned: TunedModel) -> bool:
+        """Tell whether a model was made a moment ago, by the server's own clock."""
+        job = self.find(tuned.job_id)
+        if job is None or job.finished_at is None:
+            return False
+        with self._client.mapped("retrieve"):
+            now = answers.told_at(self._client.jobs.retrieve(job.id))
+        return now is not None and now - job.finished_at < GETS_READY
+
+    def _told(self, answer: Any, *, act: str, asked: str | None = None) -> RemoteJob:
+        return self._named(answers.remote_job(answer, act=self._client.act(act), asked=asked))
+
+    def _named(self, job: RemoteJob) -> RemoteJob:
+        """Name the model of a job that succeeded after its last checkpoint, where the job itself names none."""
+        if self._speech.dialect.model != "checkpoint" or job.status != "succeeded" or job.model is not None:
+            return job
+        try:
+            with self._client.mapped("checkpoints"):
+                last = results.newest(self._checkpoints(job.id))
+        except NotFoundError:
+            return job  # the checkpoints are not there (yet); the job is
+        if last is None:
+            return job
+        name = f"{job.id}:{answers.id_of(last, act=self._client.act('checkpoints'))}"
+        return job.model_copy(update={"state": JobState.SUCCEEDED, "model": name})
+
+    def _checkpoints(self, remote_id: str) -> list[dict[str, Any]]:
+        ask = partial(self._client.calls.fine_tuning.jobs.checkpoints.with_raw_response.list, remote_id, limit=PAGE)
+        return answers.whole_list(ask, act=self._client.act("checkpoints"))
+
+    def _uploaded(self, name: str, *, size: int) -> str | None:
+        act = self._client.act("files")
+        with self._client.mapped("files"):
+            page = self._client.calls.files.with_raw_response.list(purpose=PURPOSE, order="desc", limit=PAGE)
+            same = [f for f in answers.items(page, act=act) if f.get("filename") == name]
+            usable = (f for f in same if f.get("bytes") == size and f.get("status") not in UNUSABLE)
+            return next((answers.id_of(file, act=act) for file in usable), None)
+
+
+def _known_to_the_sdk(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part a body into what the SDK's `create` names and what it sends only as an extra."""
+    named = {"model", "training_file", "validation_file", "suffix", "seed", "method", "metadata", "hyperparameters"}
+    known = {name: value for name, value in request.items() if name in named}
+    return known, {name: value for name, value in request.items() if name not in named}

@@ -1,0 +1,124 @@
+"""How each provider is reached with the settings that hold: its name, its key, its address, and where data go there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from urllib.parse import urlsplit
+
+from anytune import catalog, config, policy, providers
+from anytune.config import ProfileSettings, Settings
+from anytune.data import check as data_check
+from anytune.errors import CredentialError, UsageError
+from anytune.offers import Offers
+from anytune.providers.base import Profile, Provider
+from anytune.schema.plan import Capabilities
+
+
+class Reach:
+    """Hold the providers that can be named; each is made once, when it is first asked for."""
+
+    def __init__(self, settings: Settings, *, offers: Offers, environment: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._offers = offers
+        self._environment = environment
+        self._made: dict[str, Provider] = {}
+
+    def names(self) -> tuple[str, ...]:
+        """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
+        known = providers.names()
+        return (*known, *(n for n, profile in self._settings.profiles.items() if profile.like and n not in known))
+
+    def kind(self, name: str) -> str:
+        """Return the provider whose ways a name goes: its own, or those that its profile is like."""
+        return self._said_of(name).like or name
+
+    def judges(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return whose rules hold for data that go to these; raise `UsageError` for a name that no provider has."""
+        for name in names:
+            if name not in data_check.COLUMNS:
+                self.provider(name)
+        return tuple(dict.fromkeys(self.kind(name) for name in names))
+
+    def provider(self, name: str) -> Provider:
+        """Return the provider of that name; raise `UsageError` when there is none."""
+        if name not in self._made:
+            self._made[name] = providers.load(name, self.profile(name))
+        return self._made[name]
+
+    def profile(self, name: str) -> Profile:
+        """Return how a provider is reached: the user's profile above the catalogue's defaults."""
+        said, variable = self._said_of(name), self.key_variable(name)
+        key = config.key_source(name, variable, self._environment)
+        return Profile(
+            name=name,
+            home=self._settings.home,
+            key=partial(self._no_key, name) if variable and name in self._settings.keyless else key,
+            base_url=said.base_url,
+            region=said.region,
+            account=said.account or self._account(name),
+            tier=said.tier,
+            like=said.like,
+            flavor=said.flavor,
+            hours=said.hours,
+            timeout=said.timeout,
+            trainers=said.trainers,
+        )
+
+    def _no_key(self, name: str) -> str:
+        where = _host(self._said_of(name).base_url or "") or "at the provider's own address"
+        raise CredentialError(
+            f"{name}: the project, not you, says where it is ({where}): no key goes there",
+            fix=f"if you trust it, set profiles.{name}.base_url in your own config.yaml, too",
+        )
+
+    def key_variable(self, name: str) -> str | None:
+        """Return the environment variable that holds a provider's key, None when it needs none.
+
+        A server of one's own gets the key that its profile names, and no other provider's.
+        """
+        said = self._said_of(name)
+        if said.key_variable or (said.like and said.base_url):
+            return said.key_variable
+        try:
+            name = said.like or name
+            return catalog.load(name).key
+        except UsageError:
+            return f"{name.upper().replace('-', '_')}_API_KEY"
+
+    def require_key(self, name: str) -> None:
+        """Raise `CredentialError` where a provider needs a key that is not there."""
+        known = self._offers.of(self.kind(name))
+        if known is not None and known.key:
+            self.profile(name).key()
+
+    def capabilities(self, name: str, model: str) -> Capabilities:
+        """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""
+        return self.placed(self._offers.amended(self.provider(name).capabilities(model)))
+
+    def placed(self, capabilities: Capabilities) -> Capabilities:
+        """Return what a provider says of itself with the places that hold for the profile as it is now."""
+        said = self._said_of(capabilities.provider)
+        known = self._offers.of(self.kind(capabilities.provider))
+        own = known.base_url if known is not None else None
+        moves = known is None or known.address is None  # an address that only the user can know is no other host
+        return policy.placed(
+            capabilities,
+            host=_host(said.base_url) if said.base_url and moves else None,
+            own_host=_host(own) if own else None,
+            stated=said.region,
+        )
+
+    def _said_of(self, name: str) -> ProfileSettings:
+        return self._settings.profiles.get(name, ProfileSettings())
+
+    def _account(self, name: str) -> str | None:
+        with suppress(UsageError):
+            return self._environment.get(catalog.load(name).account or "", "").strip() or None
+        return None
+
+
+def _host(address: str) -> str:
+    """Return the host and port of an address, without a name and password before them."""
+    return urlsplit(address).netloc.rpartition("@")[2]

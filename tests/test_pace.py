@@ -1,0 +1,143 @@
+"""What it costs to follow a job, counted in calls against a clock that does not wait."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from anytune import jobs
+from anytune.jobs.pace import Pace, seconds_left
+from anytune.schema.job import Event, JobState, RemoteJob
+from anytune.testing.fake import STATES
+from tests.rigs import Bench, make_bench
+
+HOUR = 3600.0
+START = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return make_bench(tmp_path)
+
+
+def event(number: int, *, seconds: float = 0, **data: Any) -> Event:
+    return Event(id=str(number), at=START + timedelta(seconds=seconds), message=f"event {number}", data=data)
+
+
+def lasting(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, seconds: float, state: JobState) -> list[jobs.Update]:
+    """Follow a job that stays in one state, of which nothing else changes, until it succeeds."""
+    monkeypatch.setitem(STATES, "lasting", state)
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    remote, retrieve = bench.service.jobs["remote-1"], bench.provider.retrieve
+
+    def ending(remote_id: str) -> RemoteJob:
+        remote["status"] = "done" if bench.clock.monotonic() >= seconds else "lasting"
+        return retrieve(remote_id)
+
+    monkeypatch.setattr(bench.provider, "retrieve", ending)
+    bench.service.calls.clear()
+    return list(jobs.follow(job.id, desk=bench.desk))
+
+
+def test_a_job_of_six_hours_costs_at_most_900_calls(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = lasting(bench, monkeypatch, seconds=6 * HOUR, state=JobState.RUNNING)
+    calls = Counter(bench.service.calls)
+    assert calls["retrieve"] == len(looks) <= 460
+    assert calls["events"] <= 440
+    assert bench.clock.monotonic() < 6 * HOUR + 72  # its end is seen within a wait
+
+
+def test_a_job_that_waits_for_six_hours_costs_one_call_a_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting(bench, monkeypatch, seconds=6 * HOUR, state=JobState.QUEUED)
+    calls = Counter(bench.service.calls)
+    assert calls["retrieve"] <= 460
+    assert calls["events"] == 2  # when it was first seen, and at its end
+
+
+def test_what_a_running_job_tells_arrives_within_a_minute_and_a_half(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [0.0]
+    events = bench.provider.events
+
+    def noted(remote_id: str) -> list[Event]:
+        asked.append(bench.clock.monotonic())
+        return events(remote_id)
+
+    monkeypatch.setattr(bench.provider, "events", noted)
+    lasting(bench, monkeypatch, seconds=2 * HOUR, state=JobState.RUNNING)
+    waits = [later - earlier for earlier, later in pairwise(asked)]
+    assert max(waits) <= 90
+    assert max(waits[:7]) <= 20  # at first, while somebody is looking on
+
+
+def test_a_short_job_is_watched_closely(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = lasting(bench, monkeypatch, seconds=90, state=JobState.RUNNING)
+    assert len(looks) >= 15
+    assert bench.clock.monotonic() < 96
+
+
+def test_events_that_came_with_the_job_are_not_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    retrieve, events = bench.provider.retrieve, bench.provider.events
+
+    def telling(remote_id: str) -> RemoteJob:
+        seen = retrieve(remote_id)
+        bench.service.calls.append("told")
+        return seen.model_copy(update={"told": tuple(events(remote_id))})
+
+    monkeypatch.setattr(bench.provider, "retrieve", telling)
+    monkeypatch.setattr(bench.provider, "events", lambda _: pytest.fail("they were there"))
+    told = [one.id for update in jobs.follow(job.id, desk=bench.desk) for one in update.events]
+    assert len(told) == len(set(told)) == 4
+    kept = bench.store.get(job.id).remote
+    assert kept is not None
+    assert (kept.told, kept.mark) == (None, "")
+
+
+def test_a_change_that_only_the_mark_shows_has_the_events_asked_for() -> None:
+    pace, running = Pace(0.0, local=False), job_of(mark="1")
+    assert pace.asks(running, 0.0)
+    pace.took(running, (), 0.0)
+    assert not pace.asks(running, 5.0)
+    assert pace.asks(job_of(mark="2"), 5.0)
+    queued = job_of(state=JobState.QUEUED, mark="3")
+    pace.took(queued, (), 5.0)
+    assert not pace.asks(job_of(state=JobState.QUEUED, mark="4"), 10.0)  # nothing is told in a queue
+
+
+def job_of(*, state: JobState = JobState.RUNNING, **remote: Any) -> Any:
+    return SimpleNamespace(state=state, remote=RemoteJob(id="r", status="a word", state=state, **remote))
+
+
+def test_near_its_end_a_job_is_looked_at_more_often() -> None:
+    pace, seen = Pace(0.0, local=False), job_of()
+    pace.took(seen, (), 0.0)
+    pace.took(seen, [event(1, eta_seconds=HOUR)], 2 * HOUR)
+    assert pace.pause() >= 48
+    for left, most in ((100, 30), (8, 6)):
+        pace.took(seen, None, 3 * HOUR - left)
+        assert pace.pause() <= most
+    pace.took(seen, None, 4 * HOUR)  # what was said to be the end has long passed
+    assert pace.pause() >= 48
+
+
+@pytest.mark.parametrize(
+    ("told", "left"),
+    [
+        ([], None),
+        ([event(1, step=1, total_steps=10)], None),
+        ([event(1, step=2, total_steps=10), event(2, step=4, total_steps=10, seconds=30)], 90),
+        ([event(1, step=2, total_steps=10), event(2, step=4, seconds=30)], None),
+        ([event(1, eta=40), event(2, message="saved")], 40),
+        ([event(1, eta="soon", step=True)], None),
+    ],
+)
+def test_what_is_left_is_told_by_the_newest_figures(told: list[Event], left: float | None) -> None:
+    assert seconds_left(told) == left

@@ -1,0 +1,173 @@
+"""No field of a job file is dropped: each changes the request, or the plan refuses it, or something of ours heeds it.
+
+A provider takes part in this by being built in; nothing here names one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from anytune import planner, providers
+from anytune.errors import UsageError
+from anytune.providers.base import Profile, Provider
+from anytune.schema.plan import Capabilities, Plan, Policy, Setting
+from anytune.schema.spec import HEEDED_HERE, Method, TuneSpec, every_setting
+from anytune.testing import FakeClock, no_key, sample_file, sample_spec
+from anytune.testing.provider import TWO_VALUES, with_setting
+from tests.models import a_model
+from tests.rigs import report_of
+
+FURTHER: dict[str, tuple[Any, ...]] = {
+    "training.warmup_ratio": (0.2,),
+    "training.weight_decay": (0.2,),
+    "training.lora.dropout": (0.2,),
+    "training.lora.rank": (32,),
+    "training.lora.alpha": (64,),
+    "training.max_length": (8192, 16384),
+    "training.learning_rate": (2e-5, 1e-5),
+}
+SENT = {"model", "method", "data.train", "data.validation"}
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@pytest.fixture(params=providers.BUILT_IN)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> Method:
+    found: Method = request.param
+    return found
+
+
+@pytest.fixture
+def provider(name: str, tmp_path: Path) -> Provider:
+    return providers.load(name, Profile(name=name, home=tmp_path, key=no_key))
+
+
+@pytest.fixture
+def spec(name: str, method: Method, tmp_path: Path) -> TuneSpec:
+    bare = sample_spec(sample_file(tmp_path), provider=name, model=a_model(name, method))
+    document = bare.model_dump(mode="json", exclude_unset=True)
+    return TuneSpec.model_validate({**document, "method": method, "training": {}})
+
+
+def planned(spec: TuneSpec, capabilities: Capabilities) -> Plan:
+    file = sample_file(spec.data.train.parent)
+    today = FakeClock().now().date()
+    return planner.make(spec, report_of(file), capabilities, policy=Policy(), today=today)
+
+
+def judged(spec: TuneSpec, path: str, capabilities: Capabilities) -> Setting:
+    """Return what the plan says of one setting; of one that has settings of its own, what it says of the first."""
+    told = planned(spec, capabilities).settings
+    return next(setting for setting in told if f"{setting.path}.".startswith(f"{path}."))
+
+
+def variants(spec: TuneSpec, path: str, method: Method) -> Iterator[TuneSpec]:
+    """Yield the job with each value of a setting that the job file takes for this method."""
+    for value in (*TWO_VALUES[path], *FURTHER.get(path, ())):
+        try:
+            changed = with_setting(spec, path, value)
+        except ValidationError:
+            continue  # the job file itself refuses it, with the reason
+        if changed.method == method:
+            yield changed
+
+
+def body(provider: Provider, spec: TuneSpec, **given: Any) -> str:
+    named = {"job_id": "sums-0123456789", "training_file": "file-1", "validation_file": None, **given}
+    return json.dumps(provider.render(spec, **named), sort_keys=True)
+
+
+@pytest.mark.parametrize("path", sorted(every_setting()))
+def test_each_setting_changes_the_request_or_is_refused_with_the_reason(
+    provider: Provider, spec: TuneSpec, method: Method, path: str
+) -> None:
+    capabilities = provider.capabilities(spec.model)
+    taken, reasons = [], []
+    for changed in variants(spec, path, method):
+        setting = judged(changed, path, capabilities)
+        if setting.outcome == "refused":
+            assert setting.why, path
+            reasons.append(next(said for said in planned(changed, capabilities).refused if setting.why in said))
+        else:
+            taken.append(body(provider, changed))
+    if path == "training.beta" and method != "dpo":
+        assert (taken, reasons) == ([], []), "the job file refuses it"
+        return
+    assert len(set(taken)) == len(taken), "two values, one request"
+    assert reasons or len(taken) > 1, "no value was sent, and none refused"
+
+
+def test_a_setting_that_was_not_made_is_neither_sent_as_made_nor_reported(
+    provider: Provider, spec: TuneSpec, method: Method
+) -> None:
+    told = planned(spec, provider.capabilities(spec.model)).settings
+    assert [setting.path for setting in told] == ["training.epochs"]
+
+
+def test_model_method_and_files_are_in_the_request_or_refused(
+    provider: Provider, spec: TuneSpec, method: Method
+) -> None:
+    bare = body(provider, spec)
+    assert body(provider, spec, training_file="file-2") != bare
+    other = spec.model[:-1] + ("b" if spec.model[-1] != "b" else "c")
+    assert body(provider, spec.model_copy(update={"model": other})) != bare
+    assert body(provider, spec, job_id="sums-1111111111") != bare
+    assert validated(provider, spec) != bare
+    capabilities = provider.capabilities(spec.model)
+    if method not in capabilities.methods:
+        assert any(said.startswith(f"method {method}: ") for said in planned(spec, capabilities).refused)
+        return
+    others = [other for other in capabilities.methods if other != method]
+    assert all(body(provider, spec.model_copy(update={"method": other})) != bare for other in others)
+
+
+def validated(provider: Provider, spec: TuneSpec) -> str | None:
+    """Return the request with a validation file, None where the provider refuses one and says what to do."""
+    try:
+        return body(provider, spec, validation_file="file-3")
+    except UsageError as error:
+        return None if error.fix else body(provider, spec)
+
+
+def test_a_translation_has_its_formula_and_the_rules_their_source(provider: Provider, spec: TuneSpec) -> None:
+    capabilities = provider.capabilities(spec.model)
+    assert capabilities.settings_source
+    for path in every_setting():
+        rule = capabilities.settings[path]
+        assert rule.outcome == "kept" or rule.why, path
+        assert rule.outcome == "refused" or rule.to, path
+
+
+def leaves(kind: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Yield the path of each field that holds no fields of its own."""
+    for name, field in kind.model_fields.items():
+        inner = [kind for kind in models_in(field.annotation) if kind.model_fields]
+        if inner:
+            yield from (path for kind in inner for path in leaves(kind, f"{above}{name}."))
+        else:
+            yield f"{above}{name}"
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from models_in(inner)
+
+
+def test_every_field_of_the_job_file_is_a_setting_or_sent_or_heeded_here_with_what_heeds_it() -> None:
+    fields = set(leaves(TuneSpec))
+    settings = every_setting() - {"training.lora"}  # which has fields of its own
+    assert fields == settings | SENT | set(HEEDED_HERE)
+    assert all(HEEDED_HERE.values())
+    assert not set(HEEDED_HERE) & (settings | SENT)
