@@ -28,7 +28,7 @@ def watch(
     timeout: options.Timeout = None,
     as_json: options.Json = False,
 ) -> None:
-    """Follow a job until it ends, or all live ones; Ctrl-C leaves them running."""
+    """Follow a job, or all, until they end; Ctrl-C leaves them running."""
     from anytune.errors import UsageError
     from anytune.tuner import Tuner
 
@@ -77,6 +77,7 @@ def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
         terminal.emit(document, then=then)
         return
     if not sweep.jobs:
+        options.named(tuner, "last")  # which says so where there has been none at all
         typer.echo("no job is live")
     terminal.next_commands(then)
 

@@ -299,7 +299,7 @@ def test_a_job_that_ended_badly_cannot_be_resumed(anytune: Type, service: FakeSe
 def test_a_job_that_failed_unsent_has_no_events_to_look_at(anytune: Type, service: FakeService) -> None:
     service.faults["create"] = [RejectedError("fake: no")]
     assert anytune("submit", "-y").code == 3
-    said = anytune("watch")
+    said = anytune("watch", "last")
     assert "anytune run FILE --again" in said.err
     assert "anytune events" not in said.err
     service.faults.clear()
