@@ -1,7 +1,7 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
-# make soak    long campaigns against the record of jobs: crowds of processes, kills -9 by the hundred
+# make soak    long campaigns: crowds of processes, kills -9 by the hundred, every fault in every call (most of an hour)
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint test-local sanitize wheel soak referee bench clean
@@ -10,7 +10,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SPECS ?= ../shared/specs
-ROUNDS ?= 500
 DEMO_HOME ?= $(CURDIR)/.anytune
 
 help:
@@ -51,8 +50,8 @@ wheel: setup
 	$(BIN)/python tests/wheel.py
 
 soak: setup
-	$(BIN)/python -m tests.soak --rounds $(ROUNDS)
-	$(BIN)/python -m tests.soak --rounds $(ROUNDS) --store postgres
+	$(BIN)/python -m tests.soak $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(BIN)/python -m tests.soak $(if $(ROUNDS),--rounds $(ROUNDS)) --store postgres
 
 referee: setup
 	$(BIN)/python -m tests.referee --specs "$(SPECS)"
