@@ -237,6 +237,15 @@ def test_a_success_without_a_place_is_no_answer(rig: TogetherRig) -> None:
     assert rig.calls(PUT) == 0
 
 
+def test_half_a_conflict_is_no_refusal_and_the_file_is_taken_up_by_the_next_try(rig: TogetherRig) -> None:
+    file = rig.file()
+    file_id = rig.provider.upload(file)
+    rig.stub.cut_next(RESERVE)
+    with pytest.raises(MalformedAnswerError):
+        rig.provider.upload(file)
+    assert rig.provider.upload(file) == file_id
+
+
 def test_a_conflict_that_names_no_file_is_refused(rig: TogetherRig) -> None:
     rig.stub.fail_next(RESERVE, status=409, body={"message": "busy"})
     with pytest.raises(RejectedError, match="busy"):

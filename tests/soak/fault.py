@@ -230,7 +230,7 @@ def _ways(trap: str) -> list[Fault]:
 
 def _garbage() -> list[Fault]:
     found = [Fault("a page with 200", named("html_next"), TOLD, not_at=EMPTY_IS_AN_ANSWER)]
-    found += [Fault("a page with 200 after the work", named("html_next", when="after"))]
+    found += [Fault("a page with 200 after the work", named("html_next", when="after"), TOLD)]
     for word, raw in GARBAGE:
         found += [Fault(f"{word} with 200 after the work", body(raw, when="after"), TOLD)]
         found += [Fault(f"{word} with 200 before the work", body(raw), TOLD, not_at=EMPTY_IS_AN_ANSWER)]

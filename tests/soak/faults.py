@@ -150,7 +150,10 @@ def _went_on_badly(desk: Desk, stub: StubServer, scene: Scene) -> list[str]:
         wrong.append("it was not cancelled there")
     if scene.command == EXPORT and not any((desk.folder / "taken").glob("*.safetensors")):
         wrong.append("no weights came")
-    if scene.act == "events":  # those that could not be had while the job was followed come when they are asked for
+    if scene.act in (
+        "events",
+        "figures",
+    ):  # those that could not be had while the job was followed come when they are asked for
         desk.typed("events", "last", clock=_clock())
     return wrong + _events_missing(desk, stub, job)
 

@@ -195,8 +195,18 @@ def _held(ask: Callable[[], Any]) -> Any:
 
 
 def _known_id(answer: Any) -> object:
-    """Return the id of the file that has these bytes already, None when the answer speaks of none."""
-    return decoded(answer.text).get("file_id") if answer.status_code == 409 else None
+    """Return the id of the file that has these bytes already, None when the answer speaks of none.
+
+    Raises `MalformedAnswerError` for half an answer: it may have named one.
+    """
+    if answer.status_code != 409:
+        return None
+    told = decoded(answer.text)
+    if not told:
+        raise MalformedAnswerError(
+            f"{NAME}: {ACT}: there is a file with these bytes, but the answer does not say which"
+        )
+    return told.get("file_id")
 
 
 def _place(answer: Any) -> tuple[Any, str]:
