@@ -112,6 +112,22 @@ def test_a_success_without_a_checkpoint_is_not_the_end(nebius: OpenAIStub, tmp_p
     assert at.retrieve(job.id).state is JobState.FINALIZING
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_success_without_a_checkpoint_has_failed_after_an_hour_by_the_servers_clock(
+    nebius: OpenAIStub, tmp_path: Path, told: bool
+) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, job_id=ID, model=LLAMA)
+    nebius.life = ()
+    nebius.set(job.id, status="succeeded", finished_at=nebius.tick() if told else None)
+    nebius.pass_time(3000)
+    assert at.retrieve(job.id).state is JobState.FINALIZING
+    nebius.pass_time(600)
+    gone = at.retrieve(job.id)
+    assert (gone.state, gone.status, gone.cause) == (JobState.FAILED, "succeeded", "provider")
+    assert "neither a model nor a checkpoint" in str(gone.error)
+
+
 def put(stub: OpenAIStub, job_id: str, files: dict[str, bytes]) -> None:
     """Leave files of a checkpoint at a stand-in."""
     from tests.stubs._openai_store import StoredFile

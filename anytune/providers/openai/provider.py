@@ -253,17 +253,20 @@ class OpenAIProvider:
         return now is not None and now - job.finished_at < GETS_READY
 
     def _told(self, answer: Any, *, act: str, asked: str | None = None) -> RemoteJob:
-        return self._named(answers.remote_job(answer, act=self._client.act(act), asked=asked))
+        job = self._named(answers.remote_job(answer, act=self._client.act(act), asked=asked))
+        now = answers.told_at(answer)
+        if job.state is not JobState.FINALIZING or now is None:
+            return job
+        ended = job.finished_at or max((event.at for event in self.events(job.id)), default=answers.EPOCH)
+        return answers.nameless(job, since=now - ended) if ended > answers.EPOCH else job
 
     def _named(self, job: RemoteJob) -> RemoteJob:
         """Name the model of a job that succeeded after its last checkpoint, where the job itself names none."""
         if self._speech.dialect.model != "checkpoint" or job.status != "succeeded" or job.model is not None:
             return job
-        try:
-            with self._client.mapped("checkpoints"):
-                last = results.newest(self._checkpoints(job.id))
-        except NotFoundError:
-            return job  # the checkpoints are not there (yet); the job is
+        last = None
+        with suppress(NotFoundError), self._client.mapped("checkpoints"):  # not there (yet); the job is
+            last = results.newest(self._checkpoints(job.id))
         if last is None:
             return job
         name = f"{job.id}:{answers.id_of(last, act=self._client.act('checkpoints'))}"
