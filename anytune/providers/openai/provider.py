@@ -55,6 +55,7 @@ class OpenAIProvider:
         self._profile = profile
         self._speech = Speech(profile)
         self._client = Client(self._speech)
+        self._large = uploads.Uploads(self._client, purpose=PURPOSE)
         self.name = profile.name
 
     def capabilities(self, model: str) -> Capabilities:
@@ -87,7 +88,7 @@ class OpenAIProvider:
                 return Reused(known)
             most = self._speech.dialect.parts_above
             if most is not None and file.bytes > most:
-                return uploads.in_parts(self._client, handle, name=name, size=file.bytes, purpose=PURPOSE)
+                return self._large.in_parts(handle, name=name, size=file.bytes)
             with self._client.mapped("upload"):
                 return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
 
