@@ -32,7 +32,7 @@ class Client:
                 yield
         except KeyRefusedError:
             for made in ("calls", "uploads", "_key"):
-                vars(self).pop(made, None)  # the next call asks for the key again: it may have been renewed
+                self.__dict__.pop(made, None)  # the next call asks for the key again: it may have been renewed
             raise
 
     @property
