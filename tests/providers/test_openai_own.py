@@ -124,6 +124,7 @@ def test_a_success_without_a_checkpoint_has_failed_after_an_hour_by_the_servers_
     assert at.retrieve(job.id).state is JobState.FINALIZING
     nebius.pass_time(600)
     gone = at.retrieve(job.id)
+    assert at.retrieve_many([job.id]) == {job.id: gone}
     assert (gone.state, gone.status, gone.cause) == (JobState.FAILED, "succeeded", "provider")
     assert "neither a model nor a checkpoint" in str(gone.error)
 

@@ -143,7 +143,8 @@ class OpenAIProvider:
                 found |= {job.id: job for row in page if row["id"] in ids for job in [answers.job_of(row, act=act)]}
                 if len(found) == len(ids) or answers.is_before(page, since):
                     break
-        return {id: self._named(job) for id, job in found.items()}
+        # a success that has no model yet is named after a checkpoint, or ends by the time of its own answer
+        return {id: self.retrieve(id) if job.state is JobState.FINALIZING else job for id, job in found.items()}
 
     def events(self, remote_id: str) -> list[Event]:
         """List all events, oldest first; where none tells a loss, what an ended job left behind does."""
