@@ -90,6 +90,7 @@ def _facts(catalog: Catalog, model: str) -> dict[str, Any]:
         "regions": catalog.regions,
         "region_note": catalog.region_note,
         "places": catalog.places,
+        "hosts": catalog.hosts,
         "max_length": entry.max_length if entry else None,
         "min_examples": catalog.min_examples,
         "max_file_bytes": catalog.max_file_bytes,

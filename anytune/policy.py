@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from anytune.schema.plan import Capabilities, CostEstimate, Policy
 from anytune.schema.spec import Budget, TuneSpec
@@ -13,12 +14,16 @@ def placed(capabilities: Capabilities, *, host: str | None, own_host: str | None
 
     What the catalogue says of a provider's regions holds for the provider's own host alone; elsewhere they are unknown
     unless the profile states one, which then is the user's own word. One of the provider's sites is none: it says where
-    a job runs, not where the data that were uploaded for it are kept. A job that roams is in none.
+    a job runs, not where the data that were uploaded for it are kept. Where a provider has a host for each region, the
+    user's word counts at that host alone. A job that roams is in none.
     """
     if capabilities.local:
         return capabilities
     if capabilities.roams is not None:
         return capabilities.model_copy(update={"regions": None, "region_note": capabilities.roams})
+    if stated is not None and capabilities.hosts and not _is_at(host, capabilities.hosts.get(stated)):
+        note = _elsewhere(capabilities, stated)
+        return capabilities.model_copy(update={"regions": None, "region_note": note})
     if stated is not None and stated not in capabilities.sites:
         regions = (stated, *capabilities.places.get(stated, ()))
         return capabilities.model_copy(update={"regions": regions, "region_note": "as the profile says"})
@@ -26,6 +31,18 @@ def placed(capabilities: Capabilities, *, host: str | None, own_host: str | None
         return capabilities
     note = f"the profile sends it to {host}"
     return capabilities.model_copy(update={"regions": None, "region_note": note, "notes": (*capabilities.notes, note)})
+
+
+def _is_at(host: str | None, address: str | None) -> bool:
+    return host is not None and address is not None and host.lower() == urlsplit(address).netloc
+
+
+def _elsewhere(capabilities: Capabilities, stated: str) -> str:
+    """Say why a region that the profile states does not count, and what would make it."""
+    profile, address = f"profiles.{capabilities.provider}", capabilities.hosts.get(stated)
+    if address is None:
+        return f"{profile}.region: {stated}: it trains and keeps data in {' or '.join(capabilities.hosts)} at most"
+    return f"{profile}.region: {stated} counts only at its own host: set {profile}.base_url to {address}"
 
 
 def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tuple[str, ...]:

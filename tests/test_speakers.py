@@ -146,6 +146,36 @@ def test_nebius_and_an_own_server_are_in_a_region_only_by_the_users_word(planned
     assert not planned("mine", policy=Policy(providers=("openai",)), **mine).ok
 
 
+AT_EU = "https://eu.api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ({}, "cannot be seen from its key"),
+        ({"region": "eu"}, f"set profiles.openai.base_url to {AT_EU}"),
+        ({"region": "eu", "base_url": "https://api.openai.com/v1"}, f"set profiles.openai.base_url to {AT_EU}"),
+        ({"region": "eu", "base_url": "https://us.api.openai.com/v1"}, f"set profiles.openai.base_url to {AT_EU}"),
+        ({"region": "eu", "base_url": "https://gateway.example/v1"}, f"set profiles.openai.base_url to {AT_EU}"),
+        ({"base_url": AT_EU}, "the profile sends it to eu.api.openai.com"),
+        ({"region": "jp", "base_url": "https://jp.api.openai.com/v1"}, "eu or us at most"),
+    ],
+)
+def test_openai_keeps_data_in_a_region_only_by_the_users_word_and_at_its_host(
+    planned: Callable[..., Plan], profile: dict[str, str], said: str
+) -> None:
+    (refused,) = planned("openai", "data.residency=eu", **profile).refused
+    assert said in refused
+    assert planned("openai", **profile).ok
+
+
+def test_openai_keeps_data_in_a_region_at_its_host(planned: Callable[..., Plan]) -> None:
+    plan = planned("openai", "data.residency=eu", region="eu", base_url=AT_EU)
+    assert plan.ok, plan.refused
+    assert plan.capabilities.regions == ("eu",)
+    assert not planned("openai", "data.residency=us", region="eu", base_url=AT_EU).ok
+
+
 # what is named
 
 

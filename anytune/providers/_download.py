@@ -23,12 +23,13 @@ VERSION = "[0-9a-f]" * 12  # a glob for what `_version` returns
 class Source:
     """Be where a file comes from: `get` opens a streamed answer (httpx.Response) to a GET with these headers.
 
-    `check` looks at the whole part before it gets its name, and raises for one that is not what was told.
+    `check` looks at the whole part before it gets its name, with the answer that ended it, and raises for one that is
+    not what was told.
     """
 
     provider: str
     get: Callable[[Mapping[str, str]], AbstractContextManager[Any]]
-    check: Callable[[Any, Path], None] = lambda _answer, _part: None
+    check: Callable[[Any, Path], None] | None = None
 
 
 def free_folder(out: Path) -> Path:
@@ -78,7 +79,7 @@ def _grow(source: Source, path: Path) -> bool:
     with source.get(headers) as answer:
         start, total = _extent(answer)
         if answer.status_code == 416 and old is not None:
-            return _settled(old, path, whole=total == have)
+            return _settled(old, path, whole=total == have, checked=source.check is not None)
         if answer.status_code not in (200, 206) or total is None:
             raise _no_file(answer, source.provider)
         part = path.with_name(f".{path.name}.{_version(answer, total)}.part")
@@ -87,13 +88,20 @@ def _grow(source: Source, path: Path) -> bool:
         if answer.status_code == 206 and (start != have or part != (old or part)):
             return False
         _write(answer, part, start=start, total=total, provider=source.provider)
-        source.check(answer, part)
+        if source.check is not None:
+            source.check(answer, part)
     os.rename(part, path)
     return True
 
 
-def _settled(old: Path, path: Path, *, whole: bool) -> bool:
-    """Take a part beyond which there is nothing for the file, if it is as long as the file."""
+def _settled(old: Path, path: Path, *, whole: bool, checked: bool) -> bool:
+    """Take a part beyond which there is nothing for the file, if it is as long as the file.
+
+    What has to be checked loses its last byte, for only the answer that brings one says what the file should be.
+    """
+    if whole and checked:
+        os.truncate(old, old.stat().st_size - 1)
+        return False
     if whole:
         os.rename(old, path)
     else:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 from anytune.errors import AnytuneError, RejectedError, UnavailableError
 from anytune.providers.checked import changed
@@ -21,17 +23,31 @@ CHUNK = 1024 * 1024
 EXPIRED = {401, 403, 404}  # an address that is not ours any more; the next try is given a new one
 
 
-def safe_place(url: Any, *, provider: str, act: str) -> Any:
-    """Return the address (httpx.URL); raise `RejectedError` for one neither reached by https nor on this machine."""
-    if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))):
+def safe_place(url: Any, *, api: Any, provider: str, act: str) -> Any:
+    """Return the address (httpx.URL); raise `RejectedError` for one that is not reached by https.
+
+    On this machine it may be, by http too, only where the address of the API itself is: a service far away that names
+    one would have us call a port of ours.
+    """
+    place = f"the storage at {url.scheme}://{url.host}"
+    here = _is_loopback(url.host)
+    if here and not _is_loopback(urlsplit(str(api)).hostname or ""):
+        raise RejectedError(f"{provider}: {act}: {place} is on this machine, and the service is not")
+    if url.host and (url.scheme == "https" or (url.scheme == "http" and here)):
         return url
-    raise RejectedError(f"{provider}: {act}: the storage at {url.scheme}://{url.host} is not reached by https")
+    raise RejectedError(f"{provider}: {act}: {place} is not reached by https")
 
 
 def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    bare = host.lower().removesuffix(".")
+    try:
+        ip = ipaddress.ip_address(bare)
+    except ValueError:
+        with suppress(OSError, ValueError):  # 127.1 and 2130706433 are ways to write one, too
+            return bool(ipaddress.ip_address(socket.inet_aton(bare)).is_loopback)
+        return bare == "localhost" or bare.endswith(".localhost")
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_loopback or ip.is_unspecified  # what is sent to 0.0.0.0 stays here
 
 
 def put(

@@ -43,10 +43,10 @@ class Entry(Value):
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can
-    run. `settings_source` says what the translation of settings goes by, `billed_as` what a job's own cost is.
-    `listed_on` is the day of the provider's own whole list of tunable models, and `unlisted` names the models that
-    are not in it.
+    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run,
+    `hosts` the addresses at which alone data are kept in a region. `settings_source` says what the translation of
+    settings goes by, `billed_as` what a job's own cost is. `listed_on` is the day of the provider's own whole list of
+    tunable models, and `unlisted` names the models that are not in it.
     """
 
     provider: str
@@ -61,6 +61,7 @@ class Catalog(Value):
     region_note: str | None = None
     sites: tuple[str, ...] = ()
     places: dict[str, tuple[str, ...]] = {}
+    hosts: dict[str, str] = {}
     flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None

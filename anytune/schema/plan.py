@@ -66,9 +66,10 @@ class Capabilities(Value):
 
     `settings` maps a path in the job file (`training.epochs`) to the provider's rule; a path that is missing is
     refused. `regions` None means unknown, which a residency other than `any` refuses; `sites` are the provider's own
-    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that
-    such a place of the profile lies in where it does say so. `roams` is why no region can be promised, whatever a
-    profile states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or
+    names of places where a job can run, which say nothing of where data are kept; `places` names the regions that such
+    a place of the profile lies in where it does say so. `hosts` are the addresses at which alone a region holds that a
+    profile states, for a provider that keeps regions apart by them. `roams` is why no region can be promised, whatever
+    a profile states. `fetches` says what a local run would have to get from elsewhere. `price` None means no money, or
     that no price is known; `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so, and
     `billed_as` what a cost is that comes with a job. `listed_as` is the catalogue's name of the model, `unlisted_on`
     the day of a list of the provider's own that does not have it, `settings_source` what the rules go by. `trainer`
@@ -86,6 +87,7 @@ class Capabilities(Value):
     region_note: str | None = None
     sites: tuple[str, ...] = ()
     places: dict[str, tuple[str, ...]] = {}
+    hosts: dict[str, str] = {}
     roams: str | None = None
     max_length: int | None = None
     min_examples: int = 1

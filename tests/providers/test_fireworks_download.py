@@ -104,6 +104,21 @@ def test_a_part_that_is_whole_already_is_taken(rig: FireworksRig, tuned: TunedMo
     assert (out / "adapter_model.safetensors").read_bytes() == fireworks.WEIGHTS["adapter_model.safetensors"]
 
 
+def test_a_part_that_is_whole_already_and_wrong_is_thrown_away(
+    rig: FireworksRig, tuned: TunedModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    rig.stub.break_next(BIG)
+    with pytest.raises(UnavailableError):
+        rig.provider.export(tuned, to="adapter", out=out)
+    (part,) = tmp_path.glob(".model.*.part/.adapter_model*.part")
+    part.write_bytes(b"\xff" * len(fireworks.WEIGHTS["adapter_model.safetensors"]))
+    with pytest.raises(UnavailableError, match="not what the storage says"):
+        rig.provider.export(tuned, to="adapter", out=out)
+    rig.provider.export(tuned, to="adapter", out=out)
+    assert (out / "adapter_model.safetensors").read_bytes() == fireworks.WEIGHTS["adapter_model.safetensors"]
+
+
 def test_a_part_longer_than_the_file_is_thrown_away(rig: FireworksRig, tuned: TunedModel, tmp_path: Path) -> None:
     out = tmp_path / "model"
     rig.stub.break_next(BIG)

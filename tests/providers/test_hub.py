@@ -20,6 +20,7 @@ from anytune.errors import (
     UsageError,
 )
 from anytune.local.hf_jobs.gateway import Hub
+from anytune.providers.base import Reused
 from tests.providers._hub import CREATE, JOB_ID, JOBS, LIST, LOOK, PUT, REPOSITORY, HubRig, hub_id, running
 from tests.stubs._http import Trap
 from tests.stubs.hub import NAMESPACE, HubStub
@@ -59,7 +60,9 @@ def test_a_repository_that_others_can_read_gets_nothing(rig: HubRig) -> None:
 def test_data_that_lie_there_are_not_sent_again(rig: HubRig, large_from: int) -> None:
     rig.stub.large_from = large_from
     file = rig.file()
-    assert rig.provider.upload(file) == rig.provider.upload(file) == f"file-{file.sha256}"
+    first, second = rig.provider.upload(file), rig.provider.upload(file)
+    assert first == second == f"file-{file.sha256}"
+    assert (isinstance(first, Reused), isinstance(second, Reused)) == (False, True)
     assert rig.calls(f"POST {REPOSITORY}/commit/main") == 1
     assert rig.calls(PUT) == (1 if large_from == 0 else 0)
     assert rig.stub.shelf.repositories[NAME].files[f"files/{file.sha256}.jsonl"] == file.path.read_bytes()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -153,4 +155,14 @@ def test_it_is_among_the_providers_without_its_library() -> None:
     from anytune import providers
 
     assert "hf-jobs" in providers.names()
-    assert providers.BUILT_IN["hf-jobs"] == f"{HFJobsProvider.__module__}:{HFJobsProvider.__name__}"
+    code = f"""
+import sys
+sys.modules["huggingface_hub"] = None  # as where it is not installed
+from pathlib import Path
+from anytune import providers
+from anytune.providers.base import Profile
+at = providers.load("hf-jobs", Profile(name="hf-jobs", home=Path("/nowhere"), key=str))
+print(type(at).__name__, at.capabilities({MODEL!r}).problems)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == f"{HFJobsProvider.__name__} ()\n", done.stderr

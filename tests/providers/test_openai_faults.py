@@ -123,6 +123,16 @@ def test_the_time_that_the_provider_names_is_handed_on(
     assert len(stub.journal) == 1
 
 
+def test_a_key_that_was_renewed_is_taken_up(stub: OpenAIStub, tmp_path: Path) -> None:
+    keys = ["sk-old"]
+    at = provider(stub, key=lambda: keys[-1])
+    for act in (lambda: at.retrieve("ftjob-1"), lambda: at.upload(data_file(tmp_path, chats(12)))):
+        with pytest.raises(KeyRefusedError):
+            act()
+    keys.append(stub.key)
+    assert start(at, tmp_path).id
+
+
 def test_the_key_never_shows(stub: OpenAIStub) -> None:
     wrong = provider(stub, key=lambda: "sk-wrong-key-of-mine")
     with pytest.raises(KeyRefusedError) as refused:

@@ -21,11 +21,13 @@ from anytune.providers.openai import OpenAIProvider
 from anytune.schema.job import JobState
 from anytune.schema.model import TunedModel
 from tests.providers._openai import JOBS, LIST, MODEL, ended, profile, provider, spec, started
+from tests.stubs._archives import tensors
 from tests.stubs._openai_manners import NEBIUS, OWN
 from tests.stubs.openai import OpenAIStub
 
 LLAMA = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 ID = "tides-0a1b2c3d4e"
+WEIGHTS = tensors(300_000)
 
 
 @pytest.fixture
@@ -110,6 +112,23 @@ def test_a_success_without_a_checkpoint_is_not_the_end(nebius: OpenAIStub, tmp_p
     assert at.retrieve(job.id).state is JobState.FINALIZING
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_success_without_a_checkpoint_has_failed_after_an_hour_by_the_servers_clock(
+    nebius: OpenAIStub, tmp_path: Path, told: bool
+) -> None:
+    at = provider(nebius, name="nebius")
+    job = started(at, tmp_path, job_id=ID, model=LLAMA)
+    nebius.life = ()
+    nebius.set(job.id, status="succeeded", finished_at=nebius.tick() if told else None)
+    nebius.pass_time(3000)
+    assert at.retrieve(job.id).state is JobState.FINALIZING
+    nebius.pass_time(600)
+    gone = at.retrieve(job.id)
+    assert at.retrieve_many([job.id]) == {job.id: gone}
+    assert (gone.state, gone.status, gone.cause) == (JobState.FAILED, "succeeded", "provider")
+    assert "neither a model nor a checkpoint" in str(gone.error)
+
+
 def put(stub: OpenAIStub, job_id: str, files: dict[str, bytes]) -> None:
     """Leave files of a checkpoint at a stand-in."""
     from tests.stubs._openai_store import StoredFile
@@ -122,7 +141,7 @@ def put(stub: OpenAIStub, job_id: str, files: dict[str, bytes]) -> None:
 def test_the_weights_of_a_checkpoint_come_home(nebius: OpenAIStub, tmp_path: Path) -> None:
     at = provider(nebius, name="nebius")
     job = ended(at, started(at, tmp_path, job_id=ID, model=LLAMA))
-    weights = {"ckpt/adapter_config.json": b"{}", "ckpt/adapter_model.safetensors": bytes(300_000)}
+    weights = {"ckpt/adapter_config.json": b"{}", "ckpt/adapter_model.safetensors": WEIGHTS}
     put(nebius, job.id, weights)
     tuned = TunedModel(provider="nebius", base=LLAMA, name=job.model or "", job_id=ID)
     with pytest.raises(UsageError) as caught:
@@ -133,9 +152,43 @@ def test_the_weights_of_a_checkpoint_come_home(nebius: OpenAIStub, tmp_path: Pat
         at.export(tuned, to="adapter", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     manifest = at.export(tuned, to="adapter", out=tmp_path / "out")
-    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == bytes(300_000)
+    assert (tmp_path / "out" / "adapter_model.safetensors").read_bytes() == WEIGHTS
     assert manifest["files"]["adapter_config.json"] == hashlib.sha256(b"{}").hexdigest()
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+
+
+def test_pickles_and_code_beside_the_weights_are_not_written(nebius: OpenAIStub, tmp_path: Path) -> None:
+    at = provider(nebius, name="nebius")
+    job = ended(at, started(at, tmp_path, job_id=ID, model=LLAMA))
+    good = {"adapter_config.json": b"{}", "adapter_model.safetensors": WEIGHTS}
+    put(nebius, job.id, {**good, "adapter_model.bin": b"pickle", "model.py": b"code"})
+    tuned = TunedModel(provider="nebius", base=LLAMA, name=job.model or "", job_id=ID)
+    manifest = at.export(tuned, to="adapter", out=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*good, "manifest.json"])
+    assert (sorted(manifest["files"]), manifest["left_out"]) == (sorted(good), ["adapter_model.bin", "model.py"])
+    assert len(nebius.calls("GET */content")) == len(good)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"adapter_model.bin": b"pickle"}, "pickle"),
+        ({"adapter_model.safetensors": bytes(10)}, "not a whole safetensors file"),
+        ({"model.py": b"code"}, "no safetensors"),
+        ({"adapter_model.safetensors": WEIGHTS[:-1]}, "not a whole safetensors file"),
+    ],
+)
+def test_a_checkpoint_without_whole_weights_is_refused(
+    nebius: OpenAIStub, tmp_path: Path, files: dict[str, bytes], why: str
+) -> None:
+    at = provider(nebius, name="nebius")
+    job = ended(at, started(at, tmp_path, job_id=ID, model=LLAMA))
+    put(nebius, job.id, {"adapter_config.json": b"{}", **files})
+    tuned = TunedModel(provider="nebius", base=LLAMA, name=job.model or "", job_id=ID)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RejectedError, match=why):
+        at.export(tuned, to="adapter", out=tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["..", "a/..", ".bashrc", "manifest.json", "a b"])

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from anytune.errors import AmbiguousError, RejectedError
+from anytune.errors import AmbiguousError, RateLimitedError, RejectedError, UnavailableError
 from anytune.providers.openai import OpenAIProvider
 from anytune.providers.openai import upload as uploads
 from tests.providers._openai import chats, data_file, ended, provider, request
 from tests.stubs._openai_manners import OWN
+from tests.stubs._openai_rest import Upload
 from tests.stubs.openai import OpenAIStub
 
 BEGIN, PARTS, COMPLETE = "POST */uploads", "POST */parts", "POST */complete"
+CANCEL = "POST */uploads/*/cancel"
 
 
 @pytest.fixture
@@ -29,6 +31,11 @@ def small_limits(at: OpenAIProvider, monkeypatch: pytest.MonkeyPatch) -> OpenAIP
     vars(at._speech)["dialect"] = at._speech.dialect.model_copy(update={"parts_above": 500})
     monkeypatch.setattr(uploads, "PART", 300)
     return at
+
+
+def only(stub: OpenAIStub) -> Upload:
+    (upload,) = stub.rest.uploads.values()
+    return upload
 
 
 @pytest.fixture
@@ -64,6 +71,60 @@ def test_a_part_that_fails_leaves_no_file_and_begins_no_further_parts(
     assert stub.files == {}
     assert stub.calls(COMPLETE) == []
     assert len(stub.calls(PARTS)) < file.bytes // 300 / 2
+    assert stub.files[openai.upload(file)].content == file.path.read_bytes()
+
+    assert len(stub.calls(CANCEL)) == 1
+
+
+def test_a_part_that_fails_for_now_is_sent_again_by_itself(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    stub.drop_next(PARTS, skip=2)
+    assert stub.files[openai.upload(file)].content == file.path.read_bytes()
+    assert (len(stub.calls(BEGIN)), len(stub.calls(PARTS))) == (1, -(-file.bytes // 300) + 1)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_an_upload_that_broke_off_is_gone_on_with(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path, status: int
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    tried = 1 if status == 429 else uploads.TRIES * uploads.AT_ONCE
+    stub.fail_next(PARTS, status=status, skip=4, times=tried, body={"error": {"message": "later"}})
+    with pytest.raises((AmbiguousError, RateLimitedError)):
+        openai.upload(file)
+    assert stub.calls(CANCEL) == []
+    there = len(only(stub).parts)
+    assert there > 0
+    before = len(stub.calls(PARTS))
+    stub.settle()
+    assert stub.files[openai.upload(file)].content == file.path.read_bytes()
+    assert len(stub.calls(BEGIN)) == 1
+    assert len(stub.calls(PARTS)) - before == -(-file.bytes // 300) - there
+
+
+def test_a_part_that_may_be_there_twice_makes_the_upload_begin_anew_where_it_is_refused(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    stub.drop_next(PARTS, when="after", skip=2)
+    with pytest.raises(UnavailableError, match="part ids"):
+        openai.upload(file)
+    assert len(stub.calls(CANCEL)) == 1
+    assert stub.files[openai.upload(file)].content == file.path.read_bytes()
+
+
+def test_an_upload_that_the_server_forgot_is_begun_anew(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    file = data_file(tmp_path, chats(40))
+    stub.fail_next(PARTS, status=429, skip=3, body={"error": {"message": "later"}})
+    with pytest.raises(RateLimitedError):
+        openai.upload(file)
+    only(stub).shown["status"] = "expired"
+    with pytest.raises(UnavailableError, match="expired"):
+        openai.upload(file)
     assert stub.files[openai.upload(file)].content == file.path.read_bytes()
 
 

@@ -93,6 +93,34 @@ def test_stopping_a_job_stops_what_it_has_become(rig: TogetherRig, desk: Desk) -
     assert jobs.refresh(job.id, desk=desk).state is JobState.CANCELLED
 
 
+def test_a_cancel_that_is_answered_with_the_old_jobs_error_stops_what_it_has_become(
+    rig: TogetherRig, desk: Desk
+) -> None:
+    job, old = submitted(rig, desk)
+    new = rig.stub.restart(old)
+    rig.stub.cancels_ended = True
+    stopped = jobs.cancel(job.id, desk=desk)
+    assert (stopped.state, remote_id(stopped)) == (JobState.CANCELLING, new)
+    assert rig.stub.jobs[new]["status"] == "cancel_requested"
+
+
+def test_a_cancel_names_every_id_that_the_job_had_before(rig: TogetherRig, desk: Desk) -> None:
+    _, old = submitted(rig, desk)
+    second = rig.stub.restart(old)
+    third = rig.stub.restart(second)
+    stopped = rig.provider.cancel(old)
+    assert (stopped.id, stopped.replaces) == (third, (old, second))
+
+
+def test_a_cancel_of_a_job_that_failed_tells_why_it_did(rig: TogetherRig, desk: Desk) -> None:
+    job, old = submitted(rig, desk)
+    rig.stub.set(old, status="error")
+    rig.stub.tell(old, "job_error", "out of memory", level="error")
+    rig.stub.cancels_ended = True
+    stopped = jobs.cancel(job.id, desk=desk)
+    assert (stopped.state, stopped.error) == (JobState.FAILED, "out of memory")
+
+
 def test_a_job_started_again_twice_is_followed_to_its_last_id(rig: TogetherRig, desk: Desk) -> None:
     job, old = submitted(rig, desk)
     second = rig.stub.restart(old)

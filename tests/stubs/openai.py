@@ -311,6 +311,10 @@ class OpenAIStub(StubServer):
             "data": {} if data is None else data,
         })  # fmt: skip
 
+    def pass_time(self, seconds: int) -> None:
+        """Set the clock forward."""
+        self._ticks += seconds
+
     def tick(self) -> int:
         self._ticks += 1
         return self._ticks

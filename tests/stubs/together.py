@@ -9,6 +9,7 @@ What can be set before or between calls:
 - `file_life`: the words that a file goes through once its checks are asked for; each look moves it on
 - `steps`: how many `checkpoint_save` events a run writes; `hashes`: whether events carry one
 - `hide_new`: for how many list calls a new job stays out of the list
+- `cancels_ended`: a cancel of an ended job is answered with the job, without its events, instead of refused
 - `spent`: creation is refused with 402; `allowed`: what the price estimate says of it
 - `storage`: the origin that uploads are sent to, when it is not this server
 - `store.models`, `store.version`, `store.away`: the archives of models, and how they are handed out
@@ -47,6 +48,7 @@ class TogetherStub(StubServer):
     def __init__(self, *, key: str = STUB_KEY, journal_file: Path | None = None) -> None:
         super().__init__(key=key, journal_file=journal_file)
         self.life: tuple[str, ...] = LIFE
+        self.cancels_ended = False
         self.file_life: tuple[str, ...] = FILE_LIFE
         self.steps = 2
         self.hashes = True
@@ -278,6 +280,8 @@ class TogetherStub(StubServer):
         return trained, max(MINIMUM, billed * PRICE)
 
     def _cancel(self, record: StoredJob) -> Reply:
+        if record.shown["status"] in ENDED and self.cancels_ended:
+            return Reply(200, {name: value for name, value in record.shown.items() if name != "events"})
         if record.shown["status"] in ENDED | {"cancel_requested"}:
             raise rules.refusal(400, f"Fine-tune {record.shown['id']} cannot be cancelled")
         record.shown.update(status="cancel_requested", updated_at=iso(self._tick()))

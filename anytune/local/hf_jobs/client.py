@@ -98,7 +98,7 @@ class Guarded:
     def _allowed(self, url: Any, headers: Mapping[str, str]) -> dict[str, str]:
         if self._is_hub(url):
             return dict(headers)
-        safe_place(url, provider=NAME, act=self._act)
+        safe_place(url, api=self._endpoint, provider=NAME, act=self._act)
         if any(name.lower() == "authorization" for name in headers):
             raise RejectedError(f"{NAME}: {self._act}: the key was wanted at {url.host}; it is not sent there")
         return dict(headers)

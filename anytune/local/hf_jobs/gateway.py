@@ -105,21 +105,22 @@ class Hub:
             )
         return name
 
-    def keep(self, repository: str, path: str, content: IO[bytes], *, size: int, sha256: str, act: str) -> None:
-        """Send one open file unless it lies there already with these very bytes.
+    def keep(self, repository: str, path: str, content: IO[bytes], *, size: int, sha256: str, act: str) -> bool:
+        """Send one open file and return True, or False where it lies there already with these very bytes.
 
         Open, because huggingface_hub would send bytes and paths through hf_xet, past the client that guards it.
         """
         with self.connected(act) as api:
             found = next(iter(api.get_paths_info(repository, [path], repo_type=KIND)), None)
             if found is not None and _is_same(found, content, size=size, sha256=sha256):
-                return
+                return False
             from huggingface_hub import CommitOperationAdd
 
             added = CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
             if added.upload_info.sha256.hex() != sha256:
                 raise RejectedError(f"{NAME}: {act}: {path} changed while it was read", fix="run it again")
             api.create_commit(repository, [added], commit_message=f"anytune: {path}", repo_type=KIND)
+        return True
 
     def commit(self, repository: str, files: Mapping[str, Path], *, gone: Sequence[str] = (), message: str) -> None:
         """Write files and take folders away, all at once or not at all; what goes to the storage goes before."""

@@ -24,7 +24,7 @@ from anytune.local.hf_jobs import request as requests
 from anytune.local.hf_jobs.fault import unclear
 from anytune.local.hf_jobs.gateway import Hub
 from anytune.local.hf_jobs.package import pack
-from anytune.providers.base import Profile
+from anytune.providers.base import Profile, Reused
 from anytune.providers.checked import open_unchanged
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
@@ -76,7 +76,7 @@ class HFJobsProvider:
     def upload(self, file: DataFile) -> str:
         """Send one file to its place in the private repository; bytes that lie there already are not sent again."""
         with open_unchanged(file, provider="the Hub") as handle:
-            self._hub.keep(
+            sent = self._hub.keep(
                 self._hub.repository(),
                 f"files/{file.sha256}.jsonl",
                 handle,
@@ -84,7 +84,8 @@ class HFJobsProvider:
                 sha256=file.sha256,
                 act="upload",
             )
-        return f"file-{file.sha256}"
+        id = f"file-{file.sha256}"
+        return id if sent else Reused(id)
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job by one POST, once our code lies in the repository.

@@ -193,7 +193,8 @@ class FireworksProvider:
         answer = self._gateway.ask("GET", f"{name}:getDownloadEndpoint", act=downloads.ACT)
         urls = answers.signed_urls(answer, act=downloads.ACT)
         with self._gateway.connected(downloads.ACT):
-            return downloads.download(urls, tuned, out=folder, seconds=self._profile.upload_timeout)
+            seconds = self._profile.upload_timeout
+            return downloads.download(urls, tuned, api=self._gateway.origin, out=folder, seconds=seconds)
 
 
 def _by_collection(ids: Collection[str]) -> dict[str, set[str]]:

@@ -35,7 +35,8 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
         if standing.get("state") == "READY":
             return Reused(name)
         answers.require_plain(standing, act=ACT)
-        url = storage.safe_place(httpx.URL(_place(gateway, name, file)), provider=answers.NAME, act=ACT)
+        place = httpx.URL(_place(gateway, name, file))
+        url = storage.safe_place(place, api=gateway.origin, provider=answers.NAME, act=ACT)
         with gateway.connected(ACT):
             _put(url, handle, file, seconds=seconds)
     check(gateway, name, act=ACT)

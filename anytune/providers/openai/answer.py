@@ -8,7 +8,7 @@ done, with the provider's name before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ SUFFIXES = ("user_provided_suffix", "suffix")  # OpenAI's name of it in a job, a
 LEVELS: dict[str, Literal["info", "warning", "error"]] = {"warn": "warning", "error": "error"}
 FIGURES = {"train_loss": "loss"}  # the provider's name to ours; all others keep theirs
 EPOCH = datetime.fromtimestamp(0, UTC)
+NAMED_WITHIN = timedelta(hours=1)  # for which a success may have no model: one without a checkpoint never gets any
 LAST_TIME = 4_102_444_800  # the year 2100: what is later is no time in seconds
 
 
@@ -64,6 +65,14 @@ def job_of(job: Mapping[str, Any], *, act: str) -> RemoteJob:
         seen_job_id=_job_id(job),
         settings=_settings(job),
     )
+
+
+def nameless(job: RemoteJob, *, since: timedelta) -> RemoteJob:
+    """End a job that succeeded so long ago and has no model yet, once none is to be expected any more."""
+    if since < NAMED_WITHIN:
+        return job
+    error = "the provider calls the job a success, and has neither a model nor a checkpoint of it an hour later"
+    return job.model_copy(update={"state": JobState.FAILED, "error": error, "cause": "provider"})
 
 
 def _settings(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from anytune.errors import MalformedAnswerError, RejectedError, UnavailableError, UsageError
 from anytune.providers import _download as download_of
-from anytune.providers import _manifest
+from anytune.providers import _manifest, _weights
+from anytune.providers._archive import KEPT, Unpacked
 from anytune.providers.openai import answer as answers
 from anytune.providers.openai.client import Client
 from anytune.schema.model import TunedModel
@@ -22,23 +24,39 @@ ACT = download_of.ACT
 
 
 def download(file_ids: Sequence[str], tuned: TunedModel, client: Client, *, to: str, out: Path) -> dict[str, Any]:
-    """Write the files and a manifest into `out`; what is whole there from an earlier call is not fetched again."""
+    """Write the files and a manifest into `out`; what is whole there from an earlier call is not fetched again.
+
+    A pickle, code, or a file of no known kind is left out. Raises `RejectedError` where no whole model is left.
+    """
     aside = download_of.aside(out, tuned.name)
     sizes = {id: _named(id, client) for id in file_ids}
     names = sorted({name for name, _ in sizes.values()})
     if len(names) != len(sizes):
         raise MalformedAnswerError(f"{client.act(ACT)}: the checkpoint's files have no names of their own")
+    kept = {id: told for id, told in sizes.items() if Path(told[0]).suffix.lower() in KEPT}
     kind = "adapter" if ADAPTER in names else "merged"
     if to != kind:
         raise UsageError(f"{tuned.provider} trained {WHAT[kind]}, which is what it hands out", fix=f"--to {kind}")
     with download_of.on_disk(out):
         aside.mkdir(parents=True, exist_ok=True)
-        for id, (name, size) in sizes.items():
+        for id, (name, size) in kept.items():
             _fetch(id, aside / name, client, size=size)
-        hashes = {name: _manifest.hash_of(aside / name) for name in names}
-        manifest = _manifest.write(aside, tuned, kind=kind, files=hashes)
+        left_out = sorted(set(names) - {name for name, _ in kept.values()})
+        hashes = _looked_at(aside, [name for name, _ in kept.values()], left_out, kind=kind, provider=tuned.provider)
+        manifest = _manifest.write(aside, tuned, kind=kind, files=hashes, left_out=left_out)
         download_of.settle(aside, out)
     return manifest
+
+
+def _looked_at(folder: Path, names: Sequence[str], left_out: list[str], *, kind: str, provider: str) -> dict[str, str]:
+    """Return each file's hash; a folder that is no whole model of this kind is thrown away."""
+    model = Unpacked({name: _manifest.hash_of(folder / name) for name in names}, left_out)
+    try:
+        _weights.require_whole(folder, model, kind=kind, provider=provider)
+    except RejectedError:
+        shutil.rmtree(folder)  # the same bytes would be refused again
+        raise
+    return model.files
 
 
 def _named(id: str, client: Client) -> tuple[str, int | None]:

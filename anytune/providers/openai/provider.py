@@ -56,6 +56,7 @@ class OpenAIProvider:
         self._profile = profile
         self._speech = Speech(profile)
         self._client = Client(self._speech)
+        self._large = uploads.Uploads(self._client, purpose=PURPOSE)
         self.name = profile.name
 
     def capabilities(self, model: str) -> Capabilities:
@@ -88,7 +89,7 @@ class OpenAIProvider:
                 return Reused(known)
             most = self._speech.dialect.parts_above
             if most is not None and file.bytes > most:
-                return uploads.in_parts(self._client, handle, name=name, size=file.bytes, purpose=PURPOSE)
+                return self._large.in_parts(handle, name=name, size=file.bytes)
             with self._client.mapped("upload"):
                 return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
 
@@ -142,7 +143,8 @@ class OpenAIProvider:
                 found |= {job.id: job for row in page if row["id"] in ids for job in [answers.job_of(row, act=act)]}
                 if len(found) == len(ids) or answers.is_before(page, since):
                     break
-        return {id: self._named(job) for id, job in found.items()}
+        # a success that has no model yet is named after a checkpoint, or ends by the time of its own answer
+        return {id: self.retrieve(id) if job.state is JobState.FINALIZING else job for id, job in found.items()}
 
     def events(self, remote_id: str) -> list[Event]:
         """List all events, oldest first; where none tells a loss, what an ended job left behind does."""
@@ -265,17 +267,20 @@ class OpenAIProvider:
         return now is not None and now - job.finished_at < GETS_READY
 
     def _told(self, answer: Any, *, act: str, asked: str | None = None) -> RemoteJob:
-        return self._named(answers.remote_job(answer, act=self._client.act(act), asked=asked))
+        job = self._named(answers.remote_job(answer, act=self._client.act(act), asked=asked))
+        now = answers.told_at(answer)
+        if job.state is not JobState.FINALIZING or now is None:
+            return job
+        ended = job.finished_at or max((event.at for event in self.events(job.id)), default=answers.EPOCH)
+        return answers.nameless(job, since=now - ended) if ended > answers.EPOCH else job
 
     def _named(self, job: RemoteJob) -> RemoteJob:
         """Name the model of a job that succeeded after its last checkpoint, where the job itself names none."""
         if self._speech.dialect.model != "checkpoint" or job.status != "succeeded" or job.model is not None:
             return job
-        try:
-            with self._client.mapped("checkpoints"):
-                last = results.newest(self._checkpoints(job.id))
-        except NotFoundError:
-            return job  # the checkpoints are not there (yet); the job is
+        last = None
+        with suppress(NotFoundError), self._client.mapped("checkpoints"):  # not there (yet); the job is
+            last = results.newest(self._checkpoints(job.id))
         if last is None:
             return job
         name = f"{job.id}:{answers.id_of(last, act=self._client.act('checkpoints'))}"

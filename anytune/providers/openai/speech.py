@@ -102,6 +102,7 @@ class Speech:
         note = f"which models {host} tunes, at which price and until when is not known here"
         return {
             **blank,
+            "hosts": {},
             "known": True,
             "methods": self.dialect.methods,
             "similar": (),

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import IO, Any
 
+from anytune.errors import AmbiguousError, AnytuneError, MalformedAnswerError, RejectedError, UnavailableError
 from anytune.providers.openai import answer as answers
 from anytune.providers.openai.client import Client
 
 MIME = "text/jsonl"
 PART = 64_000_000  # bytes that one part may have
 AT_ONCE = 4
+TRIES = 3  # of one part at once; whoever calls again goes on with those that are missing
 ACT = "upload"
 
 
@@ -50,31 +55,90 @@ class Slice(io.RawIOBase):
         return self._at - self._start
 
 
-def in_parts(client: Client, file: IO[bytes], *, name: str, size: int, purpose: str) -> str:
-    """Send a file in parts and return its id; when one part fails, no further one is begun and nothing is put together.
+@dataclass
+class Begun:
+    """Be an upload that has begun: the id of each part that is there, by where it starts.
 
-    What was sent is forgotten by the server within the hour.
+    `doubtful` means that the answer to a part was lost, so that it may be there twice.
     """
-    act = client.act(ACT)
-    with client.mapped(ACT):
-        uploads = client.uploads.uploads.with_raw_response
-        begun = uploads.create(filename=name, purpose=purpose, bytes=size, mime_type=MIME)
-        upload_id = answers.id_of(answers.decoded(begun, act=act), act=act)
 
-        def send(start: int) -> str:
-            part = Slice(file, start, min(start + PART, size))
-            sent = client.uploads.uploads.parts.with_raw_response.create(upload_id, data=(name, part))
-            return answers.id_of(answers.decoded(sent, act=act), act=act)
+    id: str
+    parts: dict[int, str] = field(default_factory=dict)
+    doubtful: bool = False
+
+
+class Uploads:
+    """Send files in parts; what has begun is gone on with by the next call, as long as this lives."""
+
+    def __init__(self, client: Client, *, purpose: str) -> None:
+        self._client, self._purpose = client, purpose
+        self._begun: dict[str, Begun] = {}
+
+    def in_parts(self, file: IO[bytes], *, name: str, size: int) -> str:
+        """Send a file and return its id; when a part fails, no further one is begun and nothing is put together.
+
+        What was refused for good is cancelled. What was gone on with, or may have a part twice, is then to be begun
+        anew: raises `UnavailableError`, for the server forgets uploads within the hour.
+        """
+        known = self._begun.get(name)
+        begun = self._begun[name] = known or self._begin(name, size)
+        try:
+            self._send(begun, file, name=name, size=size)
+            file_id = self._complete(begun, file)
+        except RejectedError as error:
+            self._leave(begun, name)
+            if known is None and not begun.doubtful:
+                raise
+            raise UnavailableError(error.message, status=error.status) from error
+        self._begun.pop(name, None)
+        return file_id
+
+    def _begin(self, name: str, size: int) -> Begun:
+        with self._client.mapped(ACT):
+            calls = self._client.uploads.uploads.with_raw_response
+            begun = calls.create(filename=name, purpose=self._purpose, bytes=size, mime_type=MIME)
+            return Begun(self._id_of(answers.decoded(begun, act=self._client.act(ACT))))
+
+    def _send(self, begun: Begun, file: IO[bytes], *, name: str, size: int) -> None:
+        def send(start: int) -> None:
+            self._part(begun, file, start, end=min(start + PART, size), name=name)
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
-                parts = list(pool.map(send, range(0, size, PART)))
+                list(pool.map(send, [start for start in range(0, size, PART) if start not in begun.parts]))
             except BaseException:
-                pool.shutdown(cancel_futures=True)
+                pool.shutdown(cancel_futures=True)  # what is on its way comes to its end, and is remembered
                 raise
-        done = answers.decoded(uploads.complete(upload_id, part_ids=parts, md5=_md5(file)), act=act)
-        whole = done.get("file")
-        return answers.id_of(whole if isinstance(whole, dict) else {}, act=act)
+
+    def _part(self, begun: Begun, file: IO[bytes], start: int, *, end: int, name: str) -> None:
+        for left in reversed(range(TRIES)):
+            try:
+                with self._client.mapped(ACT):
+                    calls = self._client.uploads.uploads.parts.with_raw_response
+                    sent = calls.create(begun.id, data=(name, Slice(file, start, end)))
+                    begun.parts[start] = self._id_of(answers.decoded(sent, act=self._client.act(ACT)))
+                return
+            except (AmbiguousError, UnavailableError) as error:
+                begun.doubtful |= isinstance(error, AmbiguousError)
+                if not left or isinstance(error, MalformedAnswerError):
+                    raise
+
+    def _complete(self, begun: Begun, file: IO[bytes]) -> str:
+        parts = [id for _, id in sorted(begun.parts.items())]
+        with self._client.mapped(ACT):
+            calls = self._client.uploads.uploads.with_raw_response
+            done = answers.decoded(calls.complete(begun.id, part_ids=parts, md5=_md5(file)), act=self._client.act(ACT))
+            whole = done.get("file")
+            return self._id_of(whole if isinstance(whole, dict) else {})
+
+    def _leave(self, begun: Begun, name: str) -> None:
+        """Have the parts thrown away; the server does so by itself within the hour."""
+        self._begun.pop(name, None)
+        with suppress(AnytuneError), self._client.mapped(ACT):
+            self._client.uploads.uploads.with_raw_response.cancel(begun.id)
+
+    def _id_of(self, told: Mapping[str, Any]) -> str:
+        return answers.id_of(told, act=self._client.act(ACT))
 
 
 def _md5(file: IO[bytes]) -> str:

@@ -36,7 +36,7 @@ def _opened(gateway: Gateway, address: str, headers: Mapping[str, str], *, secon
     with ExitStack() as stack:
         stack.enter_context(gateway.connected(ACT))
         client = stack.enter_context(bounded_client(httpx, seconds=seconds))
-        url = storage.safe_place(httpx.URL(address), provider=NAME, act=ACT)
+        url = storage.safe_place(httpx.URL(address), api=gateway.origin, provider=NAME, act=ACT)
         key = gateway.headers if is_theirs(url, gateway) else {}
         yield stack.enter_context(client.stream("GET", url, headers={**key, "Accept": "*/*", **headers}))
 

@@ -177,12 +177,16 @@ class TogetherProvider:
             raise
         except RejectedError:
             job = self.retrieve(remote_id)
-            if job.state.is_terminal or job.state is JobState.CANCELLING:
-                return job
-            if job.id == remote_id:
+            if job.id == remote_id and not (job.state.is_terminal or job.state is JobState.CANCELLING):
                 raise
-            return self.cancel(job.id).model_copy(update={"replaces": job.replaces})
-        return answers.job_of(answer, act=act, expected=remote_id)
+        else:
+            job = answers.job_of(answer, act=act, expected=remote_id)
+            if job.state is JobState.FAILED:  # it may have been started again under a new id, which runs
+                job = self.retrieve(remote_id)
+        if job.id == remote_id or job.state.is_terminal or job.state is JobState.CANCELLING:
+            return job
+        later = self.cancel(job.id)
+        return later.model_copy(update={"replaces": (*job.replaces, *later.replaces)})
 
     def find(self, job_id: str) -> RemoteJob | None:
         """Find the newest job that carries our id, one that ended badly only if there is no other.

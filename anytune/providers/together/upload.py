@@ -213,7 +213,7 @@ def _place(answer: Any) -> tuple[Any, str]:
     """Return where to put the bytes (httpx.URL) and the id that the file will have.
 
     Raises `MalformedAnswerError` for a success, `RejectedError` for a redirect that is no reservation and for a
-    place that is neither reached by https nor on this machine.
+    place that is not safe.
     """
     location, file_id = answer.headers.get("location"), answer.headers.get("x-together-file-id")
     if answer.status_code != 302 or not location or not file_id:
@@ -225,7 +225,7 @@ def _place(answer: Any) -> tuple[Any, str]:
             headers=answer.headers,
         )
     url = answer.request.url.join(location)
-    return storage.safe_place(url, provider=NAME, act=ACT), file_id
+    return storage.safe_place(url, api=answer.request.url, provider=NAME, act=ACT), file_id
 
 
 def _places(told: Mapping[str, Any], base: Any) -> Iterator[tuple[int, tuple[Any, Mapping[str, str]]]]:
@@ -235,5 +235,5 @@ def _places(told: Mapping[str, Any], base: Any) -> Iterator[tuple[int, tuple[Any
         number = row.get("PartNumber", row.get("part_number"))
         address, headers = row.get("URL", row.get("UploadURL")), row.get("Headers") or {}
         if isinstance(number, int) and isinstance(address, str) and isinstance(headers, Mapping):
-            url = storage.safe_place(base.join(address), provider=NAME, act=ACT)
+            url = storage.safe_place(base.join(address), api=base, provider=NAME, act=ACT)
             yield number, (url, {str(name): str(value) for name, value in headers.items()})
