@@ -192,7 +192,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     job = _within_budget(job, provider, request, desk)
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
-        job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
+        before, job = job.updated_at, put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
         try:
             remote = retry.call(
                 lambda: provider.create(request),
@@ -206,6 +206,10 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
                 return taken_up
             if last:
                 raise
+        except retry.SURELY_NOT_DONE:
+            if desk.store.get(job.id) == job:  # nothing was sent, so nothing has changed
+                desk.store.put(job.model_copy(update={"updated_at": before}))
+            raise
         except RejectedError:
             if job.creates > 1 and (taken_up := adopted(job, provider, desk)) is not None:
                 return taken_up  # the answer to an earlier create was lost, and what it made may be why
