@@ -43,7 +43,8 @@ def permit(
     if not _stands(decision, job, desk):
         desk.store.decide(decision)
     if reasons:
-        raise RefusedError(f"{job.id}: the data may not go to {job.provider}", reasons=reasons, fix=fix)
+        may_not = "it may not go on at" if act == "resume" else "the data may not go to"
+        raise RefusedError(f"{job.id}: {may_not} {job.provider}", reasons=reasons, fix=fix)
 
 
 def _stands(decision: Decision, job: Job, desk: Desk) -> bool:
