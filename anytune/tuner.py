@@ -165,10 +165,10 @@ class Tuner:
             return jobs.earlier(plan, desk=self.desk)
         return None
 
-    def submit(self, plan: Plan, *, again: bool = False) -> Job:
+    def submit(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
         self._require_key(plan)
-        return jobs.submit(plan, desk=self.desk, again=again)
+        return jobs.submit(plan, desk=self.desk, again=again, instead_of=instead_of)
 
     def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""

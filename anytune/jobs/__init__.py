@@ -1,4 +1,4 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `resume` goes on, `permit` the gate, `ask` chats."""
+"""Jobs: `submit` brings a plan to its provider, `life` follows, `resume` goes on, `permit` is the gate, `ask` chats."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
 from anytune.jobs.ask import Patient, Screened

@@ -38,13 +38,14 @@ SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on wi
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
-def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
+def submit(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
     """Carry out a plan once: the same name, provider, settings and data are the same job.
 
-    `again` makes another. Raises `RefusedError` for a refused plan (nothing is sent or written), `ConflictError` when
-    the name stands for other content, and what the provider answered; the job is kept whenever it may still go on.
+    `again` makes another; `instead_of` says who refused it before and why. Raises `RefusedError` for a refused plan
+    (nothing is sent or written), `ConflictError` when the name stands for other content, and what the provider
+    answered; the job is kept whenever it may still go on.
     """
-    return carry_on(intend(plan, desk=desk, again=again).id, desk=desk, plan=plan)
+    return carry_on(intend(plan, desk=desk, again=again, instead_of=instead_of).id, desk=desk, plan=plan)
 
 
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
