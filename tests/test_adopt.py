@@ -145,7 +145,8 @@ def test_a_job_that_vanished_for_good_is_given_up(bench: Bench) -> None:
     bench.service.jobs.clear()
     bench.clock.sleep(2 * jobs.YOUNG)
     assert jobs.refresh(job.id, desk=bench.desk).state is JobState.UNKNOWN
-    assert jobs.abandon(job.id, desk=bench.desk).state is JobState.CANCELLED
+    ended = jobs.abandon(job.id, desk=bench.desk)
+    assert (ended.state, ended.error) == (JobState.CANCELLED, "abandoned; last seen unknown")
 
 
 def test_a_provider_that_is_away_is_no_obstacle_and_a_wrong_key_is(bench: Bench) -> None:
@@ -155,4 +156,8 @@ def test_a_provider_that_is_away_is_no_obstacle_and_a_wrong_key_is(bench: Bench)
     with pytest.raises(KeyRefusedError):
         jobs.abandon(job.id, desk=bench.desk)
     bench.service.faults["retrieve"] = [UnavailableError("away")] * 10
-    assert jobs.abandon(job.id, desk=bench.desk).state is JobState.CANCELLED
+    ended = jobs.abandon(job.id, desk=bench.desk)
+    assert ended.state is JobState.CANCELLED
+    assert ended.error == (
+        "abandoned; last seen queued; fake could not be asked and may have it, running and charged for: away"
+    )

@@ -28,6 +28,10 @@ def abandon(job: options.JobName, as_json: options.Json = False) -> None:
     """Give up a job that its provider does not have."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
+    from anytune.ui import terminal
 
     tuner = Tuner()
-    ui.told(tuner.abandon(options.named(tuner, job)), as_json=as_json)
+    ended = tuner.abandon(options.named(tuner, job))
+    if ended.error:
+        terminal.note(f"{ended.id}: {ended.error}", style="yellow")
+    ui.told(ended, as_json=as_json)

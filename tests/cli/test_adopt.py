@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from anytune.errors import AmbiguousError, RejectedError
+import pytest
+
+from anytune.errors import AmbiguousError, RejectedError, UnavailableError
 from anytune.testing.fake import FakeService
 from tests.cli.conftest import Type
 
@@ -36,3 +38,14 @@ def test_a_submit_left_open_says_what_the_user_can_say(anytune: Type, service: F
     assert anytune("adopt", "sums", "remote-1").out.split()[1] == "running"
     assert anytune("abandon", "sums").code == 5, "what is there is not given up"
     assert service.calls.count("create") == 1
+
+
+def test_a_job_given_up_in_an_outage_is_told_to_be_there_perhaps(
+    anytune: Type, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anytune.jobs.desk.time.sleep", lambda _: None)
+    anytune("submit", "-y")
+    service.faults["retrieve"] = [UnavailableError("fake: away")] * 10
+    said = anytune("abandon", "sums", "--json")
+    assert "fake could not be asked and may have it" in " ".join(said.err.split())
+    assert "may have it" in said.document["job"]["error"]
