@@ -109,6 +109,20 @@ def test_a_job_left_open_is_tied_to_the_one_that_the_user_names(bench: Bench) ->
     assert bench.service.calls.count("create") == 1
 
 
+@pytest.mark.parametrize("by", ["settle", "adopt"])
+def test_a_job_that_was_to_be_cancelled_is_stopped_once_it_is_known(bench: Bench, by: str) -> None:
+    job = left_open(bench)
+    bench.service.faults["find"] = [RejectedError("fake: lists are not for you")]
+    with pytest.raises(AmbiguousError):
+        jobs.cancel(job.id, desk=bench.desk)
+    if by == "settle":
+        taken = jobs.settle(job.id, "remote-1", desk=bench.desk)
+    else:
+        taken = jobs.adopt("fake", "remote-1", desk=bench.desk)
+    assert (taken.id, taken.state) == (job.id, JobState.CANCELLED)
+    assert bench.service.jobs["remote-1"]["status"] == "stopped"
+
+
 def test_a_job_is_not_tied_to_one_that_carries_another_id(bench: Bench, elsewhere: str) -> None:
     job = left_open(bench)
     with pytest.raises(ConflictError, match="is theirs, not"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from anytune import retry
 from anytune.errors import AmbiguousError, ConflictError, NotFoundError
 from anytune.jobs.desk import Desk, put, record
-from anytune.jobs.submit import adopted
+from anytune.jobs.submit import adopted, stop
 from anytune.schema.data import DataReport
 from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import CostEstimate, Plan
@@ -61,7 +61,10 @@ def _added(job_id: str, plan: Plan, remote: RemoteJob, desk: Desk) -> Job:
 
 
 def settle(job_id: str, remote_id: str, *, desk: Desk) -> Job:
-    """Say which remote job is ours whose `create` was never answered; raise `ConflictError` where it cannot be."""
+    """Say which remote job is ours whose `create` was never answered; raise `ConflictError` where it cannot be.
+
+    One that was to be cancelled meanwhile is stopped.
+    """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
         if job.remote is not None and job.remote.id == remote_id:
@@ -73,7 +76,9 @@ def settle(job_id: str, remote_id: str, *, desk: Desk) -> Job:
             raise ConflictError(f"{remote.id} at {job.provider} is {remote.seen_job_id}, not {job.id}")
         if (known := _holding(job.provider, remote.id, desk)) is not None:
             raise ConflictError(f"{remote.id} at {job.provider} is {known.id} already")
-        return record(job, remote, desk)
+        job = record(job, remote, desk)
+        wanted = job.cancel_wanted and not job.state.is_terminal
+        return stop(job, desk.provider(job.provider), desk) if wanted else job
 
 
 def abandon(job_id: str, *, desk: Desk) -> Job:
