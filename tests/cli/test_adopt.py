@@ -26,7 +26,12 @@ def test_a_job_made_elsewhere_is_listed_watched_and_asked(anytune: Type, service
 def test_what_is_not_there_is_told_with_the_way_out(anytune: Type) -> None:
     assert anytune("adopt", "fake", "ft-1").code == 3
     said = anytune("adopt", "nobody", "ft-1")
-    assert (said.code, "no job 'nobody'" in said.err) == (2, True)
+    assert (said.code, "no provider and no job is called 'nobody'" in said.err) == (2, True)
+    assert "fix: there are: local, openai" in said.err
+    for meant, given in (("openai", "opnai"), ("fake", "fak")):
+        said = anytune("adopt", given, "ft-1")
+        assert f"no provider and no job is called {given!r}" in said.err
+        assert f"did you mean {meant}?" in said.err
     assert anytune("abandon", "last").code == 2
 
 
