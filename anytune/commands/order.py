@@ -224,7 +224,7 @@ def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:
         why = f": {job.error}" if job.error else ""
         told = job.state is JobState.FAILED and job.remote is not None
         fix = f"{f'anytune events {job.id} says what happened; ' if told else ''}{again} makes another"
-        document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job)]}
+        document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job, again=again)]}
         raise EndedBadly(f"{job.id} {job.state}{why}", fix=fix, document=document)
 
 
