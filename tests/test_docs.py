@@ -91,3 +91,18 @@ def test_the_readmes_links_lead_somewhere() -> None:
 def test_the_reference_is_what_the_code_says(page: str, maker: str) -> None:
     made = getattr(module(ROOT / "docs" / "make_reference.py"), maker)()
     assert (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8") == made, "run docs/make_reference.py"
+
+
+def test_each_test_that_the_reliability_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", page))
+    assert len(named) >= 40
+    for file, name in sorted(named):
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+def test_the_reliability_page_has_every_row_of_the_fault_model() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \|(.*)$", page, flags=re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 24))
+    assert all("`tests/" in row or "not yet" in row for _, row in rows)

@@ -1,1 +1,1 @@
-"""Long campaigns against the record of jobs: `python -m tests.soak`, bounded in `tests/test_soak.py`."""
+"""Long campaigns: `python -m tests.soak`, bounded in `tests/test_soak.py` and `tests/test_campaigns.py`."""

@@ -162,7 +162,8 @@ def _wrong_end(trial: Trial, state: JobState, made: Made, tally: Tally) -> str |
     tally.ended += 1
     told = made.told if isinstance(made.told, dict) else {}
     word = told.get("state" if trial.provider is FIREWORKS else "status")
-    said = ENDS[trial.provider.name].get(word) if isinstance(word, str) else None
+    short = {word.removeprefix("JOB_STATE_"): end for word, end in ENDS[trial.provider.name].items()}  # taken, too
+    said = {**short, **ENDS[trial.provider.name]}.get(word) if isinstance(word, str) else None
     ours = told.get("name" if trial.provider is FIREWORKS else "id") == trial.remote.id
     model = trial.provider is FIREWORKS or any(isinstance(told.get(name), str) and told[name] for name in MODELS)
     good = ours and said is state and (state is not SUCCEEDED or model)
