@@ -195,9 +195,9 @@ def _called(arguments: list[str], *, as_json: bool) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _unwritten(error) if error.filename is None and error.errno in OUTPUT_FAULTS else _defect(error)
+        return _unwritten(error) if error.filename is None and error.errno in OUTPUT_FAULTS else _defect(error, as_json)
     except Exception as error:
-        return _defect(error)
+        return _defect(error, as_json)
 
 
 def _drop_output() -> None:
@@ -212,10 +212,7 @@ def _unwritten(error: OSError) -> int:
 def _told(error: AnytuneError, *, as_json: bool) -> int:
     left = error.exit_code == INTERRUPTED
     if as_json:
-        said = {"message": error.message, "fix": error.fix, "reasons": error.reasons, "exit_code": error.exit_code}
-        also = getattr(error, "document", {})  # of `EndedBadly`: the job
-        document = {"schema": 1, "ok": False, **also, "error": said}
-        print(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+        _print_document(error)
     if left and sys.stderr.isatty():
         print(file=sys.stderr)  # the terminal has drawn ^C on this line
     print(_coloured("" if left else "error: ", "31") + error.message, file=sys.stderr)
@@ -227,18 +224,23 @@ def _told(error: AnytuneError, *, as_json: bool) -> int:
     return error.exit_code
 
 
+def _print_document(error: AnytuneError) -> None:
+    said = {"message": error.message, "fix": error.fix, "reasons": error.reasons, "exit_code": error.exit_code}
+    also = getattr(error, "document", {})  # of `EndedBadly`: the job
+    document = {"schema": 1, "ok": False, **also, "error": said}
+    print(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
 def _misused(error: Any, *, as_json: bool) -> int:
     message = " ".join(str(error.format_message()).split())
     verb = error.ctx.command_path if error.ctx else "anytune"
     return _told(UsageError(message, fix=f"{verb} --help"), as_json=as_json)
 
 
-def _defect(error: Exception) -> int:
+def _defect(error: Exception, as_json: bool) -> int:
     what = f"{type(error).__name__}: {error}".splitlines()[0]
-    print(f"{_coloured('error: ', '31')}a defect of anytune: {what}", file=sys.stderr)
-    print("  fix: please report it with what --debug adds", file=sys.stderr)
-    _trace()
-    return 1
+    told = AnytuneError(f"a defect of anytune: {what}", fix="please report it with what --debug adds")
+    return _told(told, as_json=as_json)
 
 
 def _trace() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,10 +172,10 @@ class Tuner:
             return jobs.earlier(plan, desk=self.desk)
         return None
 
-    def submit(self, plan: Plan, *, again: bool = False) -> Job:
+    def submit(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
         self._require_key(plan)
-        return jobs.submit(plan, desk=self.desk, again=again)
+        return jobs.submit(plan, desk=self.desk, again=again, instead_of=instead_of)
 
     def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""
@@ -296,7 +297,17 @@ class Tuner:
         """Take in a job made elsewhere (`whose` is its provider), or say that it is one of ours (`whose` is its id)."""
         if whose in self.reach.names():
             return jobs.adopt(whose, remote_id, desk=self.desk)
-        return jobs.settle(self.store.get(whose).id, remote_id, desk=self.desk)
+        return jobs.settle(self._called(whose), remote_id, desk=self.desk)
+
+    def _called(self, whose: str) -> str:
+        """Return the id of the job that is meant where a provider could be; raise `UsageError` if neither is."""
+        known = [name for job in self.store.summaries() for name in (job.id, job.name)]
+        if whose == "last" or any(name.startswith(whose) for name in known):
+            return self.store.get(whose).id
+        providers = self.reach.names()
+        near = get_close_matches(whose, (*providers, *known), n=1)
+        fix = config.nearest(whose, near or providers)
+        raise UsageError(f"no provider and no job is called {whose!r}", fix=fix)
 
     def abandon(self, job_id: str) -> Job:
         """Give up a job that its provider does not have; see `jobs.abandon`."""

@@ -109,6 +109,20 @@ def test_a_job_left_open_is_tied_to_the_one_that_the_user_names(bench: Bench) ->
     assert bench.service.calls.count("create") == 1
 
 
+@pytest.mark.parametrize("by", ["settle", "adopt"])
+def test_a_job_that_was_to_be_cancelled_is_stopped_once_it_is_known(bench: Bench, by: str) -> None:
+    job = left_open(bench)
+    bench.service.faults["find"] = [RejectedError("fake: lists are not for you")]
+    with pytest.raises(AmbiguousError):
+        jobs.cancel(job.id, desk=bench.desk)
+    if by == "settle":
+        taken = jobs.settle(job.id, "remote-1", desk=bench.desk)
+    else:
+        taken = jobs.adopt("fake", "remote-1", desk=bench.desk)
+    assert (taken.id, taken.state) == (job.id, JobState.CANCELLED)
+    assert bench.service.jobs["remote-1"]["status"] == "stopped"
+
+
 def test_a_job_is_not_tied_to_one_that_carries_another_id(bench: Bench, elsewhere: str) -> None:
     job = left_open(bench)
     with pytest.raises(ConflictError, match="is theirs, not"):
@@ -145,7 +159,8 @@ def test_a_job_that_vanished_for_good_is_given_up(bench: Bench) -> None:
     bench.service.jobs.clear()
     bench.clock.sleep(2 * jobs.YOUNG)
     assert jobs.refresh(job.id, desk=bench.desk).state is JobState.UNKNOWN
-    assert jobs.abandon(job.id, desk=bench.desk).state is JobState.CANCELLED
+    ended = jobs.abandon(job.id, desk=bench.desk)
+    assert (ended.state, ended.error) == (JobState.CANCELLED, "abandoned; last seen unknown")
 
 
 def test_a_provider_that_is_away_is_no_obstacle_and_a_wrong_key_is(bench: Bench) -> None:
@@ -155,4 +170,8 @@ def test_a_provider_that_is_away_is_no_obstacle_and_a_wrong_key_is(bench: Bench)
     with pytest.raises(KeyRefusedError):
         jobs.abandon(job.id, desk=bench.desk)
     bench.service.faults["retrieve"] = [UnavailableError("away")] * 10
-    assert jobs.abandon(job.id, desk=bench.desk).state is JobState.CANCELLED
+    ended = jobs.abandon(job.id, desk=bench.desk)
+    assert ended.state is JobState.CANCELLED
+    assert ended.error == (
+        "abandoned; last seen queued; fake could not be asked and may have it, running and charged for: away"
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytune import jobs
-from anytune.errors import KeyRefusedError, RefusedError
+from anytune.errors import AmbiguousError, KeyRefusedError, RefusedError, UnavailableError
 from anytune.schema.audit import START, Decision, Link, first_broken
 from anytune.schema.data import PrivacyPolicy
 from anytune.schema.plan import Policy
@@ -64,11 +66,43 @@ def test_a_policy_that_became_stricter_stops_what_was_planned_and_is_named_in_th
 
 
 def test_a_job_that_goes_on_is_decided_about_anew(bench: Bench) -> None:
-    bench.service.faults["upload"] = [KeyRefusedError("not this key")]
-    with pytest.raises(KeyRefusedError):
+    bench.service.faults["create"] = [AmbiguousError("dropped")] * jobs.CREATE_ROUNDS
+    with pytest.raises(AmbiguousError):
         jobs.submit(bench.plan(), desk=bench.desk)
     jobs.submit(bench.plan(), desk=bench.desk)
     assert [told.answer for told in decided(bench)] == ["allowed", "allowed"]
+
+
+@pytest.mark.parametrize(("act", "lines"), [("upload", 1), ("create", 2)])
+def test_looks_in_an_outage_write_one_decision_until_something_is_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, act: str, lines: int
+) -> None:
+    """A file that was sent before the order could not be is one decision more."""
+    now, ticks = bench.clock.now, count()
+    monkeypatch.setattr(bench.clock, "now", lambda: now() + timedelta(microseconds=next(ticks)))
+    bench.service.faults[act] = [UnavailableError("away")] * 1000
+    with pytest.raises(UnavailableError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    (job,) = bench.store.list()
+    for _ in range(31):
+        with pytest.raises(UnavailableError):
+            jobs.refresh(job.id, desk=bench.desk)
+    assert len(decided(bench)) == lines
+    bench.service.faults.clear()
+    assert jobs.refresh(job.id, desk=bench.desk).remote is not None
+    assert len(decided(bench)) == lines
+
+
+def test_another_answer_in_an_outage_is_written(bench: Bench) -> None:
+    bench.service.faults["upload"] = [UnavailableError("away")] * 1000
+    with pytest.raises(UnavailableError):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    (job,) = bench.store.list()
+    stricter = dataclasses.replace(bench.desk, policy=Policy(residency="local"))
+    for desk, error in ((stricter, RefusedError), (stricter, RefusedError), (bench.desk, UnavailableError)):
+        with pytest.raises(error):
+            jobs.refresh(job.id, desk=desk)
+    assert [told.answer for told in decided(bench)] == ["allowed", "refused", "allowed"]
 
 
 def test_looking_at_a_job_decides_nothing(bench: Bench) -> None:

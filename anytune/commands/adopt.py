@@ -19,15 +19,23 @@ def adopt(
     """Take in a job made elsewhere, or say which one is ours."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
+    from anytune.ui import terminal
 
     tuner = Tuner()
-    ui.told(tuner.adopt(whose, remote_id), as_json=as_json)
+    taken = tuner.adopt(whose, remote_id)
+    if taken.cancel_wanted:
+        terminal.note(f"{taken.id} was to be cancelled: it is stopped, if it had not ended", style="yellow")
+    ui.told(taken, as_json=as_json)
 
 
 def abandon(job: options.JobName, as_json: options.Json = False) -> None:
     """Give up a job that its provider does not have."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
+    from anytune.ui import terminal
 
     tuner = Tuner()
-    ui.told(tuner.abandon(options.named(tuner, job)), as_json=as_json)
+    ended = tuner.abandon(options.named(tuner, job))
+    if ended.error:
+        terminal.note(f"{ended.id}: {ended.error}", style="yellow")
+    ui.told(ended, as_json=as_json)

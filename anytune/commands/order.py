@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -16,7 +16,9 @@ from anytune.errors import (
     MissingExtraError,
     NotYetError,
     ProviderError,
+    RateLimitedError,
     RefusedError,
+    UnavailableError,
     UsageError,
 )
 from anytune.ui.nouns import Given
@@ -81,6 +83,9 @@ class Order(Given):
             except AnytuneError as error:
                 if not _goes_on(error, first=number == 0):
                     raise
+                if then is None and isinstance(error, UnavailableError | RateLimitedError):
+                    _wait(error, passed, f"{self.command(self.verb)} goes on at {name}")
+                    raise
                 passed = (*passed, _short(name, error))
                 if then is None:
                     raise _nobody(asked.name, passed, error) from error
@@ -99,7 +104,8 @@ class Order(Given):
             return earlier
         known = earlier is not None and earlier.remote is not None
         with leaving("stopped while submitting; nothing is lost", fix=self.command(self.verb)):
-            job = _submitted(tuner, plan, again=self.again, instead_of=instead_of, quiet=known)
+            submit = tuner.submit if last else tuner.submit_or_leave
+            job = _submitted(plan, lambda: submit(plan, again=self.again, instead_of=instead_of), quiet=known)
         if jobs.was_own(job) and not last:  # as another process was told meanwhile
             raise ClosedPlanError(job.error or f"refused {job.id}")
         return job
@@ -140,6 +146,11 @@ def _short(name: str, error: AnytuneError) -> str:
     return why if why.startswith(name) else f"{name}: {why}"
 
 
+def _wait(error: AnytuneError, passed: tuple[str, ...], fix: str) -> None:
+    """Let the error of the last provider say who refused before, and that the job waits for it."""
+    error.reasons, error.fix = (*error.reasons, *passed), error.fix or fix
+
+
 def _nobody(job: str, passed: tuple[str, ...], error: AnytuneError) -> AnytuneError:
     """Return the one error as it came, or say who refused where several did."""
     if len(passed) == 1:
@@ -147,13 +158,8 @@ def _nobody(job: str, passed: tuple[str, ...], error: AnytuneError) -> AnytuneEr
     return RefusedError(f"no provider took {job}", reasons=passed, fix=error.fix)
 
 
-def _submitted(tuner: Tuner, plan: Plan, *, again: bool, instead_of: tuple[str, ...], quiet: bool) -> Job:
+def _submitted(plan: Plan, submit: Callable[[], Job], *, quiet: bool) -> Job:
     from anytune.ui import asking
-
-    def submit() -> Job:
-        if not plan.spec.fallback:
-            return tuner.submit(plan, again=again)
-        return tuner.submit_or_leave(plan, again=again, instead_of=instead_of)
 
     return submit() if quiet else asking.waiting(f"submitting to {plan.spec.provider}", submit)
 
@@ -222,7 +228,7 @@ def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:
         why = f": {job.error}" if job.error else ""
         told = job.state is JobState.FAILED and job.remote is not None
         fix = f"{f'anytune events {job.id} says what happened; ' if told else ''}{again} makes another"
-        document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job)]}
+        document = {"job": ui.document(job), "next": [command for command, _ in ui.then(job, again=again)]}
         raise EndedBadly(f"{job.id} {job.state}{why}", fix=fix, document=document)
 
 

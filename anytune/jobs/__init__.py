@@ -1,4 +1,4 @@
-"""Jobs: `submit` brings a plan to its provider, `life` is the rest, `permit` the gate, `ask` chats."""
+"""Jobs: `submit` brings a plan to its provider, `life` follows, `resume` goes on, `permit` is the gate, `ask` chats."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
 from anytune.jobs.ask import Patient, Screened
@@ -7,8 +7,9 @@ from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.errand import Beside
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lease import Lease
-from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh, resume
+from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
 from anytune.jobs.permit import permit
+from anytune.jobs.resume import resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 from anytune.jobs.sweep import Look, Sweep
 from anytune.jobs.watched import Watched

@@ -9,7 +9,7 @@ from pathlib import Path
 from anytune import retry
 from anytune.errors import AmbiguousError, ConflictError, NotFoundError
 from anytune.jobs.desk import Desk, put, record
-from anytune.jobs.submit import adopted
+from anytune.jobs.submit import adopted, stop
 from anytune.schema.data import DataReport
 from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import CostEstimate, Plan
@@ -61,7 +61,10 @@ def _added(job_id: str, plan: Plan, remote: RemoteJob, desk: Desk) -> Job:
 
 
 def settle(job_id: str, remote_id: str, *, desk: Desk) -> Job:
-    """Say which remote job is ours whose `create` was never answered; raise `ConflictError` where it cannot be."""
+    """Say which remote job is ours whose `create` was never answered; raise `ConflictError` where it cannot be.
+
+    One that was to be cancelled meanwhile is stopped.
+    """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
         if job.remote is not None and job.remote.id == remote_id:
@@ -73,38 +76,44 @@ def settle(job_id: str, remote_id: str, *, desk: Desk) -> Job:
             raise ConflictError(f"{remote.id} at {job.provider} is {remote.seen_job_id}, not {job.id}")
         if (known := _holding(job.provider, remote.id, desk)) is not None:
             raise ConflictError(f"{remote.id} at {job.provider} is {known.id} already")
-        return record(job, remote, desk)
+        job = record(job, remote, desk)
+        wanted = job.cancel_wanted and not job.state.is_terminal
+        return stop(job, desk.provider(job.provider), desk) if wanted else job
 
 
 def abandon(job_id: str, *, desk: Desk) -> Job:
     """End the record of a job on the user's word that its provider does not have it; none is cancelled there.
 
-    The provider is asked once more: what it has is not given up (`ConflictError`).
+    The provider is asked once more: what it has is not given up (`ConflictError`). One that cannot be asked may have it
+    all the same, which the job's `error` says.
     """
     with desk.store.acting(job_id):
         job = desk.store.get(job_id)
         if job.state.is_terminal:
             return job
-        found = _still_there(job, desk)
+        found, unasked = _still_there(job, desk)
         if found is not None:
             raise ConflictError(
                 f"{job.provider} has {job.id}: {found.id}, {found.status}",
                 fix=f"anytune cancel {job.id} stops it, anytune watch {job.id} follows it",
             )
-        return put(job, desk, state=JobState.CANCELLED, cause="user", error=f"abandoned; last seen {job.state}")
+        error = f"abandoned; last seen {job.state}{unasked}"
+        return put(job, desk, state=JobState.CANCELLED, cause="user", error=error)
 
 
-def _still_there(job: Job, desk: Desk) -> RemoteJob | None:
-    """Return the remote job if the provider shows one; None also where it cannot say."""
+def _still_there(job: Job, desk: Desk) -> tuple[RemoteJob | None, str]:
+    """Return the remote job if the provider shows one, and what is to be said where it cannot be asked."""
     try:
         if job.remote is not None:
-            return _asked(job.provider, job.remote.id, desk)
+            return _asked(job.provider, job.remote.id, desk), ""
         if job.creating is None:
-            return None
+            return None, ""
         found = adopted(job, desk.provider(job.provider), desk)
-        return found.remote if found is not None else None
-    except (NotFoundError, AmbiguousError, *retry.SURELY_NOT_DONE):
-        return None
+        return found.remote if found is not None else None, ""
+    except NotFoundError:
+        return None, ""
+    except (AmbiguousError, *retry.SURELY_NOT_DONE) as error:
+        return None, f"; {job.provider} could not be asked and may have it, running and charged for: {error.message}"
 
 
 def _asked(provider: str, remote_id: str, desk: Desk) -> RemoteJob:

@@ -1,4 +1,4 @@
-"""The life of a job after its submit: ask, follow, stop, go on, and what came of it."""
+"""The life of a job after its submit: ask, follow, stop, and what came of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
-from anytune.providers.base import Exports, Resumes
+from anytune.providers.base import Exports
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import TunedModel
 
@@ -128,18 +128,6 @@ def cancel(job_id: str, *, desk: Desk) -> Job:
         if job.state.is_terminal:
             return job
         return stop(put(job, desk, cancel_wanted=True), desk.provider(job.provider), desk)
-
-
-def resume(job_id: str, *, desk: Desk) -> Job:
-    """Go on with a job that was interrupted, in its submit or in its run."""
-    job = refresh(job_id, desk=desk)
-    provider = desk.provider(job.provider)
-    if job.state is JobState.PAUSED and job.remote is not None and isinstance(provider, Resumes):
-        with desk.store.acting(job.id):
-            job = desk.store.get(job.id)
-            if job.state is JobState.PAUSED and job.remote is not None:  # no other process was quicker: it may cost
-                job = record(job, provider.resume(job.remote.id), desk)
-    return job
 
 
 def export(job: Job, *, to: str, out: Path, desk: Desk) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def permit(
     """Decide whether these data may go to the job's provider, and write it down; raise `RefusedError` when not.
 
     The policy is the one that holds now, which may be stricter than when the job was planned. `found` are reasons
-    against it that stand in no file.
+    against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
     """
     reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *found)
     decision = Decision(
@@ -40,9 +40,23 @@ def permit(
         reasons=reasons,
         by=desk.who,
     )
-    desk.store.decide(decision)
+    if not _stands(decision, job, desk):
+        desk.store.decide(decision)
     if reasons:
-        raise RefusedError(f"{job.id}: the data may not go to {job.provider}", reasons=reasons, fix=fix)
+        may_not = "it may not go on at" if act == "resume" else "the data may not go to"
+        raise RefusedError(f"{job.id}: {may_not} {job.provider}", reasons=reasons, fix=fix)
+
+
+def _stands(decision: Decision, job: Job, desk: Desk) -> bool:
+    """Tell whether the job's last decision is this one and its record has not changed since.
+
+    Only of a submit does the record say whether something was sent.
+    """
+    if decision.act != "submit":
+        return False
+    link = desk.store.last_decision(job.id)
+    last = link.told if link is not None and link.holds else None
+    return last is not None and last.at > job.updated_at and last.model_copy(update={"at": decision.at}) == decision
 
 
 def _place(capabilities: Capabilities) -> str:

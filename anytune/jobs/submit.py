@@ -38,13 +38,14 @@ SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on wi
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
-def submit(plan: Plan, *, desk: Desk, again: bool = False) -> Job:
+def submit(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
     """Carry out a plan once: the same name, provider, settings and data are the same job.
 
-    `again` makes another. Raises `RefusedError` for a refused plan (nothing is sent or written), `ConflictError` when
-    the name stands for other content, and what the provider answered; the job is kept whenever it may still go on.
+    `again` makes another; `instead_of` says who refused it before and why. Raises `RefusedError` for a refused plan
+    (nothing is sent or written), `ConflictError` when the name stands for other content, and what the provider
+    answered; the job is kept whenever it may still go on.
     """
-    return carry_on(intend(plan, desk=desk, again=again).id, desk=desk, plan=plan)
+    return carry_on(intend(plan, desk=desk, again=again, instead_of=instead_of).id, desk=desk, plan=plan)
 
 
 def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
@@ -192,7 +193,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     job = _within_budget(job, provider, request, desk)
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
-        job = put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
+        before, job = job.updated_at, put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
         try:
             remote = retry.call(
                 lambda: provider.create(request),
@@ -206,6 +207,10 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
                 return taken_up
             if last:
                 raise
+        except retry.SURELY_NOT_DONE:
+            if desk.store.get(job.id) == job:  # nothing was sent, so nothing has changed
+                desk.store.put(job.model_copy(update={"updated_at": before}))
+            raise
         except RejectedError:
             if job.creates > 1 and (taken_up := adopted(job, provider, desk)) is not None:
                 return taken_up  # the answer to an earlier create was lost, and what it made may be why

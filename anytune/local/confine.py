@@ -1,9 +1,13 @@
 """Keep a worker and all that it starts from every network: by the kernel where it lets us, by Python in any case.
 
-A guard inside Python alone is passed by C code and by child processes; a network namespace of the worker's own has no
-way out for anybody in it. Linux gives one without privileges (user_namespaces(7), network_namespaces(7)) unless its
-administrator or a container forbids that; then, and on other systems, the audit hook is what there is, and each run
-says so. Switches that only ask libraries to stay offline are set as well, so that they do not wait for what cannot be.
+A guard inside Python alone is passed by C code and by child processes; from a network namespace of the worker's own
+nobody in it reaches an address beyond itself. Linux gives one without privileges (user_namespaces(7),
+network_namespaces(7)) unless its administrator or a container forbids that; then, and on other systems, the audit hook
+is what there is, and each run says so. Switches that only ask libraries to stay offline are set as well, so that they
+do not wait for what cannot be.
+
+A namespace does not close the sockets that lie in the file system (unix(7)): who may open that of a container's daemon,
+for one, can have it send. They are as open to the worker as to the user whose account it runs under.
 """
 
 from __future__ import annotations

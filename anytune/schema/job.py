@@ -102,9 +102,10 @@ class Stay(Value):
 class Job(Value):
     """Be one job from intent to end.
 
-    `creating` is written just before `create` is sent, `creates` counts how often it was. `sent` are the files that
-    the job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says
-    which providers refused it before, and why. `quote` is the price that the provider named before it began, `cost`
+    `creating` is written just before `create` is sent, `creates` counts how often it was;
+    `resuming` is when a hosted job was last told to go on. `sent` are the files that the job itself brought to its
+    provider, `to_remove` those that are about to be removed there. `instead_of` says which providers refused it before,
+    and why. `quote` is the price that the provider named before it began, `cost`
     what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
     `history` are the states that it came to after the first, oldest first.
     """
@@ -122,6 +123,7 @@ class Job(Value):
     to_remove: tuple[str, ...] = ()
     creating: datetime | None = None
     creates: int = 0
+    resuming: datetime | None = None
     cancel_wanted: bool = False
     remote: RemoteJob | None = None
     quote: Decimal | None = None

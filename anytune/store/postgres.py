@@ -146,6 +146,12 @@ class PostgresStore:
         rows = self._read("SELECT body, before, seal FROM decisions ORDER BY position")
         return [Link(text=text, before=before, seal=seal) for text, before, seal in rows]
 
+    def last_decision(self, job_id: str) -> Link | None:
+        """Return the newest decision about a job, None if there is none; the others are not read."""
+        query = "SELECT body, before, seal FROM decisions WHERE job_id = %s ORDER BY position DESC LIMIT 1"
+        rows = self._read(query, (job_id,))
+        return next((Link(text=text, before=before, seal=seal) for text, before, seal in rows), None)
+
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job by a session of its own; the server frees it when the process ends."""

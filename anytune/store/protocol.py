@@ -49,6 +49,10 @@ class JobStore(Protocol):
         """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
         ...
 
+    def last_decision(self, job_id: str) -> Link | None:
+        """Return the newest decision about a job, None if there is none; the others are not read."""
+        ...
+
     def acting(self, job_id: str) -> AbstractContextManager[None]:
         """Hold the right to act for a job: one process at a time; it ends with the process."""
         ...

@@ -130,6 +130,13 @@ class SqliteStore:
             rows = self._db.execute("SELECT body, before, seal FROM decisions ORDER BY position").fetchall()
         return [Link(text=text, before=before, seal=seal) for text, before, seal in rows]
 
+    def last_decision(self, job_id: str) -> Link | None:
+        """Return the newest decision about a job, None if there is none; the others are not read."""
+        query = "SELECT body, before, seal FROM decisions WHERE job_id = ? ORDER BY position DESC LIMIT 1"
+        with self._told():
+            found = self._db.execute(query, (job_id,)).fetchone()
+        return Link(text=found[0], before=found[1], seal=found[2]) if found else None
+
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job; the kernel frees it when the process ends, however it ends."""

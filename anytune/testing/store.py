@@ -155,3 +155,8 @@ class StoreContract:
         assert list(store.decisions()) == links
         assert [link.before for link in links] == [FIRST, links[0].seal, links[1].seal]
         assert first_broken(links) is None
+
+    def test_the_last_decision_about_a_job_is_its_own(self, store: JobStore) -> None:
+        assert store.last_decision("one") is None
+        links = [store.decide(sample_decision(name)) for name in ("one", "two", "one", "two")]
+        assert [store.last_decision(name) for name in ("one", "two", "three")] == [links[2], links[3], None]

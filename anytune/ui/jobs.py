@@ -21,6 +21,7 @@ STYLES = {
     JobState.PAUSED: "yellow",
     JobState.UNKNOWN: "yellow",
 }
+AGAIN = "anytune run FILE --again"
 LEVELS = {"info": "", "warning": "yellow", "error": "red"}
 
 
@@ -79,12 +80,15 @@ def told(job: Job, *, as_json: bool) -> None:
     terminal.next_commands(then(job))
 
 
-def then(job: Job, *, after: Sequence[str] = ()) -> list[terminal.Command]:
-    """Name the commands that make sense in this state; the verbs in `after` have just been done."""
-    return [(command, why) for command, why in _sensible(job) if command.split()[1] not in after]
+def then(job: Job, *, after: Sequence[str] = (), again: str = AGAIN) -> list[terminal.Command]:
+    """Name the commands that make sense in this state; the verbs in `after` have just been done.
+
+    `again` is the command that makes another job, where the job file is known.
+    """
+    return [(command, why) for command, why in _sensible(job, again) if command.split()[1] not in after]
 
 
-def _sensible(job: Job) -> Iterator[terminal.Command]:
+def _sensible(job: Job, again: str) -> Iterator[terminal.Command]:
     match job.state:
         case JobState.SUCCEEDED:
             yield f"anytune chat {job.id}", "ask it something"
@@ -98,9 +102,9 @@ def _sensible(job: Job) -> Iterator[terminal.Command]:
             yield f"anytune show {job.id}", "how it ended"
             if job.remote is not None:  # else it failed before anything could happen
                 yield f"anytune events {job.id}", "what happened before"
-            yield "anytune run FILE --again", "make another, once the cause is mended"
+            yield again, "make another, once the cause is mended"
         case JobState.CANCELLED:
-            yield "anytune run FILE --again", "make another"
+            yield again, "make another"
             yield "anytune list", "all jobs"
         case _:
             yield f"anytune watch {job.id}", "follow it"

@@ -186,6 +186,8 @@ def test_a_defect_asks_for_a_report_and_keeps_its_traceback(anytune: Type, monke
     monkeypatch.setattr("anytune.tuner.Tuner.all_jobs", broken)
     said = anytune("list")
     assert "ZeroDivisionError: by nought" in mistaken(said, code=1)
+    error = anytune("list", "--json").document["error"]
+    assert (error["exit_code"], error["message"]) == (1, "a defect of anytune: ZeroDivisionError: by nought")
     monkeypatch.setenv("ANYTUNE_DEBUG", "1")
     assert "Traceback" in anytune("list").err
 
@@ -304,6 +306,18 @@ def test_a_job_that_failed_unsent_has_no_events_to_look_at(anytune: Type, servic
     assert "anytune events" not in said.err
     service.faults.clear()
     assert "anytune events" not in anytune("events").err
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_the_way_to_another_job_names_the_job_file_where_it_is_known(
+    anytune: Type, service: FakeService, verb: str
+) -> None:
+    service.faults["create"] = [RejectedError("fake: no")]
+    assert anytune("submit", "-y").code == 3
+    document = anytune(verb, "-y", "--json").document
+    wanted = f"anytune {verb} finetune.yaml --again"
+    assert wanted in document["next"]
+    assert wanted in document["error"]["fix"]
 
 
 @pytest.mark.parametrize("line", ["show", "watch", "eval", "cancel last"])

@@ -172,6 +172,25 @@ def test_an_outage_leads_on_when_it_lasts(
     assert (len(service.jobs), len(spare.jobs)) == (0, 1)
 
 
+def test_an_outage_of_all_leaves_the_job_with_the_last_to_go_on(
+    anytune: Type, service: FakeService, spare: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anytune.jobs.elsewhere.OUTAGE", 0.0)
+    monkeypatch.setattr("anytune.jobs.desk.time.sleep", lambda _: None)
+    for far in (service, spare):
+        far.faults["upload"] = [UnavailableError("fake: cannot be reached")] * 100
+    said = anytune("submit", "-y")
+    assert said.code == 1
+    assert "fix: anytune submit finetune.yaml goes on at spare" in said.err
+    assert "- fake: cannot be reached" in said.err
+    states = {job["provider"]: job["state"] for job in anytune("list", "--json").document["jobs"]}
+    assert states == {"fake": "failed", "spare": "submitting"}
+    spare.faults.clear()
+    went = anytune("submit", "-y", "--json").document["job"]
+    assert (went["provider"], went["attempt"], len(went["instead_of"])) == ("spare", 1, 1)
+    assert (len(service.jobs), len(spare.jobs)) == (0, 1)
+
+
 def test_a_fallback_that_there_is_not_is_told_before_anybody_is_asked(
     anytune: Type, folder: Path, service: FakeService
 ) -> None:

@@ -144,7 +144,22 @@ def test_a_mended_file_has_no_error(file: tuple[bytes, Method], providers: tuple
         assert found[0].left == ()
 
 
+CHATS_AMONG_PAIRS = [  # two chats of six records are few, and most of what is left once three are removed
+    GOOD["dpo"],
+    {},
+    {},
+    {"messages": [], "non_preferred_output": {"role": "system", "content": "x"}, "input": {}},
+    {"preferred_output": [{"role": None, "content": "x"}], "messages": []},
+    {"input": {}, "messages": []},
+]
+
+
 @MANY
+@example(
+    (b"\n".join(json.dumps(record).encode() for record in CHATS_AMONG_PAIRS), "dpo"),
+    BUILT_IN,
+    frozenset({"output-missing"}),
+)
 @example((json.dumps(GOOD["sft"]).encode() + b"\n,{}\n,{}\n{\r},", "sft"), BUILT_IN, frozenset())
 @given(files(), PROVIDERS, AGREED)
 def test_mending_twice_changes_nothing_more(

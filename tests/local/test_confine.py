@@ -97,6 +97,16 @@ def test_what_a_worker_starts_has_no_network_either() -> None:
 
 
 @needs_namespaces
+def test_a_socket_of_the_file_system_is_a_way_out_that_a_namespace_leaves(tmp_path: Path) -> None:
+    """As the documents say: who listens there may have a network."""
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(tmp_path / "s"))
+        served.listen()
+        reach = f"import socket\nsocket.socket(socket.AF_UNIX).connect({str(tmp_path / 's')!r})\nprint(told)"
+        assert secluded(reach, apart=True) == "[]"
+
+
+@needs_namespaces
 def test_a_confined_process_is_the_same_process_and_keeps_what_it_was_given(tmp_path: Path) -> None:
     """The worker's pid is what a cancel signals, and the lock that it inherits is what says that it lives."""
     lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)

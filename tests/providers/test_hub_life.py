@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from anytune.config import ProfileSettings, Settings
-from anytune.errors import AmbiguousError, QuotaError
+from anytune.errors import QuotaError, RefusedError
 from anytune.schema.job import JobState
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
@@ -29,10 +29,10 @@ def tuner(tmp_path: Path, stub: HubStub) -> Tuner:
     return Tuner(settings=settings, environment={"HF_TOKEN": STUB_KEY}, clock=FakeClock())
 
 
-def submit(tuner: Tuner, folder: Path) -> str:
+def submit(tuner: Tuner, folder: Path, *, budget: int = 2) -> str:
     sample_file(folder)
     (folder / "finetune.yaml").write_text(
-        f"name: tides\nprovider: hf-jobs\nmodel: {MODEL}\ndata: {{train: train.jsonl}}\nbudget: {{usd: 2}}\n"
+        f"name: tides\nprovider: hf-jobs\nmodel: {MODEL}\ndata: {{train: train.jsonl}}\nbudget: {{usd: {budget}}}\n"
     )
     plan = tuner.plan(tuner.read(folder / "finetune.yaml"))
     assert plan.ok, plan.refused
@@ -56,7 +56,7 @@ def test_a_job_that_ran_out_of_time_waits_for_resume_and_keeps_its_id(
     tuner: Tuner, stub: HubStub, tmp_path: Path
 ) -> None:
     stub.life = ("SCHEDULING", "RUNNING")
-    id = submit(tuner, tmp_path)
+    id = submit(tuner, tmp_path, budget=5)
     first = tuner.refresh(id).remote
     assert first is not None
     stub.leave(id, {"checkpoints/step-00000005/manifest.json": b"{}"})
@@ -65,8 +65,6 @@ def test_a_job_that_ran_out_of_time_waits_for_resume_and_keeps_its_id(
     assert (paused.state, paused.error) == (JobState.PAUSED, "Job timeout; resume goes on from step 5")
 
     stub.drop_next(CREATE, when="after")  # even where its answer is lost, it is started once
-    with pytest.raises(AmbiguousError, match="resume the job"):
-        tuner.resume(id)
     going = tuner.resume(id)
     assert going.state is JobState.RUNNING or going.state is JobState.QUEUED
     assert going.remote is not None
@@ -74,6 +72,20 @@ def test_a_job_that_ran_out_of_time_waits_for_resume_and_keeps_its_id(
     assert len(stub.jobs) == 2
     stub.finish(list(stub.jobs)[1])
     assert list(tuner.wait(id))[-1].state is JobState.SUCCEEDED
+
+
+def test_a_job_goes_on_only_within_its_budget(tuner: Tuner, stub: HubStub, tmp_path: Path) -> None:
+    """Two hours at a dollar fit twice into no budget of two dollars."""
+    stub.life = ("SCHEDULING", "RUNNING")
+    id = submit(tuner, tmp_path, budget=2)
+    first = tuner.refresh(id).remote
+    assert first is not None
+    stub.leave(id, {"checkpoints/step-00000005/manifest.json": b"{}"})
+    stub.enter(hub_id(first.id), "ERROR", message="Job timeout")
+    with pytest.raises(RefusedError) as caught:
+        tuner.resume(id)
+    assert "so far, and 2 hours more at $1.00 an hour" in caught.value.reasons[0]
+    assert len(stub.jobs) == 1
 
 
 def test_polling_asks_once_for_the_job_and_once_for_its_events(tuner: Tuner, stub: HubStub, tmp_path: Path) -> None:

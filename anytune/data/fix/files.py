@@ -205,19 +205,26 @@ class _Run:
         """Refuse a file that has to be converted as a whole, or of which nothing would be left."""
         if not self._records:
             raise blank(path) if self._done.count(*_BLANK[:2]) else RefusedError(f"{path}: no records", fix=ONE_A_LINE)
-        tallies = (self._done, self._left)
-        foreign = {code: sum(tally.count(code, REMOVE) for tally in tallies) for code in FOREIGN}
-        code = max(sorted(foreign), key=lambda code: foreign[code])
-        if 2 * foreign[code] > self._records:
-            rule = RULES[code]
-            told = f"{foreign[code]:,} of {self._records:,} records cannot be mended here: {code}"
-            fix = rule.fix if code == "wrong-method" else f"anytune convert {path.name}"
-            raise RefusedError(told, reasons=(rule.why,), fix=fix)
+        self._refuse_foreign(path)
         if 2 * self._strange > self._written + self._strange_gone:
             told = f"{self._strange:,} of {self._records:,} records have a shape that no provider knows"
             raise RefusedError(told, fix=f"anytune convert {path.name}")
         if not self._written:
             raise RefusedError("no record would be left", fix=f"anytune check {path.name}")
+
+    def _refuse_foreign(self, path: Path) -> None:
+        """Refuse a file that is mostly in another format, as it stands or as it would be written.
+
+        What would be written counts too: with other records gone, the same command would refuse its own file.
+        """
+        left = {code: self._left.count(code, REMOVE) for code in FOREIGN}
+        whole = {code: left[code] + self._done.count(code, REMOVE) for code in FOREIGN}
+        for foreign, of, records in ((whole, self._records, "records"), (left, self._written, "records to be written")):
+            code = max(sorted(foreign), key=foreign.__getitem__)
+            if 2 * foreign[code] > of:
+                told = f"{foreign[code]:,} of {of:,} {records} cannot be mended here: {code}"
+                fix = RULES[code].fix if code == "wrong-method" else f"anytune convert {path.name}"
+                raise RefusedError(told, reasons=(RULES[code].why,), fix=fix)
 
 
 def _digestible(mended: Mended) -> bytes:

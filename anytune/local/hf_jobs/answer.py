@@ -132,7 +132,7 @@ def job_of(
         created_at=first.created_at,
         finished_at=last.finished_at if state.is_terminal else None,
         trained_tokens=tokens if isinstance(tokens, int) else None,
-        cost=_cost(told) if state.is_terminal else None,
+        cost=_cost(told) if state.is_terminal or state is JobState.PAUSED else None,
         training_file=None,
         seen_job_id=name.job_id if our_label(last) == label(name.job_id) else None,
     )

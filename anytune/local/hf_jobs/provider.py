@@ -98,7 +98,8 @@ class HFJobsProvider:
         except AmbiguousError as error:
             raise unclear(error) from error
         env = requests.environment(request, repository=repository, code=code)
-        return self._start({**request["job"], "env": env}, job_id=job_id, act="create the job")
+        name, info = self._start({**request["job"], "env": env}, job_id=job_id, act="create the job")
+        return answers.job_of(name, [info]).model_copy(update={"seen_job_id": job_id})
 
     def _with_code(self) -> str:
         path, content = pack()
@@ -107,13 +108,13 @@ class HFJobsProvider:
         self._hub.keep(repository, path, io.BytesIO(content), size=len(content), sha256=digest, act="send the code")
         return path
 
-    def _start(self, arguments: dict[str, Any], *, job_id: str, act: str) -> RemoteJob:
+    def _start(self, arguments: dict[str, Any], *, job_id: str, act: str) -> tuple[answers.Name, Any]:
         namespace = self._hub.namespace()
         with self._hub.connected(act) as api:
             info = api.run_job(**arguments, secrets=self._hub.secrets(), namespace=namespace)
             name = answers.named(info, namespace=namespace, job_id=job_id, act=act)
             answers.require(info, name, act=act)
-            return answers.job_of(name, [info]).model_copy(update={"seen_job_id": job_id})
+            return name, info
 
     def quote(self, request: dict[str, Any]) -> Decimal | None:
         """Return what the whole time limit costs by the Hub's own list of machines; None where it has not this one."""
@@ -201,18 +202,19 @@ class HFJobsProvider:
         if standing.state is not JobState.PAUSED:
             return standing
         with self._hub.connected(act) as api:
-            last = api.inspect_job(job_id=name.first, namespace=name.namespace)
-        env = {str(key): str(value) for key, value in (last.environment or {}).items()}
+            first = api.inspect_job(job_id=name.first, namespace=name.namespace)
+        env = {str(key): str(value) for key, value in (first.environment or {}).items()}
         arguments = {
-            "image": last.docker_image,
-            "command": last.command,
-            "labels": last.labels,
+            "image": first.docker_image,
+            "command": first.command,
+            "labels": first.labels,
             "env": env,
-            "flavor": last.flavor,
+            "flavor": first.flavor,
             "timeout": int(env.get("ANYTUNE_SECONDS") or requests.hours(self._profile) * 3600),
         }
-        self._start(arguments, job_id=name.job_id, act=act)
-        return self._stand(name, act=act)
+        _, info = self._start(arguments, job_id=name.job_id, act=act)
+        # Its own word: the list may not show the new machine yet, and to ask could fail once it is started.
+        return self._stand(name, act=act) if answers.has_ended(info) else answers.job_of(name, [first, info])
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Download the adapter, or the whole weights if all were trained; a call that was cut off is gone on with."""

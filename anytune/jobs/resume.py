@@ -1,0 +1,92 @@
+"""Going on with a job that was interrupted: a hosted one may cost once more, so it passes the gate and its budget.
+
+The wish is written before the act, as for `create`: where one was written before, or its answer was lost, the job is
+looked at for as long as the provider's list may lag, so that one wish never rents two machines.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from anytune import planner, policy, retry
+from anytune.errors import AmbiguousError, RefusedError
+from anytune.jobs.desk import Desk, put, record
+from anytune.jobs.life import refresh
+from anytune.jobs.permit import permit
+from anytune.jobs.submit import LIST_LAG
+from anytune.providers.base import Provider, Resumes
+from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.schema.plan import CostEstimate, Policy
+
+
+def resume(job_id: str, *, desk: Desk) -> Job:
+    """Go on with a job that was interrupted, in its submit or in its run.
+
+    Raises `RefusedError` where a hosted job may not go on: by the rules for its data, or as its budget would not do.
+    """
+    job = refresh(job_id, desk=desk)
+    provider = desk.provider(job.provider)
+    if job.state is not JobState.PAUSED or not isinstance(provider, Resumes):
+        return job
+    with desk.store.acting(job.id):
+        job = desk.store.get(job.id)
+        if job.state is not JobState.PAUSED or job.remote is None:
+            return job  # another process was quicker: it may cost
+        if job.plan.capabilities.local:
+            return record(job, provider.resume(job.remote.id), desk)
+        return _hosted(job, job.remote.id, provider, desk)
+
+
+def _hosted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Job:
+    if job.resuming is not None and (going := _gone_on(job, remote_id, desk)) is not None:
+        return record(job, going, desk)
+    asked = desk.provider(job.provider)
+    permit(
+        job,
+        act="resume",
+        data=planner.sent(job.plan.data),
+        capabilities=desk.place(asked.capabilities(job.plan.spec.model)),
+        desk=desk,
+        fix=f"anytune cancel {job.id}",
+    )
+    _afford(job, desk)
+    job = put(job, desk, resuming=desk.clock.now())
+    try:
+        remote = provider.resume(remote_id)
+    except AmbiguousError:
+        going = _gone_on(job, remote_id, desk)
+        if going is None:
+            raise
+        remote = going
+    return record(job, remote, desk)
+
+
+def _gone_on(job: Job, remote_id: str, desk: Desk) -> RemoteJob | None:
+    """Look whether the job goes on, as long as the provider may show it as it was; None where it stays paused."""
+    provider: Provider = desk.provider(job.provider)
+    until = desk.clock.monotonic() + LIST_LAG
+    while True:
+        remote = retry.call(lambda: provider.retrieve(remote_id), clock=desk.clock)
+        if remote.state is not JobState.PAUSED:
+            return remote
+        left = until - desk.clock.monotonic()
+        if left <= 0:
+            return None
+        desk.clock.sleep(min(5.0, left))
+
+
+def _afford(job: Job, desk: Desk) -> None:
+    """Raise `RefusedError` where one more whole rent of the machine may go beyond the budget.
+
+    What it cost so far is the provider's figure, else the most that it was said to cost before it began.
+    """
+    price, spec = job.plan.capabilities.price, policy.bounded(job.plan.spec, desk.policy)
+    if spec.budget is None or price is None or price.per_hour is None or price.hours is None:
+        return
+    known = (job.cost, job.quote, job.plan.cost.high)
+    so_far, more = next((cost for cost in known if cost is not None), Decimal(0)), price.per_hour * price.hours
+    basis = f"${so_far:.2f} so far, and {price.hours.normalize():f} hours more at ${price.per_hour} an hour"
+    whole = CostEstimate(low=so_far, expected=so_far + more, high=so_far + more, basis=basis)
+    if reasons := policy.budget(spec, whole, Policy()):
+        fix = f"anytune cancel {job.id} ends it; another job (--again) has a budget of its own"
+        raise RefusedError(f"{job.id} may not go on", reasons=reasons, fix=fix)
