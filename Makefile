@@ -4,7 +4,7 @@
 # make soak    long campaigns: crowds of processes, kills -9 by the hundred, every fault in every call (most of an hour)
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-local sanitize wheel soak referee bench clean
+.PHONY: help setup demo test check lint test-engine test-local sanitize wheel soak referee bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,16 +29,19 @@ demo: setup
 	@echo "What it does not show: tables that were never in the training data. The same model on those:"
 	ANYTUNE_HOME="$(DEMO_HOME)" $(BIN)/anytune eval last --test examples/english-to-sql/unseen-tables.jsonl
 
-test: check sanitize test-local wheel
+test: check test-engine sanitize test-local wheel
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local and not engine"
 
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-engine: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m engine
 
 test-local: setup
 	$(BIN)/python -m pytest -m local

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anytune import asking, config, jobs, retry
 from anytune import look as look_at
@@ -16,7 +17,7 @@ from anytune.asking import Asking
 from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, StoreError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Planning
@@ -31,6 +32,9 @@ from anytune.schema.model import TunedModel
 from anytune.schema.plan import Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, open_store
+
+if TYPE_CHECKING:
+    from anytune.notify import Notifier
 
 BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 
@@ -49,9 +53,11 @@ class Tuner:
         """Read the settings that hold in `folder` (the current one if None)."""
         known = os.environ if environment is None else environment
         self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=known)
+        self._environment = known
         self._clock = clock or jobs.SystemClock()
         self.offers = Offers(self.settings, today=lambda: self.today)
         self.reach = Reach(self.settings, offers=self.offers, environment=known)
+        self._notifier: Notifier | None = None
         self._planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)
 
     @cached_property
@@ -182,6 +188,57 @@ class Tuner:
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""
         return jobs.follow(self.store.get(job_id).id, desk=self.desk, timeout=timeout)
+
+    def sweep(self, *, only: Collection[str] = ()) -> jobs.Sweep:
+        """Return the loop that watches all live jobs, and ends with those that are `only` wanted; see `jobs.Sweep`."""
+        return jobs.Sweep(
+            self.desk, self.settings.home, only=only, errands=jobs.Beside(self._another_desk), mark=self._key_mark
+        )
+
+    def worker(self) -> int | None:
+        """Return the process that watches all jobs without a terminal, None if there is none."""
+        lease = self.worker_lease()
+        note = lease.read()
+        return note.by if note is not None and lease.is_taken() else None
+
+    def worker_lease(self) -> jobs.Lease:
+        """Return the right to be the one process of this home that watches without a terminal."""
+        return jobs.Lease(self.settings.home, "worker")
+
+    def note_worker(self, pid: int) -> None:
+        """Write down which process that is."""
+        now = self._clock.now()
+        self.worker_lease().note(now, then=now, by=pid)
+
+    def _another_desk(self) -> jobs.Desk:
+        return Tuner(settings=self.settings, environment=self._environment, clock=self._clock).desk
+
+    def _key_mark(self, name: str) -> str | None:
+        """Return what tells a provider's key from another; it is kept nowhere."""
+        with suppress(CredentialError):
+            return hashlib.sha256(self.reach.profile(name).key().encode()).hexdigest()
+        return None
+
+    def notify(self, job: Mapping[str, Any]) -> Sequence[str]:
+        """Tell whom the user's settings name that a job has ended, once for all processes; return what went wrong."""
+        if not self.settings.notify.wanted or not self._first_to_tell(job):
+            return ()
+        if self._notifier is None:
+            from anytune.notify import Notifier  # for those alone who want to be told
+
+            self._notifier = Notifier(self.settings.notify, self._environment, now=self._clock.now)
+        return tuple(self._notifier.tell(job))
+
+    def _first_to_tell(self, job: Mapping[str, Any]) -> bool:
+        folder = self.settings.home / "notified"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / f"{job['id']}-{job['state']}").touch(mode=0o600, exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
+        return True
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at each poll until it ends."""

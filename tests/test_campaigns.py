@@ -16,6 +16,8 @@ from tests.soak import faults, fuzz, instants, tens
 from tests.soak.place import Places
 from tests.soak.work import OPENAI
 
+pytestmark = pytest.mark.engine
+
 MEMORY = Path("/dev/shm")  # where to sync a file costs nothing: what a disk does is looked at elsewhere
 CELLS = 70  # of each provider
 

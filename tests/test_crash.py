@@ -24,6 +24,8 @@ from anytune.tuner import Tuner
 from tests.stubs._process import Served, served
 from tests.stubs.replicate import TRAINER, VERSION
 
+pytestmark = pytest.mark.engine
+
 MODELS = {
     "openai": "gpt-4.1-mini-2025-04-14",
     "together": "Qwen/Qwen3.5-9B",

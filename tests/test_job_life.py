@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -25,6 +26,8 @@ from anytune.errors import (
 from anytune.schema.job import Job, JobState, Summary
 from anytune.store import SqliteStore
 from tests.rigs import Bench, make_bench
+
+pytestmark = pytest.mark.engine
 
 NAMES = st.sampled_from(["tides", "moons"])
 EPOCHS = st.sampled_from([1, 2])

@@ -12,6 +12,8 @@ from anytune.store import JobStore, SqliteStore
 from tests.soak import crowd, kills
 from tests.soak.place import InFile, Place, Places
 
+pytestmark = pytest.mark.engine
+
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Places:

@@ -1,8 +1,7 @@
-"""The life of a job: submit, watch, list, show, events, cancel, resume."""
+"""The life of a job: submit, list, show, events, cancel, resume."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,45 +49,28 @@ def submit(
         terminal.next_commands(ui.then(job))
 
 
-def watch(job: options.JobName = "last", timeout: options.Timeout = None, as_json: options.Json = False) -> None:
-    """Follow a job until it ends; Ctrl-C leaves it running."""
-    from anytune.commands.order import ended_well, follow, leaving
-
-    with leaving("stopped watching", fix=shlex.join(["anytune", "watch", job])):
-        from anytune.tuner import Tuner
-        from anytune.ui import jobs as ui
-        from anytune.ui import terminal
-
-        tuner = Tuner()
-        seen = follow(tuner, options.named(tuner, job), timeout=timeout)
-        then = ui.then(seen, after=("show", "watch"))
-        if not as_json:
-            ui.one(seen, events=tuner.known_events(seen.id), on=terminal.result())
-            terminal.next_commands(then)
-        ended_well(seen)
-        if as_json:
-            terminal.emit({"job": ui.document(seen)}, then=then)
-
-
 def list_jobs(as_json: options.Json = False) -> None:
     """List all jobs, newest first; hosted ones as last seen."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
 
-    found = Tuner().all_jobs()
+    tuner = Tuner()
+    found, worker = tuner.all_jobs(), tuner.worker()
     then = (
         [("anytune show JOB", "how one stands"), ("anytune watch JOB", "follow one")]
         if found
         else [("anytune init", "write a first job file"), ("anytune run finetune.yaml", "run one")]
     )
     if as_json:
-        terminal.emit({"jobs": found}, then=then)
+        terminal.emit({"jobs": found, "worker": worker}, then=then)
         return
     if found:
         ui.many(found, on=terminal.result())
     else:
         typer.echo("no jobs so far")
+    if worker is not None:
+        terminal.note(f"a detached process ({worker}) watches them")
     terminal.next_commands(then)
 
 

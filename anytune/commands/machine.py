@@ -58,6 +58,7 @@ def findings(tuner: Tuner) -> Iterator[Finding]:
     if not any(one.packages.startswith("installed") for one in ready):
         yield Finding("bad", "providers", "not one can be used", "pip install 'anytune[local]'")
     yield _home(tuner)
+    yield _worker(tuner)
     yield _disk(tuner.settings.home)
     yield from _hardware()
     yield from _ignored_variables()
@@ -153,6 +154,13 @@ def _home(tuner: Tuner) -> Finding:
         return Finding("bad", "home", error.message, error.fix)
     place = f"{home}, jobs in {store}:" if store else f"{home},"
     return Finding("ok", "home", f"{place} {count} job{'' if count == 1 else 's'}")
+
+
+def _worker(tuner: Tuner) -> Finding:
+    worker = tuner.worker()
+    if worker is not None:
+        return Finding("ok", "worker", f"process {worker} watches all jobs")
+    return Finding("ok", "worker", "none: jobs are looked at while a command runs (anytune watch --detach)")
 
 
 def _disk(home: Path) -> Finding:

@@ -24,6 +24,11 @@ Changes = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money or data leaves.")]
 Again = Annotated[bool, typer.Option("--again", help="Make another job even if this one was run before.")]
+Wanted = Annotated[
+    str | None, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")
+]
+All = Annotated[bool, typer.Option("--all", help="Follow all live jobs in one table; so without JOB.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Leave it to a process that goes on without the terminal.")]
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")

@@ -196,13 +196,17 @@ def may_go_on(job: Job, order: Order) -> None:
 def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
     """Show a job until it ends or is interrupted."""
     from anytune.schema.job import JobState
-    from anytune.ui import live
+    from anytune.ui import jobs as ui
+    from anytune.ui import live, terminal
 
-    job = tuner.job(job_id)
+    job = known = tuner.job(job_id)
     try:
         job = live.watch(tuner.follow(job.id, timeout=timeout), job, known=tuner.known_events(job.id))
     except KeyboardInterrupt:
         raise Left(f"{job.id} goes on without you", fix=f"anytune watch {job.id}") from None
+    if job.state.is_terminal and not known.state.is_terminal:
+        for wrong in tuner.notify(ui.document(job)):
+            terminal.note(wrong, style="yellow")
     if job.state is JobState.PAUSED:
         why = f": {job.error}" if job.error else ""
         raise NotYetError(f"{job.id} was interrupted{why}", fix=f"anytune resume {job.id}")

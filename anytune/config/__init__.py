@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anytune.config.job import job_schema, load_job, nearest
     from anytune.config.place import PROJECT_FILE, places
-    from anytune.config.settings import ProfileSettings, Settings, key_source, load_settings
+    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, key_source, load_settings
 
 __all__ = [
     "PROJECT_FILE",
+    "NotifySettings",
     "ProfileSettings",
     "Settings",
     "job_schema",

@@ -24,6 +24,7 @@ NOT_IN_FILES = {
     "project_catalog": "write catalog instead",
     "keyless": "it follows from who says base_url",
 }
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
@@ -54,6 +55,32 @@ class CheckSettings(Value):
     ignore: tuple[str, ...] = ()
 
 
+class NotifySettings(Value):
+    """Say who is told when a job has ended: a command, which gets the job's document on stdin, and a webhook's address.
+
+    What is sent to the webhook is signed with the secret in the environment variable `secret_variable`.
+    """
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address may be as good as a key
+
+    command: tuple[str, ...] = ()
+    webhook: str | None = None
+    secret_variable: str | None = None
+
+    @field_validator("webhook")
+    @classmethod
+    def _protected(cls, webhook: str | None) -> str | None:
+        at = urlsplit(webhook or "https://")
+        if at.scheme != "https" and not (at.scheme == "http" and at.hostname in LOOPBACK):
+            raise ValueError("it should be an https address, or one of this machine")
+        return webhook
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether anybody is to be told."""
+        return bool(self.command or self.webhook)
+
+
 class Settings(Value):
     """Hold the user's and the project's settings, the project's above the user's.
 
@@ -72,6 +99,7 @@ class Settings(Value):
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
     check: CheckSettings = CheckSettings()
+    notify: NotifySettings = NotifySettings()
 
     @field_validator("store")
     @classmethod
@@ -85,10 +113,10 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
-    cannot say in which variable a key is found, which account pays, for which machine, which region a host is in, or
-    where jobs are recorded, and with its own base_url the user's word on the region no longer holds, nor does a key of
-    theirs go there; what it says under `catalog` is kept apart, too. `ANYTUNE_HOME` says where jobs are kept; otherwise
-    `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
+    cannot say in which variable a key is found, which account pays, for which machine, which region a host is in,
+    where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on
+    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too.
+    `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
     home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
@@ -108,6 +136,8 @@ def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settin
     for name in document.data.keys() & NOT_IN_FILES.keys():
         raise UsageError(f"{document.place([name])}: unknown key {name!r}", fix=NOT_IN_FILES[name])
     _look_at_store(document, foreign=foreign, own=own)
+    if foreign and "notify" in document.data:
+        raise UsageError(f"{document.place(['notify'])}: a project cannot set notify", fix=f"set it in {own}")
     told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
     for name, profile in told.profiles.items():
         for key in PERSONAL & profile.model_fields_set if foreign else ():

@@ -12,11 +12,12 @@ from typing import Protocol
 from anytune.errors import ProviderError
 from anytune.jobs import bill
 from anytune.providers.base import Provider
-from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.schema.job import Job, JobState, RemoteJob, Stay
 from anytune.schema.plan import Capabilities, Policy
 from anytune.store import JobStore
 
 BAD_ENDS = frozenset((JobState.FAILED, JobState.CANCELLED))
+STAYS = 100  # states that a job's history keeps: one that goes to and fro for weeks does not grow without end
 
 
 class Clock(Protocol):
@@ -79,7 +80,12 @@ class Desk:
 
 def put(job: Job, desk: Desk, **changes: object) -> Job:
     """Change a job and write it down."""
-    changed = job.model_copy(update={**changes, "updated_at": desk.clock.now()})
+    now = desk.clock.now()
+    state = changes.get("state", job.state)
+    history = (
+        job.history if state == job.state else (*job.history, Stay(state=JobState(str(state)), since=now))[-STAYS:]
+    )
+    changed = job.model_copy(update={**changes, "updated_at": now, "history": history})
     desk.store.put(changed)
     return changed
 

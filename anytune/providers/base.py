@@ -8,8 +8,9 @@ below it), or `KeyRefusedError`. `anytune.testing.ProviderContract` says the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -102,6 +103,19 @@ class Estimates(Protocol):
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate a run on this machine; None when the model's configuration is not at hand."""
+        ...
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """Be a provider that tells how many jobs stand by listing them, in far fewer calls than by asking for each."""
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Return those of these jobs that the list shows, by the id asked for, each as `retrieve` would tell it.
+
+        A job that is not in the list is left out: that it exists or not is for `retrieve` to say. `since` is when the
+        provider says that the oldest of them was made: what is older need not be walked through.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -91,6 +92,13 @@ class RemoteJob(Value):
     _texts = field_validator("*", mode="before")(_whole)
 
 
+class Stay(Value):
+    """Be a state that a job was in, and since when."""
+
+    state: JobState
+    since: datetime
+
+
 class Job(Value):
     """Be one job from intent to end.
 
@@ -98,6 +106,7 @@ class Job(Value):
     the job itself brought to its provider, `to_remove` those that are about to be removed there. `instead_of` says
     which providers refused it before, and why. `quote` is the price that the provider named before it began, `cost`
     what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
+    `history` are the states that it came to after the first, oldest first.
     """
 
     id: str
@@ -121,11 +130,23 @@ class Job(Value):
     deviation: Deviation | None = None
     cause: Cause | None = None
     error: str | None = None
+    history: tuple[Stay, ...] = ()
 
     @property
     def name(self) -> str:
         """Return the name that the job file gave."""
         return self.plan.spec.name
+
+    def spent(self, now: datetime) -> dict[JobState, float]:
+        """Return the seconds in each state so far, as this machine's clock had it; an end takes no time."""
+        stays = [Stay(state=JobState.SUBMITTING, since=self.created_at), *self.history]
+        found: dict[JobState, float] = {}
+        for stay, until in zip_longest(stays, (later.since for later in stays[1:]), fillvalue=now):
+            assert isinstance(stay, Stay)
+            if not stay.state.is_terminal:
+                seconds = max(0.0, (until - stay.since).total_seconds())  # clocks are set back, too
+                found[stay.state] = found.get(stay.state, 0.0) + seconds
+        return found
 
 
 class Summary(Value):

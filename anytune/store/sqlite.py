@@ -68,7 +68,10 @@ class SqliteStore:
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
         with self._told():
-            rows = self._db.execute(*_selection(job_id)).fetchall() if row.may_name(job_id) else []
+            rows = []
+            if row.may_name(job_id):  # by its whole id without reading every row
+                rows = self._db.execute("SELECT id, name, body FROM jobs WHERE id = ?", (job_id,)).fetchall()
+                rows = rows or self._db.execute(*_selection(job_id)).fetchall()
         return row.the_one(rows, job_id, self._path)
 
     def list(self, *, name: str | None = None, provider: str | None = None) -> Sequence[Job]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -140,11 +140,22 @@ class FakeProvider:
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Move the job one step on and tell how it stands."""
         self._call("retrieve")
-        job = self._job(remote_id)
+        self._move(self._job(remote_id))
+        return self._remote(remote_id)
+
+    def _move(self, job: dict[str, Any]) -> None:
         if job["status"] in {"waiting", "working"}:
             job["polls"] += 1
             job["status"] = "done" if job["polls"] >= self.service.polls_to_end else "working"
-        return self._remote(remote_id)
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Move those jobs that are there one step on and tell how they stand, in one call."""
+        del since
+        self._call("list")
+        known = [id for id in ids if id in self.service.jobs]
+        for id in known:
+            self._move(self.service.jobs[id])
+        return {id: self._remote(id) for id in known}
 
     def events(self, remote_id: str) -> list[Event]:
         """List one event a poll."""

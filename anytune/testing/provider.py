@@ -10,7 +10,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
-from anytune.providers.base import DeletesFiles, Lists, Reused
+from anytune.providers.base import DeletesFiles, Lists, Reused, Sweeps
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
@@ -211,6 +211,32 @@ class ProviderContract:
         ended = rig.provider.retrieve(job.id)
         assert ended.state is JobState.SUCCEEDED
         assert ended.model
+
+    def test_a_job_in_the_list_reads_as_it_does_alone_and_none_is_invented(self, rig: Rig) -> None:
+        provider = rig.provider
+        if not isinstance(provider, Sweeps):
+            pytest.skip(f"{rig.provider.name} lists no jobs")
+        ended, other = self.start(rig), self.start(rig, "contract-1111111111")
+        rig.finish(ended.id)
+        alone = {job.id: rig.provider.retrieve(job.id) for job in (ended, other)}
+        found = provider.retrieve_many([ended.id, other.id, "nobody-knows-this"], since=ended.created_at)
+        assert found.keys() == alone.keys()
+        ours = {"told": None, "mark": ""}  # of one answer, and not kept
+        assert found[ended.id].model_copy(update=ours) == alone[ended.id].model_copy(update=ours)
+        assert found[other.id].id == other.id
+        assert found[other.id].seen_job_id == alone[other.id].seen_job_id
+        assert provider.retrieve_many([other.id]).keys() == {other.id}
+        assert provider.retrieve_many([]) == {}
+
+    def test_a_list_that_cannot_be_read_is_not_taken_for_one_without_our_jobs(self, rig: Rig) -> None:
+        provider = rig.provider
+        if not isinstance(provider, Sweeps):
+            pytest.skip(f"{rig.provider.name} lists no jobs")
+        self.need(rig, "wrong-key")
+        job = self.start(rig)
+        rig.break_next("retrieve", "wrong-key")
+        with pytest.raises(KeyRefusedError):
+            provider.retrieve_many([job.id])
 
     def test_cancelling_stops_a_job_and_harms_none_that_ended(self, rig: Rig) -> None:
         job = self.start(rig)

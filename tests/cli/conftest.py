@@ -15,7 +15,7 @@ import pytest
 
 import anytune.tuner  # before the fake is registered: its list of built-in providers is made at import
 from anytune import cli, providers
-from anytune.jobs import pace
+from anytune.jobs import inquiry, pace, sweep, turns
 from anytune.schema.job import JobState
 from anytune.testing.fake import STATES, FakeService
 from anytune.testing.rig import sample_file
@@ -47,6 +47,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with a job for the fake provider, its data, and its key in the environment."""
     monkeypatch.setitem(providers.BUILT_IN, "fake", "tests.cli.far_side:LastingFake")
     monkeypatch.setitem(pace.POLL, False, (0.001, 0.001))
+    monkeypatch.setitem(turns.EVERY, False, 0.001)
+    monkeypatch.setitem(inquiry.HEAR, False, 0.0)
+    monkeypatch.setattr(sweep, "SOON", 0.001)
     monkeypatch.setitem(STATES, "interrupted", JobState.PAUSED)
     monkeypatch.setenv("FAKE_API_KEY", KEY)
     monkeypatch.setenv("COLUMNS", "80")

@@ -8,6 +8,7 @@ What can be set before or between calls:
 - `life`: the words that a job goes through; each look at it moves it one word on (any word is allowed)
 - `accounts`: those that the key serves; `ACCOUNT` is where everything lies
 - `landing`: for how many `:validateUpload` calls the bytes are said to be still on their way
+- `page`: how many jobs a page of a list holds at most
 - `encryption`: the state of encryption that a new dataset shows
 - `given_region`: where jobs are placed, whatever was asked for
 - `models`: the public models in the list, tunable or not
@@ -63,6 +64,7 @@ class FireworksStub(StubServer):
         self.life: tuple[str, ...] = LIFE
         self.accounts: tuple[str, ...] = (ACCOUNT,)
         self.landing = 0
+        self.page = 200
         self.encryption = "ENCRYPTION_STATE_PLAINTEXT"
         self.given_region: str | None = None
         self.storage = ""
@@ -201,6 +203,8 @@ class FireworksStub(StubServer):
 
     def _tunes(self, method: str, where: str, kind: str, rest: list[str], verb: str, call: Call) -> Reply:
         match method, rest, verb:
+            case "GET", [], "":
+                return self._list(where, kind, call)
             case "POST", [], "":
                 return self._create(where, kind, call)
             case "GET", [_], "":
@@ -214,6 +218,15 @@ class FireworksStub(StubServer):
                 job["state"] = f"{PREFIX}RUNNING"
                 return Reply(200, dict(job))
         raise rules.refusal(rules.MISSING, f"no such endpoint: {call.route}")
+
+    def _list(self, where: str, kind: str, call: Call) -> Reply:
+        if set(call.query) - {"pageSize", "pageToken"}:
+            raise rules.refusal(rules.INVALID, f"unknown query: {sorted(call.query)}")
+        rows = [dict(job) for name, job in self.jobs.items() if name.startswith(f"{where}/")]
+        start = int(call.query.get("pageToken", "0"))
+        end = start + min(int(call.query.get("pageSize", "50")), self.page)
+        more = str(end) if end < len(rows) else ""
+        return Reply(200, {kind: rows[start:end], "nextPageToken": more, "totalSize": len(rows)})
 
     def _create(self, where: str, kind: str, call: Call) -> Reply:
         if set(call.query) != {IDS[kind]}:

@@ -264,6 +264,50 @@ def calls_every_file_its_own(upload: Method) -> Method:
     return lambda self, file: str(upload(self, file))
 
 
+def lists_what_is_not_there(retrieve_many: Method) -> Method:
+    def broken(self: Any, ids: Any, **rest: Any) -> Any:
+        from anytune.schema.job import RemoteJob
+
+        found = retrieve_many(self, ids, **rest)
+        return {id: found.get(id) or RemoteJob(id=id, status="?", state=JobState.UNKNOWN) for id in ids}
+
+    return broken
+
+
+def reads_the_list_otherwise(retrieve_many: Method) -> Method:
+    def broken(self: Any, ids: Any, **rest: Any) -> Any:
+        found = retrieve_many(self, ids, **rest)
+        return {id: job.model_copy(update={"model": None}) for id, job in found.items()}
+
+    return broken
+
+
+def lists_one_job_only(retrieve_many: Method) -> Method:
+    return lambda self, ids, **rest: dict(list(retrieve_many(self, ids, **rest).items())[:1])
+
+
+def lists_all_that_there_is(retrieve_many: Method) -> Method:
+    seen = set[str]()
+
+    def broken(self: Any, ids: Any, **rest: Any) -> Any:
+        seen.update(ids)
+        return retrieve_many(self, seen, **rest)
+
+    return broken
+
+
+def takes_a_failed_list_for_an_empty_one(retrieve_many: Method) -> Method:
+    def broken(self: Any, ids: Any, **rest: Any) -> Any:
+        try:
+            return retrieve_many(self, ids, **rest)
+        except KeyRefusedError:
+            return {}
+
+    return broken
+
+
+SWEPT = "test_a_job_in_the_list_reads_as_it_does_alone_and_none_is_invented"
+
 MUTANTS = {
     "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
     "epochs left open": Mutant(
@@ -325,6 +369,15 @@ MUTANTS = {
     ),
     "a file of others taken for its own": Mutant(
         "upload", calls_every_file_its_own, "test_a_file_that_was_removed_is_gone_and_may_be_removed_again"
+    ),
+    "a list that invents jobs": Mutant("retrieve_many", lists_what_is_not_there, SWEPT),
+    "a list read otherwise": Mutant("retrieve_many", reads_the_list_otherwise, SWEPT),
+    "a list that forgets jobs": Mutant("retrieve_many", lists_one_job_only, SWEPT),
+    "a list of what nobody asked for": Mutant("retrieve_many", lists_all_that_there_is, SWEPT),
+    "a failed list taken for an empty one": Mutant(
+        "retrieve_many",
+        takes_a_failed_list_for_an_empty_one,
+        "test_a_list_that_cannot_be_read_is_not_taken_for_one_without_our_jobs",
     ),
     "events out of order": Mutant(
         "events", tells_the_newest_first, "test_events_come_oldest_first_with_ids_that_stay"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,21 @@ class HFJobsProvider:
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Ask how a job stands: its machine while that runs, and once it is gone what the trainer left."""
         return self._stand(answers.parsed(remote_id), act="retrieve the job")
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many jobs stand by one list; one whose machine is gone is asked for by itself."""
+        del since
+        act, found = "list the jobs", dict[str, RemoteJob]()
+        names = [answers.parsed(id) for id in ids if answers.REMOTE_ID.fullmatch(id)]
+        for namespace in sorted({name.namespace for name in names}):
+            with self._hub.connected(act) as api:
+                listed = {info.id: info for info in api.list_jobs(namespace=namespace)}
+            for name in (name for name in names if name.namespace == namespace):
+                info = listed.get(name.first)
+                if info is not None and answers.our_label(info) in (None, requests.label(name.job_id)):
+                    ended = answers.has_ended(info)
+                    found[str(name)] = self._stand(name, act=act) if ended else answers.job_of(name, [info])
+        return found
 
     def _stand(self, name: answers.Name, *, act: str) -> RemoteJob:
         told = self._attempts(name, act=act)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from anytune.errors import MalformedAnswerError, UsageError
@@ -11,6 +11,7 @@ from anytune.providers._plain import PlainGateway
 from anytune.providers.fireworks import answer as answers
 
 NAME = answers.NAME
+PAGE = "200"  # the most that a page holds
 TO_CHOOSE = "set FIREWORKS_ACCOUNT_ID, or profiles.fireworks.account in your own config.yaml"
 
 
@@ -22,6 +23,20 @@ class Gateway(PlainGateway):
     def says_none(self, body: Mapping[str, Any]) -> bool:
         """Tell whether it is the gateway itself that says so."""
         return answers.is_code(body, answers.NOT_FOUND)
+
+    def rows(self, collection: str, *, act: str) -> Iterator[dict[str, Any]]:
+        """Yield all resources of a collection, page by page."""
+        token, seen = "", set[str]()
+        while True:
+            query = {"pageSize": PAGE, **({"pageToken": token} if token else {})}
+            page = self.ask("GET", collection, act=act, query=query)
+            rows, token = page.get(collection.rpartition("/")[2], []), str(page.get("nextPageToken") or "")
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows) or token in seen:
+                raise MalformedAnswerError(f"{NAME}: {act}: the answer is no list, or one without an end")
+            yield from rows
+            if not token:
+                return
+            seen.add(token)
 
     def account(self) -> str:
         """Return whose jobs they are: as the profile says, else the one account that the key serves."""

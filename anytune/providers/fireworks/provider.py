@@ -7,6 +7,8 @@ before a job is made; what a job itself says of both is read from it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -123,6 +125,18 @@ class FireworksProvider:
         job = answers.job_of(answer, act=act, expected=name)
         return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
 
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many jobs stand by the list of each collection that they are in."""
+        del since  # in which order the list comes is not documented
+        act, found = "list the jobs", dict[str, RemoteJob]()
+        for parent, wanted in _by_collection(ids).items():
+            for row in self._gateway.rows(parent, act=act):
+                if row.get("name") in wanted:
+                    found[str(row["name"])] = answers.job_of(row, act=act)
+                if wanted <= found.keys():
+                    break
+        return found
+
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the job's beginning and end; the service has no list of events."""
         act = "list events"
@@ -180,6 +194,15 @@ class FireworksProvider:
         urls = answers.signed_urls(answer, act=downloads.ACT)
         with self._gateway.connected(downloads.ACT):
             return downloads.download(urls, tuned, out=folder, seconds=self._profile.upload_timeout)
+
+
+def _by_collection(ids: Collection[str]) -> dict[str, set[str]]:
+    """Sort names of jobs by the collection that they are in; what is no name is in none."""
+    sorted_: dict[str, set[str]] = {}
+    for name in ids:
+        if answers.JOB_NAME.fullmatch(name) is not None:
+            sorted_.setdefault(name.rpartition("/")[0], set()).add(name)
+    return sorted_
 
 
 def _no_such_site(region: str, sites: tuple[str, ...]) -> str:

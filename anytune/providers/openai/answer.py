@@ -7,7 +7,7 @@ done, with the provider's name before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -128,18 +128,33 @@ def whole_list(ask: Callable[..., Any], *, act: str) -> list[dict[str, Any]]:
     A list that cannot be read must not look like an empty one, for an empty one means that there is no such job:
     raises `MalformedAnswerError` for what is no list, and for one that repeats itself.
     """
-    found: dict[str, dict[str, Any]] = {}
+    return [item for page in pages(ask, act=act) for item in page]
+
+
+def pages(ask: Callable[..., Any], *, act: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield what is new on each page of a list, page by page; see `whole_list`."""
+    seen = set[str]()
     after: dict[str, str] = {}
     while True:
         page = decoded(ask(**after), act=act)
         listed = {id_of(item, act=act): item for item in _data(page, act=act)}
-        more, known = page.get("has_more"), listed.keys() <= found.keys()
-        found |= listed
+        more, known = page.get("has_more"), listed.keys() <= seen
+        yield [item for id, item in listed.items() if id not in seen]
         if more and known:
             raise MalformedAnswerError(f"{act}: the pages of the list repeat themselves")
         if known or more is False:
-            return list(found.values())
+            return
+        seen |= listed.keys()
         after = {"after": list(listed)[-1]}
+
+
+def is_before(page: list[dict[str, Any]], since: datetime | None) -> bool:
+    """Tell whether a page, and so all after it, holds what was made before `since`: it is sorted, newest first."""
+    made = [moment(item.get("created_at")) for item in page]
+    known = [at for at in made if at is not None]
+    if since is None or not known or len(known) < len(made):
+        return False
+    return known[0] > known[-1] and known == sorted(known, reverse=True) and known[0] < since
 
 
 def items(answer: Any, *, act: str) -> list[dict[str, Any]]:

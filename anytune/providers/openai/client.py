@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from anytune.errors import MissingExtraError
+from anytune.errors import KeyRefusedError, MissingExtraError
 from anytune.providers.edge import bounded_client, mapped, sendable_key
 from anytune.providers.openai.speech import Speech
 
@@ -23,9 +24,16 @@ class Client:
         """Say what is done, and where."""
         return f"{self._speech.name}: {act}"
 
-    def mapped(self, act: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def mapped(self, act: str) -> Iterator[None]:
         """Turn what the SDK raises inside into our tree."""
-        return mapped(self._speech.name, act, secret=self._key)
+        try:
+            with mapped(self._speech.name, act, secret=self._key):
+                yield
+        except KeyRefusedError:
+            for made in ("calls", "uploads", "_key"):
+                self.__dict__.pop(made, None)  # the next call asks for the key again: it may have been renewed
+            raise
 
     @property
     def jobs(self) -> Any:

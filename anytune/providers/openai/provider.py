@@ -6,8 +6,9 @@ id travels in the job's metadata or suffix, and `find` looks for it there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -131,6 +132,17 @@ class OpenAIProvider:
         """Ask how the job stands."""
         with self._client.mapped("retrieve"):
             return self._told(self._client.jobs.retrieve(remote_id), act="retrieve", asked=remote_id)
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many jobs stand by walking the list, newest first, until all were seen or the rest is older."""
+        act, found = self._client.act("list the jobs"), dict[str, RemoteJob]()
+        with self._client.mapped("list the jobs"):
+            ask = partial(self._client.jobs.list, limit=PAGE)
+            for page in answers.pages(ask, act=act) if ids else ():
+                found |= {job.id: job for row in page if row["id"] in ids for job in [answers.job_of(row, act=act)]}
+                if len(found) == len(ids) or answers.is_before(page, since):
+                    break
+        return {id: self._named(job) for id, job in found.items()}
 
     def events(self, remote_id: str) -> list[Event]:
         """List all events, oldest first; where none tells a loss, what an ended job left behind does."""

@@ -203,6 +203,12 @@ def is_older(row: Mapping[str, Any], than: Mapping[str, Any]) -> bool:
     return one is not None and other is not None and other - one > DRIFT
 
 
+def was_made_before(row: Mapping[str, Any], since: datetime | None) -> bool:
+    """Tell whether a training was surely made before that moment, whichever of the service's clocks dated it."""
+    made = _moment(row.get("created_at"))
+    return since is not None and made is not None and since - made > DRIFT
+
+
 def lives_on(file: Mapping[str, Any], *, now: datetime) -> bool:
     """Tell whether a file has more than half of its life before it: a training may wait before it reads it."""
     begin, end = _moment(file.get("created_at")), _moment(file.get("expires_at"))

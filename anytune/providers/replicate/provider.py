@@ -9,8 +9,9 @@ what `find` goes by: no such model means that no training was begun; the trainin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,20 @@ class ReplicateProvider:
         answer = self._look(remote_id, act=act)
         job = answers.job_of(answer, act=act, expected=remote_id)
         return job.model_copy(update={"told": tuple(answers.events_of(answer, act=act))})
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many trainings stand by the list, newest first, until all were seen or the rest is older.
+
+        Whether a row of the list has all that an ended training tells is not documented: that is asked for by itself.
+        """
+        act, found = "list the trainings", dict[str, RemoteJob]()
+        for row in self._gateway.rows("trainings", act=act) if ids else ():
+            if row.get("id") in ids:
+                job = answers.job_of(row, act=act)
+                found[job.id] = self.retrieve(job.id) if job.state.is_terminal else job
+            if len(found) == len(ids) or answers.was_made_before(row, since):
+                break
+        return found
 
     def events(self, remote_id: str) -> list[Event]:
         """Tell of the training's beginning, the lines of its log, and its end."""

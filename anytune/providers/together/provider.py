@@ -6,7 +6,7 @@ have been carried out; so only its client is used: the address, the key, the err
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -124,6 +124,16 @@ class TogetherProvider:
         Its events are asked too where it ended badly and the answer has none.
         """
         return restarts.followed(remote_id, standing=self._standing, namesake=self._namesake)
+
+    def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
+        """Ask how many jobs stand by the list, which comes in one page; one that ended badly is asked for by itself."""
+        del since
+        act, found = "list the jobs", dict[str, RemoteJob]()
+        for row in answers.listed(self._gateway.get(act, JOBS), act=act) if ids else ():
+            if row.get("id") in ids:
+                job = answers.job_of(row, act=act)
+                found[job.id] = self.retrieve(job.id) if job.state in answers.BAD_ENDS else job
+        return found
 
     def _standing(self, remote_id: str) -> tuple[RemoteJob, list[Mapping[str, Any]]]:
         """Return a job and, where it ended badly, its events."""

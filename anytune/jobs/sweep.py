@@ -1,0 +1,251 @@
+"""One loop for all live jobs: each provider in its turn, by its list where it has one, and no two processes at once.
+
+A process that watches asks a provider only while it holds the provider's lease; another reads what the holder wrote
+down. Submits that were begun are carried on beside it. Time is the desk's clock, and nothing here waits but `follow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+from anytune.errors import (
+    AnytuneError,
+    CredentialError,
+    NotYetError,
+    ProviderError,
+    RateLimitedError,
+    RejectedError,
+    UsageError,
+)
+from anytune.jobs.desk import Desk
+from anytune.jobs.errand import Errands, Inline
+from anytune.jobs.inquiry import Inquiry, Notice
+from anytune.jobs.lease import Lease
+from anytune.jobs.turns import CEILING, EVERY, Turns
+from anytune.jobs.watched import MOVING, Roster, Watched
+from anytune.schema.job import JobState
+
+READ = 15.0  # seconds between two looks into the record for jobs that others began or changed
+READ_EACH = 0.03  # seconds more a job, so that a large record is not read all the time
+ERRAND_AGAIN = 600.0  # seconds after which a submit that was stopped is carried on again
+TELL_AFTER = 2  # failures in a row: one alone is no news
+SHOWN = 20  # jobs whose events are read from the record where another process asks for them
+SOON = 1.0  # seconds to the next look while a submit is being carried on
+
+
+@dataclass(frozen=True)
+class Look:
+    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once."""
+
+    changed: tuple[Watched, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass
+class Source:
+    """Be one provider in the sweep; `shut` is why it is not asked any more, `key` which key that was."""
+
+    name: str
+    pace: Turns
+    lease: Lease
+    told: bool = False
+    shut: AnytuneError | None = None
+    key: str | None = None
+
+
+@dataclass
+class Sweep:
+    """Watch all live jobs of a record, or end with those that are `only` wanted.
+
+    `mark` tells a provider's key from another without showing it: a provider that refused one is asked again with
+    another, and not before.
+    """
+
+    desk: Desk
+    home: Path
+    only: Collection[str] = ()
+    errands: Errands | None = None
+    mark: Callable[[str], str | None] = lambda _: None
+    random: Random = field(default_factory=Random)
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._roster = Roster(self.desk.store)
+        self._errands = self.errands or Inline(self.desk)
+        self._read_at = float("-inf")
+        self._begun: dict[str, float] = {}
+        self._open: set[str] = set()
+
+    @property
+    def jobs(self) -> list[Watched]:
+        """Return the jobs that are shown: all that were live since the beginning, or those that are wanted."""
+        return [job for job in self._roster.jobs.values() if not self.only or job.id in self.only]
+
+    @property
+    def over(self) -> bool:
+        """Tell whether nothing is left to be waited for."""
+        return not any(job.live for job in self.jobs)
+
+    def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
+        """Yield each look until all jobs have ended, or rest.
+
+        Raises `NotYetError` after `timeout` seconds, and the error of a provider that cannot be asked (a key that it
+        does not take) where only its jobs are left.
+        """
+        clock, started = self.desk.clock, self.desk.clock.monotonic()
+        try:
+            while True:
+                yield self.turn()
+                if self.over:
+                    return
+                self._raise_if_stuck()
+                pause = self.wait()
+                if timeout is not None and clock.monotonic() - started + pause > timeout:
+                    living = sum(job.live for job in self.jobs)
+                    raise NotYetError(f"{living} jobs have not ended after {timeout:.0f} s", fix="anytune watch --all")
+                clock.sleep(pause)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the providers to other processes."""
+        for source in self.sources.values():
+            source.lease.release()
+
+    def wait(self) -> float:
+        """Return the seconds until something is due."""
+        groups = self._roster.by_provider()
+        due = [source.pace.next for name, source in self.sources.items() if name in groups]
+        now = self.desk.clock.monotonic()
+        soonest = min([*due, self._read_at + self._read_every(), *([now + SOON] if self._open else [])])
+        return max(0.01, soonest - now)
+
+    def turn(self) -> Look:
+        """Do what is due now, and tell what is new."""
+        now = self.desk.clock.monotonic()
+        changed: dict[str, Watched] = {}
+        notices = list(self._carried_on())
+        if now - self._read_at >= self._read_every():
+            changed |= self._read(now)
+        self._carry_on(now)
+        for name, jobs in self._roster.by_provider().items():
+            source = self._source(name, jobs[0])
+            if source.pace.next <= now:
+                found = self._ask(source, jobs)
+                changed |= {job.id: job for job in found.changed}
+                notices += found.notices
+        return Look(tuple(changed.values()), tuple(notices))
+
+    def _read_every(self) -> float:
+        return READ + READ_EACH * len(self._roster.jobs)
+
+    def _read(self, now: float) -> dict[str, Watched]:
+        """Read the record, and of some jobs that move the events that others took in."""
+        first = self._read_at == float("-inf")
+        self._read_at = now
+        changed = {job.id: job for job in self._roster.read(now)}
+        moving = [job for job in self._roster.jobs.values() if job.state in MOVING]
+        for job in [job for job in moving if first or not self._asks(job)][:SHOWN]:
+            step = (job.step, job.loss)
+            job.learn(self.desk.store.events(job.id)[-SHOWN:])
+            if (job.step, job.loss) != step:
+                job.moved, changed[job.id] = now, job
+        return changed
+
+    def _asks(self, job: Watched) -> bool:
+        return job.local or (job.provider in self.sources and self.sources[job.provider].lease.held)
+
+    def _source(self, name: str, job: Watched) -> Source:
+        if name not in self.sources:
+            pace = Turns(local=job.local, random=self.random, next=self.desk.clock.monotonic())
+            self.sources[name] = Source(name, pace, Lease(self.home / "sweeps", name))
+        return self.sources[name]
+
+    def _ask(self, source: Source, jobs: list[Watched]) -> Look:
+        """Have a provider's turn, if it is ours to have."""
+        clock = self.desk.clock
+        if not self._may_ask(source):
+            return Look()
+        inquiry = Inquiry(source.name, self.desk, source.pace)
+        notices = []
+        try:
+            inquiry.ask(jobs)
+            source.pace.done(clock.monotonic(), len(jobs), able=inquiry.able)
+            if source.told and source.pace.failures == 0:
+                source.told = False
+                notices.append(Notice(f"{source.name} answers again", "info"))
+        except ProviderError as error:
+            source.pace.failed(clock.monotonic(), len(jobs), error)
+            notices += self._failed(source, error)
+        except (CredentialError, UsageError) as error:
+            source.shut, source.key = error, self.mark(source.name)
+            source.pace.rest(clock.monotonic())
+            notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
+        self._note(source)
+        if inquiry.changed or inquiry.notices:
+            self._roster.regroup()
+        return Look(tuple(inquiry.changed.values()), (*inquiry.notices, *notices))
+
+    def _may_ask(self, source: Source) -> bool:
+        """Tell whether a provider is to be asked now: no key was refused, nobody else asks, it is time."""
+        clock, now = self.desk.clock, self.desk.clock.monotonic()
+        source.pace.rest(now)
+        if source.shut is not None:
+            if self.mark(source.name) == source.key:
+                return False
+            source.shut = None
+        if source.pace.local or source.lease.held:
+            return True
+        left = source.lease.seconds_left(clock.now())
+        if not source.lease.take():
+            self._read_at = min(self._read_at, now - self._read_every())  # it is for others to write
+            source.pace.next = now + min(left + SOON, 2 * EVERY[False])
+            return source.lease.is_overdue(clock.now())
+        if left:  # whoever had it before us asked a moment ago
+            source.pace.next = now + left
+        return not left
+
+    def _note(self, source: Source) -> None:
+        if source.lease.held:
+            clock = self.desk.clock
+            left = max(0.0, source.pace.next - clock.monotonic())
+            source.lease.note(clock.now(), then=clock.now() + timedelta(seconds=left))
+
+    def _failed(self, source: Source, error: ProviderError) -> Iterator[Notice]:
+        """Say once that a provider cannot be asked, when that lasts or is for long."""
+        waits = source.pace.next - self.desk.clock.monotonic()
+        lasting = source.pace.failures >= TELL_AFTER or isinstance(error, RejectedError)
+        if not source.told and (lasting or (isinstance(error, RateLimitedError) and waits > CEILING / 2)):
+            source.told = True
+            yield Notice(f"{error.message}; its jobs go on, it is asked again in {max(1, round(waits / 60))} min")
+
+    def _carry_on(self, now: float) -> None:
+        """Begin to finish the submits that were begun, a stopped one after a while again."""
+        for job in self._roster.jobs.values():
+            if job.state is JobState.SUBMITTING and now >= self._begun.get(job.id, now):
+                self._begun[job.id] = float("inf")
+                self._open.add(job.id)
+                self._errands.start(job.id)
+
+    def _carried_on(self) -> Iterator[Notice]:
+        """Take in the submits that are through, and say what stopped one."""
+        for job_id, error in self._errands.done():
+            self._open.discard(job_id)
+            self._begun[job_id] = self.desk.clock.monotonic() + ERRAND_AGAIN
+            self._read_at = float("-inf")
+            job = self._roster.jobs[job_id]
+            if error is not None and job.told != error.message:
+                job.told = error.message
+                yield Notice(f"{job_id} could not be submitted: {error.message}", "error")
+
+    def _raise_if_stuck(self) -> None:
+        """Raise why, where all jobs that are left are with providers that are not asked any more."""
+        shut = [source.shut for job in self.jobs if job.live for source in [self.sources.get(job.provider)] if source]
+        living = [job for job in self.jobs if job.live]
+        errors = [error for error in shut if error is not None]
+        if errors and len(errors) == len(living):
+            raise errors[0]
