@@ -306,9 +306,10 @@ def test_an_address_with_a_password_is_refused_without_showing_it(form: str) -> 
 
 def test_the_command_line_keeps_its_jobs_there(address: str, tmp_path: Path) -> None:
     opened(address).add(sample_job())
-    (tmp_path / "anytune").mkdir()
-    (tmp_path / "anytune" / "config.yaml").write_text(f"store: {address}\n")
-    environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "ANYTUNE_HOME": str(tmp_path / "home")}
+    own = tmp_path / "config" / "anytune"
+    own.mkdir(parents=True)
+    (own / "config.yaml").write_text(f"store: {address}\n")
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(own.parent), "ANYTUNE_HOME": str(tmp_path / "home")}
 
     def anytune(*arguments: str) -> str:
         command = [sys.executable, "-m", "anytune", *arguments]
