@@ -20,6 +20,7 @@ JOB_ID = "referee-mock-0123456789"
 REMOTE = "ft-01234567890123456789"
 USELESS = (MalformedAnswerError, AmbiguousError, UnavailableError)
 Act = Callable[[], Any]
+QUESTION = [[{"role": "user", "content": "3?"}]]
 
 
 def openai_acts(origin: str, folder: Path) -> dict[str, Act]:
@@ -29,7 +30,7 @@ def openai_acts(origin: str, folder: Path) -> dict[str, Act]:
     return {
         "upload": lambda: at.upload(lives.written(folder, "sft", "train", 12)),
         **_of_jobs(at, "openai", model, {"sft": lives.ALL_OF_OPENAI, "dpo": {**lives.ALL_OF_OPENAI, "beta": 0.2}}),
-        "complete": lambda: at.complete(model, [{"role": "user", "content": "3?"}], max_new_tokens=9),
+        "chat": lambda: list(at.generator(base=model, tuned=None).answer(QUESTION, max_new_tokens=9)),
     }
 
 

@@ -14,7 +14,7 @@ from tests.stubs import _together_rules as together_rules
 from tests.stubs._call import Call, Reply
 from tests.stubs._openai_rest import Upload
 from tests.stubs._openai_rules import TUNABLE
-from tests.stubs._openai_store import StoredFile, StoredJob
+from tests.stubs._openai_store import AUTO, StoredFile, StoredJob, new_job
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.together import TogetherStub
 
@@ -80,8 +80,7 @@ class OpenAIPlaceholders(OpenAIStub):
     def _job_is(self, id: str, status: str) -> None:
         self._file_is("file-of-the-job")
         body = {"model": next(iter(TUNABLE)), "training_file": "file-of-the-job"}
-        shown = self._new_job(body, "supervised", {})
-        shown |= {"id": id, "status": status}
+        shown = new_job(body, "supervised", dict(AUTO), id=id, at=self.tick(), word=status)
         record = StoredJob(shown, "supervised", 0)
         self._records[id] = record
         self._tell(record, "Created")
