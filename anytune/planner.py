@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
@@ -31,19 +31,21 @@ def make(
     *,
     policy: Policy,
     today: date,
-    resources: ResourceEstimate | None = None,
+    machines: Sequence[ResourceEstimate | None] = (),
     request: dict[str, Any] | None = None,
     force: bool = False,
 ) -> Plan:
     """Put spec, data, capabilities and policy together; every reason against it is named, not the first.
 
     `force` turns what the catalogue may be wrong about (an unknown model, a closing date) into warnings; a model that
-    was shut down is beyond it.
+    was shut down is beyond it. `machines` says what a local run needs: on this machine, then on others asked about.
     """
+    resources, *others = machines or (None,)
     settings = tuple(_settings(spec, capabilities))
     cost = reckoning.estimate(spec, data, capabilities, resources)
     over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
     doubtful = (*_unheard(capabilities), *closed)
+    too_small = tuple(_too_small(resources))
     refused = (
         *_data_refusals(data),
         *capabilities.problems,
@@ -54,7 +56,7 @@ def make(
         *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
         *rules.budget(spec, cost, policy),
-        *(() if force else doubtful),
+        *(() if force else (*doubtful, *too_small)),
     )
     return Plan(
         spec=rules.bounded(spec, policy),
@@ -64,10 +66,11 @@ def make(
         settings=settings,
         cost=cost,
         resources=resources,
+        machines=tuple(one for one in others if one is not None),
         request=request,
         refused=refused,
         closed=(*over, *(() if force else closed)),
-        warnings=(*(doubtful if force else ()), *_warnings(data, capabilities, resources, today)),
+        warnings=(*((*doubtful, *too_small) if force else ()), *_warnings(data, capabilities, resources, today)),
         fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
     )
@@ -253,10 +256,29 @@ def _warnings(
             first = next(issue for issue in report.warnings if issue.code == code)
             count = report.counts.get(code, 1)
             yield f"{report.path.name}: {first.message} [{code}]" + (f" ({count} times)" if count > 1 else "")
-    if resources is not None and resources.memory_expected > resources.memory_available:
-        need, have = resources.memory_expected / 2**30, resources.memory_available / 2**30
-        yield f"needs about {need:.1f} GiB of memory, {have:.1f} GiB are there: try a smaller micro_batch_size"
+    if resources is not None and not (resources.fits == "yes" or _sure(resources)):
+        yield _short_of_memory(resources)
     yield from capabilities.notes
+
+
+def _too_small(resources: ResourceEstimate | None) -> Iterator[str]:
+    """Say that this machine's memory is surely too small, and what would fit."""
+    if resources is not None and _sure(resources):
+        yield _short_of_memory(resources)
+
+
+def _sure(resources: ResourceEstimate) -> bool:
+    return resources.fits == "no" and resources.how != "guess"
+
+
+def _short_of_memory(resources: ResourceEstimate) -> str:
+    low, high, free = (
+        amount / 2**30 for amount in (resources.memory_low, resources.memory_high, resources.memory_available)
+    )
+    word = "may need" if resources.fits == "tight" or resources.how == "guess" else "needs"
+    said = f"a run {word} {low:.1f} to {high:.1f} GiB of memory, and {free:.1f} GiB are free ({resources.device})"
+    fitting = " or ".join(f"{one.flags} ({one.memory_expected / 2**30:.1f} GiB)" for one in resources.instead)
+    return f"{said}; {f'it would fit with {fitting}' if fitting else 'no setting makes it fit: take a smaller model'}"
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
@@ -16,13 +17,26 @@ from anytune.data.check import Asker
 from anytune.errors import AnytuneError, GoneError, RefusedError, UsageError
 from anytune.look import Checks, Look
 from anytune.offers import Offers
-from anytune.providers.base import Estimates, Provider
+from anytune.providers.base import Estimates, Foresees, Provider
 from anytune.reach import Reach
 from anytune.schema.data import DataReport, Role
-from anytune.schema.plan import Plan
+from anytune.schema.plan import Plan, ResourceEstimate
 from anytune.schema.spec import TuneSpec
 
 TO_BE_KNOWN = {"job_id": "<job id>", "training_file": "<file id>"}
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """Say for which GPUs a run is foretold beside this machine, and whether by a step of the real model class."""
+
+    gpus: tuple[str, ...] = ()
+    exact: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Tell whether anything was asked for."""
+        return bool(self.gpus) or self.exact
 
 
 class Planning:
@@ -75,7 +89,9 @@ class Planning:
             except RefusedError as error:
                 yield name, UsageError(error.message, fix=error.fix)
 
-    def plan(self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None) -> Plan:
+    def plan(
+        self, spec: TuneSpec, *, force: bool = False, checks: Checks | None = None, foresight: Foresight | None = None
+    ) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing.
 
         `checks` are shared with the plans of other jobs, so that data which these have in common are read once.
@@ -89,7 +105,7 @@ class Planning:
             capabilities,
             policy=self._settings.policy,
             today=self._today(),
-            resources=provider.estimate(spec, data) if isinstance(provider, Estimates) else None,
+            machines=_machines(provider, spec, data, foresight),
             force=force,
         )
         return draft if draft.refused else _rendered(draft, provider)
@@ -121,6 +137,20 @@ class Planning:
         judges = (self._reach.kind(spec.provider),)
         wish = look_at.wish(look, judges, self._offers.all(), block)
         return Asker(judges, frozenset(self._settings.check.ignore), wish)
+
+
+def _machines(
+    provider: Provider, spec: TuneSpec, data: DataReport, foresight: Foresight | None
+) -> tuple[ResourceEstimate | None, ...]:
+    """Ask a provider that trains on the user's machine what it needs there, and on the GPUs that are named."""
+    if foresight is not None and foresight.wanted:
+        if not isinstance(provider, Foresees):
+            raise UsageError(
+                f"--gpu and --exact ask about a machine of your own, and {spec.provider} trains on its own",
+                fix="leave them out, or plan with --provider local",
+            )
+        return provider.foresee(spec, data, gpus=foresight.gpus, exact=foresight.exact)
+    return (provider.estimate(spec, data) if isinstance(provider, Estimates) else None,)
 
 
 def _rendered(draft: Plan, provider: Provider) -> Plan:

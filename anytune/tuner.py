@@ -21,7 +21,7 @@ from anytune.data import check as data_check
 from anytune.errors import ConflictError, CredentialError, ProviderError, StoreError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
-from anytune.planning import Planning
+from anytune.planning import Foresight, Planning
 from anytune.providers.base import Generator, Lists, Provider
 from anytune.reach import Reach
 from anytune.schema.audit import Link, first_broken
@@ -150,9 +150,9 @@ class Tuner:
         """Plan the job file for every provider, or say why one cannot be planned; see `Planning.every`."""
         return self._planning.every(job_file, changes=changes, model=model, force=force)
 
-    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
+    def plan(self, spec: TuneSpec, *, force: bool = False, foresight: Foresight | None = None) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
-        return self._planning.plan(spec, force=force)
+        return self._planning.plan(spec, force=force, foresight=foresight)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.

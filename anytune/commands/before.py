@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from anytune.commands import options
+from anytune.errors import UsageError
 
 if TYPE_CHECKING:
     from anytune.ui.nouns import Given
@@ -46,21 +47,32 @@ def plan(
     model: options.Model = None,
     changes: options.Changes = None,
     every: Annotated[bool, typer.Option("--all", help="Every provider side by side.")] = False,
+    gpus: Annotated[
+        list[str] | None, typer.Option("--gpu", metavar="NAME", help="Would it fit this GPU, too? Repeatable.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Memory by a step of the real model class, without weights (~20 s).")
+    ] = False,
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
     """Say what a job would do and cost: free, offline, without a key."""
+    from anytune.planning import Foresight
     from anytune.tuner import Tuner
     from anytune.ui import plan as ui
     from anytune.ui import terminal
     from anytune.ui.nouns import Given
 
     given = Given(job_file, provider=provider, model=model, changes=tuple(changes or ()), force=force)
+    foresight = Foresight(tuple(gpus or ()), exact)
     if every:
+        if foresight.wanted:
+            raise UsageError("--gpu and --exact ask about one plan, that of local", fix="leave out --all")
         _plan_all(given, as_json=as_json)
         return
     tuner = Tuner()
-    made = tuner.plan(tuner.read(job_file, changes=changes or (), provider=provider, model=model), force=force)
+    spec = tuner.read(job_file, changes=changes or (), provider=provider, model=model)
+    made = ui.foreseen(lambda: tuner.plan(spec, force=force, foresight=foresight), exact=exact)
     then = ui.then(made, given)
     if as_json:
         terminal.emit({"ok": made.ok, **made.model_dump(mode="json")}, then=then)

@@ -13,11 +13,12 @@ import torch
 from transformers import GenerationConfig
 
 from anytune.errors import AnytuneError, UsageError
-from anytune.local import fit, loading
+from anytune.local import ladder, loading
 from anytune.local.artifact import adapter_factors, read_origin
 from anytune.local.base_model import locate
 from anytune.local.encode import ChatEncoder
 from anytune.local.machine import hardware
+from anytune.local.shape import read_shape
 
 BATCH = 50
 
@@ -108,11 +109,11 @@ def choices(model: str) -> tuple[str, int]:
     machine, folder = hardware(), locate(model)
     if folder is None:
         raise UsageError(f"no such folder: {model}")
-    shape = fit.read_shape(folder)
+    shape = read_shape(folder)
     if shape is None:
         return "float32", machine.threads(1 << 30)
-    plain = {"lora": {"rank": 1}, "quantize": None, "max_length": 512}
-    return fit.layout(shape, plain, machine).dtype, machine.threads(shape.parameters)
+    work = ladder.Work({"lora": {"rank": 1, "dropout": 0.0}, "quantize": None, "max_length": 512})
+    return ladder.chosen(shape, work, machine).dtype, machine.threads(shape.parameters)
 
 
 def serve(base: str, tuned: Path | None, quantize: str | None) -> None:

@@ -15,11 +15,12 @@ class HeadFilter:
     """Let the output head see only the hidden states that are supervised, of any architecture.
 
     Logits then have shape (supervised, vocabulary). On a CPU with a large vocabulary this saves most of the time and
-    of the memory, as answers are often a small part of a chat.
+    of the memory, as answers are often a small part of a chat. `last` is the batch that was computed last.
     """
 
     def __init__(self, net: Any) -> None:
         self.keep: Tensor | None = None
+        self.last: MicroBatch | None = None
         net.get_output_embeddings().register_forward_pre_hook(self._filter)
 
     def _filter(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -37,6 +38,7 @@ class HeadFilter:
 
     def _predictions(self, net: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return the logits of the supervised tokens, at least in float32, and the tokens."""
+        self.last = batch
         device = next(net.parameters()).device
         self.keep = batch.predicts.to(device)
         logits = net(input_ids=batch.ids.to(device), use_cache=False).logits

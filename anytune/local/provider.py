@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, checkpoint, fit, settings
+from anytune.local import base_model, checkpoint, estimate, foresee, settings
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
 from anytune.local.events import read_events
@@ -56,6 +56,8 @@ class LocalProvider:
             notes.append("will be fetched from the hub before training (never with a data.residency)")
         elif folder is None:
             problems.append(f"no such folder: {model}")
+        if folder is not None and (why := estimate.doubt(model)):
+            notes.append(why)
         return Capabilities(
             provider=self.name,
             model=model,
@@ -185,8 +187,18 @@ class LocalProvider:
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
-        """Estimate time, memory and energy from the model's configuration."""
-        return fit.estimate(settings.local_model(spec), settings.resolve(spec), data, method=spec.method)
+        """Estimate time, memory and energy on this machine from the model's configuration."""
+        return foresee.here(settings.local_model(spec), settings.resolve(spec), data, method=spec.method)
+
+    def foresee(
+        self, spec: TuneSpec, data: DataReport, *, gpus: Sequence[str], exact: bool
+    ) -> tuple[ResourceEstimate | None, ...]:
+        """Estimate for this machine and for each GPU of a name; `exact` takes a step of the model without weights."""
+        if exact:
+            demand_packages()
+        return foresee.everywhere(
+            settings.local_model(spec), settings.resolve(spec), data, method=spec.method, gpus=gpus, exact=exact
+        )
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.

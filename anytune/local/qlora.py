@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ import torch
 from torch import nn
 
 from anytune.errors import UsageError
-from anytune.local import fit, loading
+from anytune.local import estimate, ladder, loading, shortage
 from anytune.local.artifact import Origin, write_model
-from anytune.local.base_model import locate
 from anytune.local.batches import steps_of_epoch, total_steps
 from anytune.local.dpo import Dpo
 from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
@@ -63,7 +62,8 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     torch.manual_seed(settings["seed"])
 
     tokenizer = loading.open_tokenizer(model)
-    net = loading.open_base(model, quantize=settings["quantize"], dtype=machine["dtype"], unpack=machine["unpack"])
+    with shortage.opening():
+        net = loading.open_base(model, quantize=settings["quantize"], dtype=machine["dtype"], unpack=machine["unpack"])
     encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer))
     reader = objective.encoder(encoder)
     sets = {"training": read_file(request, "training", files, reader, objective, events)}
@@ -72,17 +72,20 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     if stop():
         raise Stopped
 
-    net = prepare(net, model, settings, machine)
-    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    with shortage.opening():
+        net = prepare(net, model, settings, machine)
+    learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
-        trainable.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
+        learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
     stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"])
-    sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
+    with shortage.passes(lambda: stage.head.last):
+        sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
-    recipe = Recipe(stage, objective, trainable, optimizer, settings, machine, train_set, validation)
-    restore(run, trainable, optimizer, progress=recipe.progress, events=events)
-    loop(run, recipe, events, stop, every=request.get("checkpoint_seconds", 15))
+    recipe = Recipe(stage, objective, learnt, optimizer, settings, machine, train_set, validation)
+    restore(run, learnt, optimizer, progress=recipe.progress, events=events)
+    with shortage.passes(lambda: stage.head.last):
+        loop(run, recipe, events, stop, every=request.get("checkpoint_seconds", 15))
 
     origin = Origin(
         base=model,
@@ -108,7 +111,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         "seconds": done.seconds,
         "cpu_seconds": done.cpu_seconds,
         "tokens_per_second": done.tokens / max(done.seconds, 1e-9),
-        "trainable_parameters": sum(p.numel() for p in trainable.values()),
+        "trainable_parameters": sum(p.numel() for p in learnt.values()),
         **machine,
     }
 
@@ -122,22 +125,12 @@ def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str
     if known is not None:
         return known
     training, machine = request["training"], hardware()
-    folder = locate(request["model"])
-    shape = fit.read_shape(folder) if folder else None
+    shape = estimate.shape_of(request["model"])
     if shape is None:  # a configuration that cannot be read: the choices that always work
-        choices = {"dtype": "float32", "products": "float32", "threads": 1, "unpack": True}
-        choices |= {"micro_tokens": 2048, "recompute": False}
+        choices = {**asdict(ladder.ALWAYS), "threads": 1}
     else:
-        plan = fit.layout(shape, training, machine, rows=rows)
-        dtype = "float32" if training["lora"] is None else plan.dtype  # whole weights are trained in float32
-        choices = {
-            "dtype": dtype,
-            "products": "bfloat16" if machine.bfloat16 else dtype,
-            "threads": machine.threads(shape.parameters),
-            "unpack": plan.unpack,
-            "micro_tokens": plan.micro_tokens,
-            "recompute": plan.recompute,
-        }
+        way = ladder.chosen(shape, ladder.Work(training, rows), machine)
+        choices = {**asdict(way), "threads": machine.threads(shape.parameters)}
     write_json(run.path / "machine.json", choices)
     return choices
 
@@ -173,10 +166,15 @@ def read_file(
 
 
 def prepare(net: Any, model: str, settings: dict[str, Any], machine: dict[str, Any]) -> Any:
+    """Make the right weights trainable, and the model compute as this machine does it best."""
+    net = trainable(net, model, settings)
+    arrange(net, settings, machine)
+    return net
+
+
+def trainable(net: Any, model: str, settings: Mapping[str, Any]) -> Any:
     """Make the right weights trainable: adapters in float32 on a frozen base, or all weights."""
     lora = settings["lora"]
-    if machine["recompute"]:
-        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if lora is None:
         return net.requires_grad_(True)
     from peft import LoraConfig, get_peft_model
@@ -192,12 +190,18 @@ def prepare(net: Any, model: str, settings: dict[str, Any], machine: dict[str, A
         base_model_name_or_path=model,
     )
     try:
-        net = get_peft_model(net, config)
+        return get_peft_model(net, config)
     except ValueError as error:
         raise UsageError(loading.first_line(error), fix="mend training.lora.target_modules") from error
-    if not lora["dropout"]:  # dropout sits inside PEFT's own forward, which then stays
+
+
+def arrange(net: Any, settings: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+    """Compute layers twice where memory demands it, and each LoRA layer as one node."""
+    if machine["recompute"]:
+        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if settings["lora"] is not None and not settings["lora"]["dropout"]:
+        # Dropout sits inside PEFT's own forward, which then stays.
         fuse(net, products=getattr(torch, machine["products"]))
-    return net
 
 
 def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *, every: float) -> None:

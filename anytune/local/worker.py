@@ -3,6 +3,7 @@
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to adapter|merged --out FOLDER
+python -m anytune.local.worker fit --model M --asked JSON
 python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import fcntl
+import json
 import os
 import resource
 import signal
@@ -23,19 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import checkpoint, confine
+from anytune.local import checkpoint, confine, shortage
 from anytune.local.events import EventLog
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
-MEMORY_WORDS = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "failed to map segment",
-)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,6 +46,9 @@ def main(arguments: list[str]) -> int:
     export.add_argument("--tuned", type=Path, required=True)
     export.add_argument("--to", choices=["adapter", "merged"], required=True)
     export.add_argument("--out", type=Path, required=True)
+    step = commands.add_parser("fit")
+    step.add_argument("--model", type=Path, required=True)
+    step.add_argument("--asked", type=json.loads, required=True)
     preview = commands.add_parser("preview")
     preview.add_argument("--model", required=True)
     preview.add_argument("--file", type=Path, required=True)
@@ -68,6 +66,8 @@ def main(arguments: list[str]) -> int:
             from anytune.local.generate import serve
 
             serve(given.base, given.tuned, given.quantize)
+        elif given.command == "fit":
+            measure(given.model, given.asked)
         elif given.command == "preview":
             look(given)
         else:
@@ -78,6 +78,17 @@ def main(arguments: list[str]) -> int:
         print(f"{error.message}; {error.fix}" if error.fix else error.message, file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def measure(model: Path, asked: dict[str, Any]) -> None:
+    """Take a step of a model without its weights, and print what it needs."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    from anytune.local.exact import step_bytes
+
+    training, way = asked.pop("training"), asked.pop("way")
+    out.write(json.dumps(step_bytes(model, training, way, **asked)))
+    out.close()
 
 
 def look(given: argparse.Namespace) -> None:
@@ -150,10 +161,13 @@ def run_folder(run: Run) -> int:
     start, cpu = time.monotonic(), time.process_time()
     try:
         events.tell("the worker has started", pid=os.getpid(), network=network(offline=offline))
+        shortage.fall_after_kill(run, events, now=shortage.kills())
         outcome = {"state": "succeeded", **carry_out(run, events, stop)}
     except BaseException as error:  # the one edge: whatever it was, the folder must say how the run ended
         traceback.print_exc()
-        outcome = explain(error)
+        if shortage.fall(run, error, events) and not stop():
+            shortage.begin_anew(run, lock)
+        outcome = explain(error, run)
     outcome |= {
         "finished_at": datetime.now(UTC).isoformat(),
         "process_seconds": time.monotonic() - start,
@@ -200,14 +214,13 @@ class Once:
             self._events.tell(f"a library wanted to reach {whom}: refused", level="warning", refused=whom)
 
 
-def explain(error: BaseException) -> dict[str, Any]:
+def explain(error: BaseException, run: Run) -> dict[str, Any]:
     """Turn an exception into a failed result: one line, whose fault, what to do."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     failed: dict[str, Any] = {"state": "failed", "cause": "provider", "error": f"{type(error).__name__}: {text}"}
     # Libraries wrap these two in errors of their own, so they are looked for first.
-    if isinstance(error, MemoryError) or any(words in text.lower() for words in MEMORY_WORDS):
-        fix = "set training.micro_batch_size: 1, or training.max_length, lora.rank or the model smaller"
-        failed |= {"cause": "user", "error": "out of memory", "fix": fix}
+    if shortage.is_shortage(error):
+        failed |= {"cause": "user", "error": "out of memory", "fix": shortage.fix(run)}
     elif getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
         failed |= {"cause": "user", "error": "the disk is full", "fix": "make room, then resume the job"}
     elif isinstance(error, AnytuneError):

@@ -107,6 +107,20 @@ class Estimates(Protocol):
 
 
 @runtime_checkable
+class Foresees(Protocol):
+    """Be a provider that can foretell time and memory for machines that are named, and by more than arithmetic."""
+
+    def foresee(
+        self, spec: TuneSpec, data: DataReport, *, gpus: Sequence[str], exact: bool
+    ) -> tuple[ResourceEstimate | None, ...]:
+        """Estimate a run on this machine and on each named GPU, in this order; None as for `Estimates`.
+
+        `exact` has one step of the real model measured, without its weights. Raises `UsageError` for an unheard-of GPU.
+        """
+        ...
+
+
+@runtime_checkable
 class Sweeps(Protocol):
     """Be a provider that tells how many jobs stand by listing them, in far fewer calls than by asking for each."""
 

@@ -143,8 +143,29 @@ class Deviation(Value):
     within: bool
 
 
+class Instead(Value):
+    """Name settings with which a run would fit, by their paths in the job file, and what it would then need."""
+
+    settings: dict[str, Any]
+    memory_expected: int
+
+    @property
+    def flags(self) -> str:
+        """Say the settings as the command line takes them."""
+        flat: list[str] = []
+        for path, value in self.settings.items():
+            inner = value.items() if isinstance(value, dict) else ()
+            flat += [f"--set {path}.{name}={one}" for name, one in inner] or [f"--set {path}={value}"]
+        return " ".join(flat)
+
+
 class ResourceEstimate(Value):
-    """Estimate what a run needs on this machine: seconds, peak bytes of memory, watt-hours."""
+    """Estimate what a run needs on a machine: seconds, peak bytes of memory, watt-hours.
+
+    `fits` is `tight` where the memory that is free lies between low and high. `how` it is known: by arithmetic on the
+    sizes of a model of a `known` kind, by a `guess`, or `exact`, by a step of the real model class. `way` is how the run
+    would use the memory, `instead` what would fit where this does not surely.
+    """
 
     seconds_low: float
     seconds_expected: float
@@ -153,6 +174,10 @@ class ResourceEstimate(Value):
     memory_expected: int
     memory_high: int
     memory_available: int
+    fits: Literal["yes", "tight", "no"] = "yes"
+    how: Literal["known", "guess", "exact"] = "known"
+    way: dict[str, Any] = {}
+    instead: tuple[Instead, ...] = ()
     watt_hours: float
     device: str
     basis: str
@@ -192,6 +217,7 @@ class Plan(Value):
     settings: tuple[Setting, ...]
     cost: CostEstimate
     resources: ResourceEstimate | None = None
+    machines: tuple[ResourceEstimate, ...] = ()
     request: dict[str, Any] | None = None
     refused: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +17,7 @@ from anytune.ui import terminal, words
 from anytune.ui.nouns import Given
 
 NAMES, COLUMN = 10, 28  # characters that a fact's name takes, and that each provider needs beside the others
+FITS = {"yes": ("fits", "green"), "tight": ("may not fit", "yellow"), "no": ("does not fit", "red")}
 STYLES = {"kept": "green", "translated": "yellow", "refused": "red"}
 
 
@@ -28,6 +29,7 @@ def summary(plan: Plan, *, on: Console) -> None:
     on.print(head)
     on.print()
     terminal.put(on, terminal.pairs(_facts(plan)))
+    machines(plan, on=on)
     if plan.settings:
         on.print()
         terminal.put(on, _settings(plan.settings))
@@ -125,8 +127,52 @@ def _resources(need: ResourceEstimate) -> Iterator[tuple[str, str | Text]]:
     low, high = words.duration(need.seconds_low), words.duration(need.seconds_high)
     yield "time", Text.assemble((words.duration(need.seconds_expected), "bold"), f"  {low} to {high} on {need.device}")
     yield "", Text(need.basis, style="dim")
-    free = words.size(need.memory_available)
-    yield "memory", f"{words.size(need.memory_expected)} of {free} free"
+    yield "memory", Text.assemble(*_memory(need))
+    yield "", Text(way(need), style="dim")
+
+
+def _memory(need: ResourceEstimate) -> Iterator[str | tuple[str, str]]:
+    """Say the memory that a run needs, and whether it is there."""
+    low, high, free = map(words.size, (need.memory_low, need.memory_high, need.memory_available))
+    yield (words.size(need.memory_expected), "bold")
+    yield f"  {low} to {high} of {free} free: "
+    yield FITS[need.fits]
+    yield {"known": "", "guess": " (a guess)", "exact": " (by a step of the model)"}[need.how]
+
+
+def way(need: ResourceEstimate) -> str:
+    """Say how a run would use the memory."""
+    if not need.way:
+        return ""
+    said = [f"passes of up to {need.way['micro_tokens']:,} tokens"]
+    said += ["layers computed twice"] if need.way["recompute"] else []
+    said += [] if need.way["unpack"] else ["NF4 unpacked at each use"]
+    return ", ".join(said)
+
+
+def machines(plan: Plan, *, on: Console) -> None:
+    """Show the GPUs that were asked about, one a line, with what would fit where this does not."""
+    if not plan.machines:
+        return
+    on.print()
+    table = terminal.columns("GPU", "memory", "needs", "fits", "time", "how", right=("memory",), whole=("GPU", "fits"))
+    for need in plan.machines:
+        low, high = words.size(need.memory_low), words.size(need.memory_high)
+        table.add_row(
+            need.device, words.size(need.memory_available), f"{words.size(need.memory_expected)} ({low} to {high})",
+            Text(*FITS[need.fits]), words.duration(need.seconds_expected), way(need),
+        )  # fmt: skip
+    terminal.put(on, table)
+    for need in plan.machines:
+        for one in need.instead:
+            terminal.say(on, f"{need.device}: {one.flags} would fit, with {words.size(one.memory_expected)}")
+
+
+def foreseen(plan: Callable[[], Plan], *, exact: bool) -> Plan:
+    """Make a plan; one that takes its time says so meanwhile."""
+    from anytune.ui import asking
+
+    return asking.waiting("taking a step of the model without its weights", plan) if exact else plan()
 
 
 def _weights(capabilities: Capabilities) -> str:

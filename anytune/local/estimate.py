@@ -1,0 +1,158 @@
+"""What a run needs of a machine, this one or one that is named: memory, whether it fits, time and energy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from anytune.local import fit, ladder, pace
+from anytune.local.base_model import locate, text_config
+from anytune.local.fit import Need, Pass, Way
+from anytune.local.ladder import Work
+from anytune.local.layers import calibrated
+from anytune.local.machine import Hardware
+from anytune.local.shape import Shape, read_shape, strange
+from anytune.schema.data import DataReport, FileReport, Tokens
+from anytune.schema.plan import Instead, ResourceEstimate
+from anytune.schema.spec import Method
+
+EXACT = "anytune plan --exact measures one step of the real model class, without its weights"
+Fits = Literal["yes", "tight", "no"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Be what is to be trained on what: a model, the settings with all defaults, and the data."""
+
+    model: str
+    work: Work
+    method: Method
+    report: FileReport
+    tokens: Tokens
+
+    @property
+    def amount(self) -> pace.Amount:
+        """Return how much is trained."""
+        examples = max(1, self.report.examples)
+        mean = max(1.0, pace.computed(self.tokens, self.method) / examples)
+        return pace.Amount(examples, self.work.rows, mean, min(self.work.training["batch_size"], examples))
+
+    def largest(self, way: Way) -> Pass:
+        """Return the largest pass that these data make: the longest chats of a batch come together."""
+        amount, training = self.amount, self.work.training
+        longest = self.work.rows * min(max(self.tokens.longest, amount.mean / amount.rows), training["max_length"])
+        together = min(amount.batch, training["micro_batch_size"] or amount.batch)
+        tokens = max(longest, min(way.micro_tokens, together * longest))
+        return Pass(math.ceil(tokens), math.ceil(tokens * self.answered))
+
+    @property
+    def answered(self) -> float:
+        """Return the share of tokens that are supervised, half where that was not counted."""
+        if not self.tokens.trained or self.tokens.masked is None:
+            return 0.5
+        return self.tokens.trained / pace.computed(self.tokens, self.method)
+
+
+def job_of(model: str, training: Mapping[str, Any], data: DataReport, *, method: Method) -> Job | None:
+    """Put together what is trained, None where the data have no tokens."""
+    report = data.role("train")
+    if report is None or report.tokens is None:
+        return None
+    return Job(model, Work(training, 2 if method == "dpo" else 1), method, report, report.tokens)
+
+
+def shape_of(model: str) -> Shape | None:
+    """Read a model's sizes, None where its configuration is not at hand or says other things."""
+    folder = locate(model)
+    return read_shape(folder) if folder else None
+
+
+def doubt(model: str) -> str | None:
+    """Say why memory and time of a model cannot be told, or are a guess; None where they are known."""
+    folder = locate(model)
+    if folder is None:
+        return "memory and time cannot be told before the model's config.json is on this machine"
+    shape = read_shape(folder)
+    if shape is None:
+        what = strange(text_config(folder))
+        why = f"it has {what}" if what else "its config.json names other sizes than a decoder's"
+        return f"memory and time cannot be told from sizes alone: {why}; {EXACT}"
+    if calibrated(shape):
+        return None
+    what = f"a mixture of {shape.experts} experts" if shape.experts > 1 else f"a model of the kind {shape.family}"
+    return f"memory and time are a guess for {what}, as if its layers were Llama's; {EXACT}"
+
+
+def estimate(job: Job, machine: Hardware) -> ResourceEstimate | None:
+    """Estimate a run on a machine by arithmetic alone, None where the model's sizes are not known."""
+    shape = shape_of(job.model)
+    if shape is None:
+        return None
+    way = ladder.chosen(shape, job.work, machine)
+    bounds = fit.BOUNDS["known" if calibrated(shape) else "guess"]
+    need = fit.need(shape, job.work.training, way, job.largest(way))
+    return told(job, shape, machine, way, need, bounds)
+
+
+def told(
+    job: Job, shape: Shape, machine: Hardware, way: Way, need: Need, bounds: tuple[float, float], *, exact: bool = False
+) -> ResourceEstimate:
+    """Say what a run needs that goes this way."""
+    memory = need.peak(machine.device)
+    low, high = (int(memory * bound) for bound in bounds)
+    fitting = verdict(low, high, machine)
+    took = pace.pace(shape, job.work.training, way, job.amount, machine, epochs=_epochs(job))
+    return ResourceEstimate(
+        seconds_low=took.low,
+        seconds_expected=took.expected,
+        seconds_high=took.high,
+        memory_low=low,
+        memory_expected=memory,
+        memory_high=high,
+        memory_available=machine.memory,
+        fits=fitting,
+        how="exact" if exact else "known" if calibrated(shape) else "guess",
+        way=asdict(way),
+        instead=() if fitting == "yes" else instead(shape, job, machine),
+        watt_hours=round(took.watts * took.expected / 3600, 4),
+        device=machine.label(machine.threads(shape.parameters)),
+        basis=_basis(job, shape, way, took),
+    )
+
+
+def verdict(low: int, high: int, machine: Hardware) -> Fits:
+    """Tell whether so much memory is there."""
+    return "yes" if high <= machine.memory else "tight" if low <= machine.memory else "no"
+
+
+def instead(shape: Shape, job: Job, machine: Hardware) -> tuple[Instead, ...]:
+    """Return other settings with which the run would surely fit, each with what it would then need."""
+    found: list[Instead] = []
+    if shape.counted is not None:  # nothing can be reckoned for other settings
+        return ()
+    for settings in ladder.other_settings(shape, job.work, machine):
+        plain = {name.removeprefix("training."): value for name, value in settings.items()}
+        if "lora" in plain:
+            plain["lora"] = {"rank": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
+        work = job.work.changed(**plain)
+        way = ladder.chosen(shape, work, machine)
+        memory = fit.need(shape, work.training, way, Job(job.model, work, job.method, job.report, job.tokens).largest(way))
+        found.append(Instead(settings=settings, memory_expected=memory.peak(machine.device)))
+    return tuple(found)
+
+
+def _epochs(job: Job) -> float:
+    training = job.work.training
+    return float(training["epochs"] + pace.reference_share(training, job.method))
+
+
+def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
+    amount, training = job.amount, job.work.training
+    steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
+    pairs = f"; pairs, and the base asked once about each; beta {training['beta']:g}" if job.method == "dpo" else ""
+    return (
+        f"{shape.parameters / 1e6:.1f}M parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} GFLOP/s, "
+        f"{steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
+    )

@@ -1,0 +1,83 @@
+"""Foretell a run on this machine and on GPUs that are named: by arithmetic, or by a step of the real model class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from anytune.errors import UsageError
+from anytune.local import fit, gpu, ladder
+from anytune.local.base_model import locate
+from anytune.local.estimate import Job, estimate, job_of, shape_of, told
+from anytune.local.fit import Need, Way
+from anytune.local.machine import Hardware, hardware
+from anytune.local.processes import worker_answer
+from anytune.local.shape import Shape
+from anytune.schema.data import DataReport
+from anytune.schema.plan import ResourceEstimate
+from anytune.schema.spec import Method
+
+TRIES = 4  # steps that are taken at most to find a way that fits
+
+
+def here(
+    model: str, training: Mapping[str, Any], data: DataReport, *, method: Method = "sft"
+) -> ResourceEstimate | None:
+    """Estimate a run on this machine, None if the configuration or the data are not at hand."""
+    job = job_of(model, training, data, method=method)
+    return estimate(job, hardware()) if job is not None else None
+
+
+def everywhere(
+    model: str, training: Mapping[str, Any], data: DataReport, *, method: Method, gpus: Sequence[str], exact: bool
+) -> tuple[ResourceEstimate | None, ...]:
+    """Estimate a run on this machine, then on each GPU; all names are looked up before anything is reckoned."""
+    machines = [hardware(), *(gpu.named(name).alone() for name in gpus)]
+    job = job_of(model, training, data, method=method)
+    if job is None:
+        return tuple(None for _ in machines)
+    if exact:
+        return tuple(measured(job, machine) for machine in machines)
+    return tuple(estimate(job, machine) for machine in machines)
+
+
+def measured(job: Job, machine: Hardware) -> ResourceEstimate:
+    """Estimate a run by one step of the real model class, going down the ladder until it fits."""
+    folder = locate(job.model)
+    if folder is None:
+        raise UsageError(f"--exact needs the config.json of {job.model}, which is not on this machine")
+    shape = shape_of(job.model)
+    way = ladder.chosen(shape, job.work, machine) if shape is not None else ladder.ALWAYS
+    bounds = fit.BOUNDS["exact"]
+    for _ in range(TRIES):
+        answer = step(folder.as_posix(), job, way)
+        found = shape or counted(answer)
+        need = Need(answer["still"], answer["peak"] - answer["still"])
+        below = ladder.lower(way, job.work, tokens=ladder.divisible(way, job.work))
+        if need.peak(machine.device) * bounds[1] <= machine.memory or below is None:
+            break
+        way = below
+    return told(job, found, machine, way, need, bounds, exact=True)
+
+
+def step(folder: str, job: Job, way: Way) -> dict[str, int]:
+    """Have a worker take the step, and return what it counted."""
+    largest = job.largest(way)
+    length = min(largest.tokens, int(job.work.training["max_length"]))
+    asked = {
+        "training": dict(job.work.training),
+        "way": asdict(way),
+        "rows": -(-largest.tokens // length),
+        "length": length,
+        "supervised": largest.supervised,
+    }
+    return worker_answer("fit", "--model", folder, "--asked", json.dumps(asked))
+
+
+def counted(answer: Mapping[str, int]) -> Shape:
+    """Return a shape with as many weights as were counted, where the configuration's sizes say nothing."""
+    none = dict.fromkeys(("hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary"), 0)
+    weights = (answer["linear"], answer["parameters"] - answer["linear"])
+    return Shape(**none, layers=answer["layers"], tied=True, counted=weights)

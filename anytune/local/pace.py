@@ -1,0 +1,101 @@
+"""How long training takes, and at how many watts: arithmetic on a model's sizes, no torch.
+
+A frozen weight costs 4 floating-point operations a token (forward, and backward to the activations), a trained one 6,
+and half as much again where layers are computed twice; at a measured rate, or at the share of a GPU's peak that was
+published for training; plus a fixed cost a layer and pass, which is what tiny models spend their time on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anytune.local import gpu
+from anytune.local.fit import Way
+from anytune.local.machine import Hardware
+from anytune.local.shape import Shape
+from anytune.schema.data import Tokens
+from anytune.schema.spec import Method
+
+CORE_RATE = 3.5e10  # operations a second of one core (measured)
+UNKNOWN_RATE = 2.0e14  # of a GPU that the catalogue does not have
+USED = 0.35  # of a GPU's peak: published figures of QLoRA lie at 26 to 44 %
+LAYER_SECONDS = {"cpu": 1.0e-3, "cuda": 6.0e-4}  # forward and backward of one layer beyond its arithmetic
+START_SECONDS = 9.0  # imports, quantising, writing the model
+CORE_WATTS, UNKNOWN_WATTS = 12.0, 500.0  # a busy core with its share of the machine; a busy data-centre GPU
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Be how long a run takes: in seconds from low to high, the operations, and the rate and watts assumed."""
+
+    low: float
+    expected: float
+    high: float
+    operations: float
+    rate: float
+    watts: float
+
+
+@dataclass(frozen=True)
+class Amount:
+    """Be how much is trained: examples of so many rows and (together) tokens on average, and the optimiser's batch."""
+
+    examples: int
+    rows: int
+    mean: float
+    batch: int
+
+
+def pace(shape: Shape, training: Mapping[str, Any], way: Way, amount: Amount, machine: Hardware, *, epochs: float) -> Pace:
+    """Return how long so many epochs take."""
+    cores = machine.threads(shape.parameters)
+    length = min(amount.mean / amount.rows, training["max_length"])
+    batches = math.ceil(amount.examples / amount.batch)
+    passes = epochs * batches * math.ceil(amount.batch * amount.mean / way.micro_tokens)
+    tokens = epochs * amount.examples * amount.rows * length
+    work = operations(shape, training, tokens=tokens, length=length, recompute=way.recompute)
+    rate, watts = speed(machine, cores)
+    busy = work / rate + passes * shape.layers * LAYER_SECONDS[machine.device]
+    return Pace(
+        low=START_SECONDS / 2 + busy / 2.5,
+        expected=START_SECONDS + busy,
+        high=2 * START_SECONDS + busy * 2.5,
+        operations=work,
+        rate=rate,
+        watts=watts,
+    )
+
+
+def speed(machine: Hardware, cores: int) -> tuple[float, float]:
+    """Return operations a second and watts."""
+    if machine.device == "cpu":
+        return CORE_RATE * cores**0.85, CORE_WATTS * cores
+    known = gpu.of_driver(machine.name)
+    return (UNKNOWN_RATE, UNKNOWN_WATTS) if known is None else (known.rate * USED, known.power)
+
+
+def operations(
+    shape: Shape, training: Mapping[str, Any], *, tokens: float, length: float, recompute: bool
+) -> float:
+    """Return the floating-point operations of training on so many tokens in chats of this mean length."""
+    lora = training["lora"]
+    per_weight = 6 if lora is None else 4
+    per_token: float = per_weight * shape.computed + 6 * (shape.adapter(lora["rank"]) if lora else 0)
+    per_token += 6 * shape.layers * shape.heads * shape.head_dim * length  # attention, causal
+    per_token += 4 * shape.vocabulary * shape.hidden / 2  # the head sees supervised tokens only: about half
+    return tokens * per_token * (1.5 if recompute else 1.0)
+
+
+def computed(tokens: Tokens, method: Method) -> float:
+    """Return the tokens that an epoch computes: what is asked stands once in a pair's count, and in both its rows."""
+    if method != "dpo":
+        return tokens.expected
+    return tokens.expected + (tokens.expected / 2 if tokens.masked is None else tokens.masked)
+
+
+def reference_share(training: Mapping[str, Any], method: Method) -> float:
+    """Return what asking the base about all pairs costs, which needs no backward pass, as a share of an epoch."""
+    return 0 if method != "dpo" else 1 / 3 if training["lora"] is None else 1 / 2
