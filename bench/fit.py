@@ -61,7 +61,11 @@ def sized(hidden: int, inner: int, layers: int, heads: int, keys: int, vocabular
 
 LLAMA40, LLAMA125 = sized(512, 1408, 8, 8, 4, 32000), sized(768, 2048, 12, 12, 4, 32000)
 QWEN2, QWEN3 = sized(448, 1216, 10, 7, 1, 48000), sized(384, 1152, 10, 8, 4, 48000)
-MISTRAL, GEMMA, PHI = sized(640, 2240, 8, 10, 5, 16000), sized(320, 1024, 9, 4, 1, 64000), sized(512, 1536, 8, 8, 8, 32064)
+MISTRAL, GEMMA, PHI = (
+    sized(640, 2240, 8, 10, 5, 16000),
+    sized(320, 1024, 9, 4, 1, 64000),
+    sized(512, 1536, 8, 8, 8, 32064),
+)
 CASES = [
     Case("llama 5M", "llama", sized(256, 704, 6, 4, 2, 2048), 16, 128, MIXED),
     Case("llama 40M", "llama", LLAMA40, 8, 256, BF16),
@@ -225,7 +229,9 @@ def table(found: list[dict[str, Any]]) -> str:
     """Return the figures as a table: megabytes, and how far off each is."""
     rows = ["| run | measured MB | plan | exact | accelerate |", "|---|---|---|---|---|"]
     for one in found:
-        off = (f"{one[who] / 1e6:,.0f} ({one[who] / one['measured'] - 1:+.0%})" for who in ("plan", "exact", "accelerate"))
+        off = (
+            f"{one[who] / 1e6:,.0f} ({one[who] / one['measured'] - 1:+.0%})" for who in ("plan", "exact", "accelerate")
+        )
         rows.append(f"| {one['case']} | {one['measured'] / 1e6:,.0f} | {' | '.join(off)} |")
     return "\n".join(rows)
 

@@ -23,10 +23,16 @@ from transformers import AutoConfig
 
 from anytune.local.exact import step_bytes
 
-FAMILIES = "llama qwen3 gemma phi3 gemma3_text gemma2 olmo2 mistral qwen2 smollm3 granite".split()
+FAMILIES = ["llama", "qwen3", "gemma", "phi3", "gemma3_text", "gemma2", "olmo2", "mistral", "qwen2"]
 CASES = {"bfloat16": ("bfloat16", "bfloat16"), "float32": ("float32", "float32"), "mixed": ("float32", "bfloat16")}
 TOKENS = 1024
-PLAIN = {"hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 64}
+PLAIN = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+}
 DERIVED = {"qwen2", "phi3"}  # families whose heads divide the hidden size
 
 
@@ -57,16 +63,31 @@ def figures(family: str, case: str) -> dict[str, list[float]]:
     base = kept(family, case, {})
     slope = {name: (kept(family, case, change) - base) / steps[name] for name, change in sizes.items()}
     wide = {"hidden_size": 512, **({"num_attention_heads": 8} if family in DERIVED else {})}
-    big, bigger, wider = ({"intermediate_size": 8192}, {"intermediate_size": 16384}, {"intermediate_size": 8192, **wide})
+    big, bigger, wider = (
+        {"intermediate_size": 8192},
+        {"intermediate_size": 16384},
+        {"intermediate_size": 8192, **wide},
+    )
     found = {"kept": [round(slope.get(name, 0.0), 2) for name in steps]}
     for name, recompute in (("backward", False), ("again", True)):
         one, two, three = (beside(family, case, change, recompute=recompute) for change in (big, bigger, wider))
         found[name] = [round((two - one) / 8192, 2), round((three - one) / 256, 2)]
     small = {"intermediate_size": 64}
     norm = beside(family, case, {**small, **wide}, recompute=False) - beside(family, case, small, recompute=False)
-    return {**found, "norm": [round(norm / 256, 2)], "rest": [round(base - sum(
-        slope.get(name, 0.0) * size for name, size in (("hidden", 256), ("query", 256), ("key", 128), ("inner", 512))
-    ), 1)]}
+    return {
+        **found,
+        "norm": [round(norm / 256, 2)],
+        "rest": [
+            round(
+                base
+                - sum(
+                    slope.get(name, 0.0) * size
+                    for name, size in (("hidden", 256), ("query", 256), ("key", 128), ("inner", 512))
+                ),
+                1,
+            )
+        ],
+    }
 
 
 def kept(family: str, case: str, change: dict[str, int]) -> float:
@@ -85,19 +106,21 @@ def beside(family: str, case: str, change: dict[str, int], *, recompute: bool) -
     return (at_most["peak"] - at_most["still"]) / TOKENS - before
 
 
-def measured(
-    family: str, case: str, change: dict[str, int], layers: int, *, recompute: bool = False
-) -> dict[str, int]:
+def measured(family: str, case: str, change: dict[str, int], layers: int, *, recompute: bool = False) -> dict[str, int]:
     """Return the bytes of one step of a small model."""
     return step(family, case, tuple(sorted(change.items())), layers, recompute)
 
 
 @cache
-def step(
-    family: str, case: str, change: tuple[tuple[str, int], ...], layers: int, recompute: bool
-) -> dict[str, int]:
+def step(family: str, case: str, change: tuple[tuple[str, int], ...], layers: int, recompute: bool) -> dict[str, int]:
     """Take it once."""
-    sizes: dict[str, Any] = {**PLAIN, **dict(change), "num_hidden_layers": layers, "vocab_size": 64, "rms_norm_eps": 1e-6}
+    sizes: dict[str, Any] = {
+        **PLAIN,
+        **dict(change),
+        "num_hidden_layers": layers,
+        "vocab_size": 64,
+        "rms_norm_eps": 1e-6,
+    }
     if family in DERIVED:
         del sizes["head_dim"]
     if family.startswith("gemma") and family != "gemma":

@@ -138,7 +138,9 @@ def instead(shape: Shape, job: Job, machine: Hardware) -> tuple[Instead, ...]:
             plain["lora"] = {"rank": 16, "alpha": 32, "dropout": 0.0, "target_modules": "all-linear"}
         work = job.work.changed(**plain)
         way = ladder.chosen(shape, work, machine)
-        memory = fit.need(shape, work.training, way, Job(job.model, work, job.method, job.report, job.tokens).largest(way))
+        memory = fit.need(
+            shape, work.training, way, Job(job.model, work, job.method, job.report, job.tokens).largest(way)
+        )
         found.append(Instead(settings=settings, memory_expected=memory.peak(machine.device)))
     return tuple(found)
 
@@ -153,6 +155,6 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
     pairs = f"; pairs, and the base asked once about each; beta {training['beta']:g}" if job.method == "dpo" else ""
     return (
-        f"{shape.parameters / 1e6:.1f}M parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} GFLOP/s, "
-        f"{steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
+        f"{shape.parameters / 1e6:.1f}M parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
+        f"GFLOP/s, {steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
     )

@@ -160,8 +160,10 @@ def filled(net: Any, *, packed: bool) -> Any:
             if old is None:
                 continue
             if id(old) not in made:  # what is tied stays tied
-                made[id(old)] = nf4(old) if small and key == "weight" else nn.Parameter(
-                    torch.empty(old.shape, dtype=old.dtype), requires_grad=old.requires_grad
+                made[id(old)] = (
+                    nf4(old)
+                    if small and key == "weight"
+                    else nn.Parameter(torch.empty(old.shape, dtype=old.dtype), requires_grad=old.requires_grad)
                 )
             module._parameters[key] = made[id(old)]
         for key, old in module._buffers.items():

@@ -49,7 +49,9 @@ class Amount:
     batch: int
 
 
-def pace(shape: Shape, training: Mapping[str, Any], way: Way, amount: Amount, machine: Hardware, *, epochs: float) -> Pace:
+def pace(
+    shape: Shape, training: Mapping[str, Any], way: Way, amount: Amount, machine: Hardware, *, epochs: float
+) -> Pace:
     """Return how long so many epochs take."""
     cores = machine.threads(shape.parameters)
     length = min(amount.mean / amount.rows, training["max_length"])
@@ -77,9 +79,7 @@ def speed(machine: Hardware, cores: int) -> tuple[float, float]:
     return (UNKNOWN_RATE, UNKNOWN_WATTS) if known is None else (known.rate * USED, known.power)
 
 
-def operations(
-    shape: Shape, training: Mapping[str, Any], *, tokens: float, length: float, recompute: bool
-) -> float:
+def operations(shape: Shape, training: Mapping[str, Any], *, tokens: float, length: float, recompute: bool) -> float:
     """Return the floating-point operations of training on so many tokens in chats of this mean length."""
     lora = training["lora"]
     per_weight = 6 if lora is None else 4

@@ -82,7 +82,9 @@ def passes(last: Any) -> Iterator[None]:
             raise
         batch: Pass | None = last()
         several = batch is not None and len(batch.items) > 1
-        raise ShortOfMemory(opening=False, tokens=batch.ids.numel() if batch is not None and several else None) from error
+        raise ShortOfMemory(
+            opening=False, tokens=batch.ids.numel() if batch is not None and several else None
+        ) from error
 
 
 def fall(run: Run, error: BaseException, events: EventLog) -> bool:

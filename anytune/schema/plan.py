@@ -163,8 +163,8 @@ class ResourceEstimate(Value):
     """Estimate what a run needs on a machine: seconds, peak bytes of memory, watt-hours.
 
     `fits` is `tight` where the memory that is free lies between low and high. `how` it is known: by arithmetic on the
-    sizes of a model of a `known` kind, by a `guess`, or `exact`, by a step of the real model class. `way` is how the run
-    would use the memory, `instead` what would fit where this does not surely.
+    sizes of a model of a `known` kind, by a `guess`, or `exact`, by a step of the real model class. `way` is how the
+    run would use the memory, `instead` what would fit where this does not surely.
     """
 
     seconds_low: float
