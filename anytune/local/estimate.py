@@ -150,11 +150,15 @@ def _epochs(job: Job) -> float:
     return float(training["epochs"] + pace.reference_share(training, job.method))
 
 
+def _count(weights: int) -> str:
+    return f"{weights / 1e9:.1f}B" if weights >= 1e9 else f"{weights / 1e6:.1f}M"
+
+
 def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     amount, training = job.amount, job.work.training
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
     pairs = f"; pairs, and the base asked once about each; beta {training['beta']:g}" if job.method == "dpo" else ""
     return (
-        f"{shape.parameters / 1e6:.1f}M parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
+        f"{_count(shape.parameters)} parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
         f"GFLOP/s, {steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
     )

@@ -181,7 +181,7 @@ def nf4(weight: Tensor) -> nn.Parameter:
         absmax=torch.empty(-(-scales // NESTED)), blocksize=NESTED, code=torch.empty(256), dtype=torch.float32
     )
     packed = nn.Parameter(torch.empty(-(-count // 2), 1, dtype=torch.uint8), requires_grad=False)
-    packed.quant_state = QuantState(  # type: ignore[attr-defined]
+    packed.quant_state = QuantState(
         absmax=torch.empty(scales, dtype=torch.uint8),
         shape=weight.shape,
         dtype=weight.dtype,

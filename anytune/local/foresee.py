@@ -78,6 +78,14 @@ def step(folder: str, job: Job, way: Way) -> dict[str, int]:
 
 def counted(answer: Mapping[str, int]) -> Shape:
     """Return a shape with as many weights as were counted, where the configuration's sizes say nothing."""
-    none = dict.fromkeys(("hidden", "inner", "heads", "kv_heads", "head_dim", "vocabulary"), 0)
-    weights = (answer["linear"], answer["parameters"] - answer["linear"])
-    return Shape(**none, layers=answer["layers"], tied=True, counted=weights)
+    return Shape(
+        hidden=0,
+        inner=0,
+        layers=answer["layers"],
+        heads=0,
+        kv_heads=0,
+        head_dim=0,
+        vocabulary=0,
+        tied=True,
+        counted=(answer["linear"], answer["parameters"] - answer["linear"]),
+    )
