@@ -86,16 +86,16 @@ def test_what_surely_does_not_fit_here_is_refused_with_settings_that_would(
     assert any("GiB of memory" in warning for warning in forced["warnings"])
 
 
-def test_a_guess_is_called_one_and_refuses_nothing(
-    anytune: Type, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_guess_is_called_one_and_refuses_nothing(anytune: Type, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (model / "config.json").write_text(json.dumps(LLAMA_8B | {"num_local_experts": 8, "num_experts_per_tok": 2}))
     on(Hardware("cuda", "NVIDIA L4", 1, 12 << 30, True), monkeypatch)
     found = anytune("plan", "--json").document
     assert found["resources"]["how"] == "guess"
     assert found["resources"]["fits"] == "no"
     assert "GiB" not in " ".join(found["refused"])
-    assert any("a guess for a mixture of 8 experts" in warning and "--exact" in warning for warning in found["warnings"])
+    assert any(
+        "a guess for a mixture of 8 experts" in warning and "--exact" in warning for warning in found["warnings"]
+    )
     assert any("a run may need" in warning for warning in found["warnings"])
 
 
@@ -104,14 +104,20 @@ def test_a_model_that_sizes_say_nothing_of_has_one_line_and_no_figures(anytune: 
     said = anytune("plan", "--gpu", "H100", "--json").document
     assert said["resources"] is None
     assert said["machines"] == []
-    assert any("memory and time cannot be told from sizes alone: it has recurrent layers" in w for w in said["warnings"])
+    assert any(
+        "memory and time cannot be told from sizes alone: it has recurrent layers" in w for w in said["warnings"]
+    )
 
 
 @pytest.mark.parametrize(
     ("line", "why", "what"),
     [
         (("--gpu", "RTX 4091"), "no GPU 'RTX 4091' is known", "did you mean RTX 4090"),
-        (("--gpu", "H100", "--provider", "together", "--model", "m"), "--gpu and --exact ask about", "--provider local"),
+        (
+            ("--gpu", "H100", "--provider", "together", "--model", "m"),
+            "--gpu and --exact ask about",
+            "--provider local",
+        ),
         (("--gpu", "H100", "--all"), "--gpu and --exact ask about one plan", "leave out --all"),
     ],
 )

@@ -243,8 +243,8 @@ def test_too_little_memory_is_named_with_what_to_do(base: Path, chats: Path, tmp
 
     got = run_now(provider, run, first=starve)
     assert (got["state"], got["cause"], got["error"]) == ("failed", "user", "out of memory"), got
-    assert "micro_batch_size" in got["fix"]
-    assert "micro_batch_size" in str(provider.retrieve("small").error)
+    assert "max_length" in got["fix"]
+    assert "max_length" in str(provider.retrieve("small").error)
 
 
 def test_a_full_disk_is_named_and_the_run_can_go_on(

@@ -147,10 +147,10 @@ def test_under_a_real_limit_a_run_finds_the_way_that_fits(base: Path, chats: Pat
     from tests.local.test_life import folder, run_now
 
     provider = new_provider(tmp_path)
-    many = write_lines(tmp_path / "many.jsonl", [chat(n % 24) for n in range(1600)])
-    body = request(provider, base, many, "tight", batch_size=1600, epochs=1) | {"validation_file": None}
+    many = write_lines(tmp_path / "many.jsonl", [chat(n % 24) for n in range(800)])
+    body = request(provider, base, many, "tight", batch_size=800, epochs=1) | {"validation_file": None}
     run = folder(provider, body)
-    way = {**vars(WAY), "micro_tokens": 1 << 17, "threads": 1}  # as if much more memory had been free before
+    way = {**vars(WAY), "micro_tokens": 1 << 16, "threads": 1}  # as if much more memory had been free before
     (run.path / "machine.json").write_text(json.dumps(way))
 
     def limit() -> None:
@@ -161,5 +161,5 @@ def test_under_a_real_limit_a_run_finds_the_way_that_fits(base: Path, chats: Pat
     got = run_now(provider, run, first=limit)
     assert got["state"] == "succeeded", got
     assert told(provider, "tight"), os.listdir(run.path)
-    assert got["micro_tokens"] < 1 << 17
+    assert got["micro_tokens"] < 1 << 16
     assert got["steps"] == 1
