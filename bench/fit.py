@@ -142,7 +142,7 @@ def foretold(model: Path, training: dict[str, Any], way: Way, batch: Pass, *, ro
     return {
         "parameters": answer["parameters"],
         "plan": need.peak("cpu"),
-        "exact": Need(answer["still"], answer["peak"] - answer["still"]).peak("cpu"),
+        "exact": Need(answer["still"], answer["peak"] - answer["still"], need.lost).peak("cpu"),
         "tensors": {"plan": need.still + need.step, "exact": answer["peak"], "still": answer["still"]},
         "accelerate": json.loads(python(str(Path(__file__).resolve()), "--accelerate", str(model)).stdout),
     }

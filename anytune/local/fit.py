@@ -20,10 +20,13 @@ NF4_BYTES = 0.5159  # a weight in NF4 with double quantisation (measured)
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEAD_BYTES = 12  # a logit of a supervised token: float32, its log-probability, its gradient
 TRAINED_BYTES = 16  # a trained weight: float32, its gradient, Adam's two moments
-# What no tensor holds: the process with its libraries or the GPU's context; the share of the tensors that the
-# allocator wastes. On a CPU freed blocks come back in sizes that do not fit the next ones.
-PROCESS_BYTES = {"cpu": 5.0e8, "cuda": 5.5e8}
-SLACK = {"cpu": 0.30, "cuda": 0.04}
+# What no tensor holds (measured, bench/fit.py): the process with its libraries, or the GPU's context; and on a CPU, for
+# each weight, what is left of opening the model.
+PROCESS_BYTES = {"cpu": 4.7e8, "cuda": 5.5e8}
+OPENED_BYTES = {"cpu": 1.0, "cuda": 0.0}
+SLACK = 0.04  # of one pass, on a GPU
+# glibc keeps what was freed in blocks below 32 MiB, in holes that the next ones do not fit: so much of what layers use.
+HOLES = 0.7
 # How far off it may be, down and up: where the slopes are those of the very model class, and where they are borrowed.
 BOUNDS = {"exact": (0.93, 1.10), "known": (0.92, 1.12), "guess": (0.6, 1.6)}
 
@@ -54,19 +57,26 @@ class Pass:
 
 @dataclass(frozen=True)
 class Need:
-    """Hold the bytes of tensors: those that stay (`still`), and the most that one pass adds."""
+    """Hold bytes: of tensors that stay (`still`), the most that one pass adds (`step`), and what is lost beside them.
+
+    `lost` are the holes that a CPU's allocator leaves, and what opening the model does.
+    """
 
     still: float
     step: float
+    lost: float = 0.0
 
     def peak(self, device: str) -> int:
         """Return the peak of the process, or of the GPU."""
-        return int(PROCESS_BYTES[device] + self.still + self.step * (1 + SLACK[device]))
+        besides = self.lost if device == "cpu" else SLACK * self.step
+        return int(PROCESS_BYTES[device] + self.still + self.step + besides)
 
 
 def need(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) -> Need:
     """Return what a run in this way needs for passes of this size."""
-    return Need(still_bytes(shape, training, way), step_bytes(shape, training, way, batch))
+    phases = phases_of(shape, training, way, batch)
+    holes = phases.kept_by_system - phases.step + OPENED_BYTES["cpu"] * shape.parameters
+    return Need(still_bytes(shape, training, way), phases.step, max(0.0, holes))
 
 
 def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
@@ -79,8 +89,35 @@ def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     return shape.linear * linear + shape.other * WIDTH[way.dtype] + shape.adapter(lora["rank"]) * TRAINED_BYTES
 
 
-def step_bytes(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) -> float:
-    """Return the most that one pass adds to what stands still."""
+@dataclass(frozen=True)
+class Phases:
+    """Hold the bytes of a pass: what the layers hold when the head is reached, then the head's, and a layer's way back.
+
+    `small` is the share of the layers' bytes that lie in blocks which glibc does not give back.
+    """
+
+    held: float
+    head: float
+    back: float
+    again: float
+    small: float
+
+    @property
+    def step(self) -> float:
+        """Return the most there is at once."""
+        return self.held + max(self.head, self.again + self.back)
+
+    @property
+    def kept_by_system(self) -> float:
+        """Return what the system has given by the end of a pass: holes, and nothing of one phase used by the next."""
+        layers = self.held + self.again
+        if not self.again:
+            return layers * (1 + HOLES * self.small) + max(self.head, self.back)
+        return max(self.step, (layers + self.back) * (1 + HOLES * self.small) + self.head * self.small)
+
+
+def phases_of(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) -> Phases:
+    """Return the bytes of each phase of one pass."""
     layer = layer_of(shape.family, way.dtype, way.products)
     kept = layer_bytes(shape, training, way, layer) * batch.tokens + copies(shape, training, way)
     rotary = 2 * shape.head_dim * WIDTH[way.dtype] * batch.tokens
@@ -88,10 +125,11 @@ def step_bytes(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass)
     back = layer.back(shape, again=way.recompute) * batch.tokens + unpacking(shape, training, way)
     if training["lora"] is None:  # the gradient of the largest matrix, before it is added to the others
         back = max(back, 4 * max(shape.vocabulary * shape.hidden, shape.hidden * shape.inner))
+    small = layer.small(shape, tokens=batch.tokens, width=WIDTH[way.products])
     if way.recompute:
-        held = shape.layers * shape.hidden * WIDTH[way.dtype] * batch.tokens
-        return rotary + held + max(head + 4 * shape.hidden * batch.tokens, kept + back)  # the last norm, in float32
-    return rotary + shape.layers * kept + max(head, back)
+        held = rotary + shape.layers * shape.hidden * WIDTH[way.dtype] * batch.tokens
+        return Phases(held, head + 4 * shape.hidden * batch.tokens, back, kept, small)  # the last norm, in float32
+    return Phases(rotary + shape.layers * kept, head, back, 0.0, small)
 
 
 def layer_bytes(shape: Shape, training: Mapping[str, Any], way: Way, layer: Layer) -> float:

@@ -54,12 +54,21 @@ def measured(job: Job, machine: Hardware) -> ResourceEstimate:
     for _ in range(TRIES):
         answer = step(folder.as_posix(), job, way)
         found = shape or counted(answer)
-        need = Need(answer["still"], answer["peak"] - answer["still"])
+        need = counted_need(shape, job, way, answer)
         below = ladder.lower(way, job.work, tokens=ladder.divisible(way, job.work))
         if need.peak(machine.device) * bounds[1] <= machine.memory or below is None:
             break
         way = below
     return told(job, found, machine, way, need, bounds, exact=True)
+
+
+def counted_need(shape: Shape | None, job: Job, way: Way, answer: Mapping[str, int]) -> Need:
+    """Return what was counted, with what is lost beside tensors: as reckoned, or at the most, for unknown sizes."""
+    step = answer["peak"] - answer["still"]
+    if shape is None:
+        return Need(answer["still"], step, fit.HOLES * step + fit.OPENED_BYTES["cpu"] * answer["parameters"])
+    lost = fit.need(shape, job.work.training, way, job.largest(way)).lost
+    return Need(answer["still"], step, lost)
 
 
 def step(folder: str, job: Job, way: Way) -> dict[str, int]:

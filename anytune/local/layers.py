@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from anytune.local.shape import Shape
 
 
+MAPPED = 32 << 20  # bytes from which on glibc maps a block by itself, and gives it back when it is freed
+
+
 @dataclass(frozen=True)
 class Layer:
     """Be the slopes of one family in one precision.
@@ -33,6 +36,12 @@ class Layer:
         query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         inner = self.inner * shape.inner * shape.active
         return self.hidden * shape.hidden + self.query * query + self.key * key + inner
+
+    def small(self, shape: Shape, *, tokens: int, width: int) -> float:
+        """Return the share of what is kept that lies in blocks which are not given back to the system when freed."""
+        hidden, inner = (tokens * size * width < MAPPED for size in (shape.hidden, shape.inner))
+        products = self.inner * shape.inner * shape.active
+        return ((self.kept(shape) - products) * hidden + products * inner) / self.kept(shape)
 
     def back(self, shape: Shape, *, again: bool) -> float:
         """Return the bytes that a token needs on the way back beside what is kept."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,12 +107,6 @@ def unpacked(layer: Any) -> torch.Tensor:
     from bitsandbytes.functional import dequantize_4bit
 
     return dequantize_4bit(layer.weight.data, layer.weight.quant_state).detach()
-
-
-def give_back() -> None:
-    """Return what was freed to the system: glibc keeps it, in holes that the next blocks do not fit."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def stop_tokens(net: Any, tokenizer: Any) -> frozenset[int]:

@@ -56,8 +56,8 @@ class LocalProvider:
             notes.append("will be fetched from the hub before training (never with a data.residency)")
         elif folder is None:
             problems.append(f"no such folder: {model}")
-        if folder is not None and (why := estimate.doubt(model)):
-            notes.append(why)
+        if not problems or folder is not None:
+            notes += [why] if (why := estimate.doubt(model)) else []
         return Capabilities(
             provider=self.name,
             model=model,

@@ -74,7 +74,6 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
 
     with shortage.opening():
         net = prepare(net, model, settings, machine)
-    loading.give_back()
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True

@@ -165,9 +165,10 @@ def run_folder(run: Run) -> int:
         outcome = {"state": "succeeded", **carry_out(run, events, stop)}
     except BaseException as error:  # the one edge: whatever it was, the folder must say how the run ended
         traceback.print_exc()
-        if shortage.fall(run, error, events) and not stop():
+        fell = shortage.fall(run, error, events)
+        if fell and not stop():
             shortage.begin_anew(run, lock)
-        outcome = explain(error, run)
+        outcome = stopped(run) if fell else explain(error, run)
     outcome |= {
         "finished_at": datetime.now(UTC).isoformat(),
         "process_seconds": time.monotonic() - start,
@@ -187,10 +188,15 @@ def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
         if stop():
             raise Stopped
         figures = train(run, run.path.parent.parent / "files", events, stop)
-    except Stopped:  # without the mark it was the system that wanted us gone, at a shutdown for one
-        return {"state": "cancelled" if run.cancel_mark.exists() else "interrupted"}
+    except Stopped:
+        return stopped(run)
     packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     return {**figures, "versions": {name: version(name) for name in packages}}
+
+
+def stopped(run: Run) -> dict[str, Any]:
+    """Say who ended a run; without the mark it was the system that wanted us gone, at a shutdown for one."""
+    return {"state": "cancelled" if run.cancel_mark.exists() else "interrupted"}
 
 
 def network(*, offline: bool) -> str:

@@ -157,7 +157,7 @@ def test_exact_knows_what_the_arithmetic_does_not(anytune: Type, model: Path) ->
 
 
 def test_exact_asks_for_the_packages_it_needs(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     said = anytune("plan", "--exact")
     assert said.code == 2
     assert "anytune[local]" in said.err
