@@ -20,10 +20,10 @@ NF4_BYTES = 0.5159  # a weight in NF4 with double quantisation (measured)
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
 HEAD_BYTES = 12  # a logit of a supervised token: float32, its log-probability, its gradient
 TRAINED_BYTES = 16  # a trained weight: float32, its gradient, Adam's two moments
-# What no tensor holds (measured, bench/fit.py): the process with its libraries, or the GPU's context; and on a CPU, for
-# each weight, what is left of opening the model.
+# What no tensor holds (measured, bench/fit.py): the process with its libraries, or the GPU's context; and on a CPU what
+# is left of opening the model, a byte a weight. Large models leave no more: their matrices are mapped by themselves.
 PROCESS_BYTES = {"cpu": 4.7e8, "cuda": 5.5e8}
-OPENED_BYTES = {"cpu": 1.0, "cuda": 0.0}
+MOST_LEFT = 2.5e8
 SLACK = 0.04  # of one pass, on a GPU
 # glibc keeps what was freed in blocks below 32 MiB, in holes that the next ones do not fit: so much of what layers use.
 HOLES = 0.7
@@ -75,8 +75,13 @@ class Need:
 def need(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) -> Need:
     """Return what a run in this way needs for passes of this size."""
     phases = phases_of(shape, training, way, batch)
-    holes = phases.kept_by_system - phases.step + OPENED_BYTES["cpu"] * shape.parameters
-    return Need(still_bytes(shape, training, way), phases.step, max(0.0, holes))
+    lost = phases.kept_by_system - phases.step + left_by_opening(shape.parameters)
+    return Need(still_bytes(shape, training, way), phases.step, lost)
+
+
+def left_by_opening(parameters: int) -> float:
+    """Return the bytes that a CPU's allocator has not given back when the model is open."""
+    return min(float(parameters), MOST_LEFT)
 
 
 def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:

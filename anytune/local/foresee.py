@@ -66,7 +66,7 @@ def counted_need(shape: Shape | None, job: Job, way: Way, answer: Mapping[str, i
     """Return what was counted, with what is lost beside tensors: as reckoned, or at the most, for unknown sizes."""
     step = answer["peak"] - answer["still"]
     if shape is None:
-        return Need(answer["still"], step, fit.HOLES * step + fit.OPENED_BYTES["cpu"] * answer["parameters"])
+        return Need(answer["still"], step, fit.HOLES * step + fit.left_by_opening(answer["parameters"]))
     lost = fit.need(shape, job.work.training, way, job.largest(way)).lost
     return Need(answer["still"], step, lost)
 

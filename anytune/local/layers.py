@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from anytune.local.shape import Shape
 
-
 MAPPED = 32 << 20  # bytes from which on glibc maps a block by itself, and gives it back when it is freed
 
 
