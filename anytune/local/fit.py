@@ -91,7 +91,8 @@ def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
         return shape.parameters * TRAINED_BYTES
     packed = training["quantize"] and not way.unpack
     linear = NF4_BYTES if packed else WIDTH[way.dtype if lora["dropout"] else way.products]
-    return shape.linear * linear + shape.other * WIDTH[way.dtype] + shape.adapter(lora["rank"]) * TRAINED_BYTES
+    whole = (shape.other + shape.routed) * WIDTH[way.dtype]
+    return (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ class Shape:
         return self.layers * (products(self.attention_sizes) + self.experts * products(self.mlp_sizes))
 
     @property
+    def routed(self) -> int:
+        """Count the weights of experts, which are no linear layers of their own and are not quantised."""
+        return self.layers * self.experts * products(self.mlp_sizes) if self.experts > 1 else 0
+
+    @property
     def computed(self) -> int:
         """Count the matrix weights that one token passes through."""
         if self.counted is not None:

@@ -181,7 +181,7 @@ MIXTURE = LLAMA_8B | {"model_type": "mixtral", "num_local_experts": 8, "num_expe
     ("config", "said"),
     [
         (LLAMA_8B, None),
-        (MIXTURE, "a guess for a mixture of 8 experts"),
+        (MIXTURE, "a guess for a mixture of 8 experts (NF4 leaves them as they are)"),
         (LLAMA_8B | {"model_type": "newcomer"}, "a guess for a model of the kind newcomer"),
         (LLAMA_8B | {"mamba_d_state": 16}, "cannot be told from sizes alone: it has recurrent layers"),
         (LLAMA_8B | {"kv_lora_rank": 512}, "it has compressed keys"),
