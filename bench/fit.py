@@ -149,7 +149,7 @@ def foretold(model: Path, training: dict[str, Any], way: Way, batch: Pass, *, ro
 
 
 def accelerate(model: Path) -> int:
-    """Return the bytes that `accelerate estimate-memory` prints for training with Adam in bfloat16.
+    """Return the bytes that `accelerate estimate-memory` prints for training with Adam, in its largest row (float32).
 
     Its command looks the model up at the Hub, so its own functions are called on the very model.
     """
@@ -161,7 +161,7 @@ def accelerate(model: Path) -> int:
     with torch.device("meta"):
         net = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model))
     total, _ = calculate_maximum_sizes(net)
-    return int(max(estimate_training_usage(total, "bfloat16").values()))
+    return int(max(estimate_training_usage(total, "float32").values()))
 
 
 def recipe(case: Case, folder: Path) -> dict[str, Any]:
