@@ -81,7 +81,11 @@ def doubt(model: str) -> str | None:
         return f"memory and time cannot be told from sizes alone: {why}; {EXACT}"
     if calibrated(shape):
         return None
-    what = f"a mixture of {shape.experts} experts (NF4 leaves them as they are)" if shape.experts > 1 else f"a model of the kind {shape.family}"
+    what = (
+        f"a mixture of {shape.experts} experts (NF4 leaves them as they are)"
+        if shape.experts > 1
+        else f"a model of the kind {shape.family}"
+    )
     return f"memory and time are a guess for {what}, as if its layers were Llama's; {EXACT}"
 
 

@@ -49,7 +49,7 @@ def measured(job: Job, machine: Hardware) -> ResourceEstimate:
     if folder is None:
         raise UsageError(f"--exact needs the config.json of {job.model}, which is not on this machine")
     shape = shape_of(job.model)
-    way = ladder.chosen(shape, job.work, machine) if shape is not None else ladder.ALWAYS
+    way = ladder.chosen(shape, job.work, machine) if shape is not None else ladder.blind(job.work, machine)
     bounds = fit.BOUNDS["exact"]
     for _ in range(TRIES):
         answer = step(folder.as_posix(), job, way)
@@ -74,12 +74,12 @@ def counted_need(shape: Shape | None, job: Job, way: Way, answer: Mapping[str, i
 def step(folder: str, job: Job, way: Way) -> dict[str, int]:
     """Have a worker take the step, and return what it counted."""
     largest = job.largest(way)
-    length = min(largest.tokens, int(job.work.training["max_length"]))
+    rows = -(-largest.tokens // int(job.work.training["max_length"]))
     asked = {
         "training": dict(job.work.training),
         "way": asdict(way),
-        "rows": -(-largest.tokens // length),
-        "length": length,
+        "rows": rows,
+        "length": -(-largest.tokens // rows),
         "supervised": largest.supervised,
     }
     return worker_answer("fit", "--model", folder, "--asked", json.dumps(asked))

@@ -20,7 +20,7 @@ from anytune.local.shape import Shape
 MOST_TOKENS = {"cpu": 4096, "cuda": 16384}  # more in one pass gains nothing
 ROOM = {"cpu": 0.8, "cuda": 0.95}  # the share of the free memory that a run is planned for
 SMALL = 15_000_000  # weights; smaller models compute in float32 on a CPU, which costs them nothing
-ALWAYS = Way("float32", "float32", unpack=True, micro_tokens=2048, recompute=False)  # where nothing is known
+BLIND_TOKENS = 2048  # in one pass of a model of which nothing is known
 LENGTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 768, 512, 256)
 
 
@@ -53,6 +53,13 @@ def ways(shape: Shape, work: Work, machine: Hardware) -> Iterator[Way]:
         for unpack in (True, False) if quantised else (True,):
             for tokens in halved(MOST_TOKENS[machine.device], work.longest):
                 yield Way(dtype, products, unpack, tokens, recompute)
+
+
+def blind(work: Work, machine: Hardware) -> Way:
+    """Return the way for a model whose sizes say nothing: a careful one, and lower ones are found when it runs."""
+    dtype = "bfloat16" if machine.bfloat16 and machine.device == "cuda" and work.training["lora"] else "float32"
+    unpack = not (work.training["quantize"] and machine.device == "cuda")
+    return Way(dtype, dtype, unpack, BLIND_TOKENS, recompute=False)
 
 
 def halved(most: int, least: int) -> Iterator[int]:

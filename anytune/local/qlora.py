@@ -125,12 +125,11 @@ def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str
     if known is not None:
         return known
     training, machine = request["training"], hardware()
-    shape = estimate.shape_of(request["model"])
-    if shape is None:  # a configuration that cannot be read: the choices that always work
-        choices = {**asdict(ladder.ALWAYS), "threads": 1}
+    shape, work = estimate.shape_of(request["model"]), ladder.Work(training, rows)
+    if shape is None:  # a configuration that says too little
+        choices = {**asdict(ladder.blind(work, machine)), "threads": 1}
     else:
-        way = ladder.chosen(shape, ladder.Work(training, rows), machine)
-        choices = {**asdict(way), "threads": machine.threads(shape.parameters)}
+        choices = {**asdict(ladder.chosen(shape, work, machine)), "threads": machine.threads(shape.parameters)}
     write_json(run.path / "machine.json", choices)
     return choices
 

@@ -14,6 +14,7 @@ from anytune.local import ladder, shortage
 from anytune.local.events import EventLog, read_events
 from anytune.local.fit import Way
 from anytune.local.ladder import Work
+from anytune.local.machine import Hardware
 from anytune.local.runs import Run
 from tests.local.conftest import new_provider, request
 
@@ -33,6 +34,14 @@ def test_each_step_down_needs_less_and_learns_the_same() -> None:
         "the weights stay in NF4",
         "layers are computed again on the way back",
     ]
+
+
+def test_a_model_of_which_nothing_is_known_is_begun_with_care() -> None:
+    gpu, cpu = (Hardware(device, device, 1, 24 << 30, True) for device in ("cuda", "cpu"))
+    on_gpu, here = (ladder.blind(WORK, machine) for machine in (gpu, cpu))
+    assert (on_gpu.dtype, on_gpu.unpack) == ("bfloat16", False)
+    assert (here.dtype, here.unpack) == ("float32", True)
+    assert ladder.blind(Work({**WORK.training, "lora": None, "quantize": None}), gpu).dtype == "float32"
 
 
 def test_without_nf4_there_is_nothing_to_pack() -> None:
