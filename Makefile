@@ -63,6 +63,7 @@ bench: setup
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/jobs.py
 	$(BIN)/python bench/local.py
+	$(BIN)/python bench/fit.py
 
 clean:
 	rm -rf .venv .referee .anytune build dist *.egg-info
