@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from anytune.commands import options
 
 Trainer = Literal["axolotl", "llama-factory", "trl", "unsloth"]
-To = Literal["adapter", "merged", "axolotl", "llama-factory", "trl", "unsloth"]
+Model = Literal[
+    "adapter", "merged", "gguf", "gguf-q8_0", "gguf-q4_0", "gguf-lora", "ollama", "ollama-q8_0", "ollama-q4_0", "vllm"
+]
+To = Literal[Model, Trainer]
 
 
 def evaluate(
@@ -78,7 +81,10 @@ def export(
         str, typer.Argument(metavar="JOB", help="A job; or, for another trainer, a job file, too.")
     ] = "last",
     to: Annotated[
-        To, typer.Option(help="The adapter alone, one ordinary model, or the job itself for another trainer.")
+        To,
+        typer.Option(
+            help="The adapter, one ordinary model, GGUF, what Ollama or vLLM takes; or the job itself for another trainer."
+        ),
     ] = "merged",
     out: Annotated[
         Path | None,
@@ -89,13 +95,14 @@ def export(
     """Write a tuned model into a folder, or hand a job to another trainer."""
     from anytune.commands.order import leaving
 
-    place = out or Path("tuned-model" if to in ("adapter", "merged") else f"{to}-job")
+    for_trainer = to in get_args(Trainer)
+    place = out or Path(f"{to}-job" if for_trainer else "tuned-model")
     back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(place)])
     with leaving("stopped; nothing was written", fix=back):
-        if to in ("adapter", "merged"):
-            _export(job, to, place, as_json=as_json)
-        else:
+        if for_trainer:
             _hand_over(job, to, place, as_json=as_json)
+        else:
+            _export(job, to, place, as_json=as_json)
 
 
 def _hand_over(job: str, to: str, out: Path, *, as_json: bool) -> None:

@@ -148,6 +148,11 @@ class ChatEncoder:
         """Encode a chat up to where the model's answer begins."""
         return self._ids(self._render(plain({"messages": messages}, "the chat"), tools, answer=True))[0]
 
+    def raw(self, text: str) -> list[int]:
+        """Encode a text as it is, with nothing before or after it."""
+        ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
+        return ids
+
     def _chat(self, record: dict[str, Any], where: str) -> Rendered:
         """Put a chat through the template."""
         messages, tools = plain(record, where), record.get("tools")

@@ -21,6 +21,7 @@ from anytune.local.confine import confined
 from anytune.local.events import read_events
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
+from anytune.local.target import TARGETS
 from anytune.providers.base import Generator, Profile
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, JobState, RemoteJob
@@ -217,8 +218,8 @@ class LocalProvider:
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Write the adapter, or base and adapter merged into one ordinary model, and return the manifest."""
         demand_packages()
-        if to not in ("adapter", "merged"):
-            raise RejectedError(f"local exports adapter or merged, not {to!r}", param="to")
+        if to not in TARGETS:
+            raise RejectedError(f"local exports {', '.join(TARGETS)}, not {to!r}", param="to")
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise RejectedError(f"{out} is there already and not empty", fix="name a new folder", param="out")
         command = worker_command("export", "--tuned", tuned.path or tuned.name, "--to", to, "--out", str(out))

@@ -2,7 +2,7 @@
 
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
-python -m anytune.local.worker export --tuned T --to adapter|merged --out FOLDER
+python -m anytune.local.worker export --tuned T --to T --out FOLDER
 python -m anytune.local.worker fit --model M --asked JSON
 python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
 """
@@ -28,6 +28,7 @@ from anytune.errors import AnytuneError
 from anytune.local import checkpoint, confine, shortage
 from anytune.local.events import EventLog
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
+from anytune.local.target import TARGETS
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     generate.add_argument("--quantize", choices=["nf4"])
     export = commands.add_parser("export")
     export.add_argument("--tuned", type=Path, required=True)
-    export.add_argument("--to", choices=["adapter", "merged"], required=True)
+    export.add_argument("--to", choices=TARGETS, required=True)
     export.add_argument("--out", type=Path, required=True)
     step = commands.add_parser("fit")
     step.add_argument("--model", type=Path, required=True)
