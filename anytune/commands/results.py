@@ -82,9 +82,7 @@ def export(
     ] = "last",
     to: Annotated[
         To,
-        typer.Option(
-            help="The adapter, one ordinary model, GGUF, what Ollama or vLLM takes; or the job itself for another trainer."
-        ),
+        typer.Option(help="The adapter, one model, GGUF, what Ollama or vLLM takes; or the job for another trainer."),
     ] = "merged",
     out: Annotated[
         Path | None,

@@ -114,6 +114,25 @@ def test_words_that_llama_cpp_would_cut_otherwise_are_noticed(tmp_path: Path, mo
         proof.tokens(TINY, encode, tmp_path / "wrong")
 
 
+def test_a_tokenizer_that_merges_as_sentencepiece_does_gives_the_same_tokens(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, normalizers, trainers
+
+    from anytune.local.gguf import proof
+
+    core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    core.train_from_iterator(proof._SCRAPS[:8] * 9, trainers.BpeTrainer(vocab_size=400, special_tokens=special))
+    stored = json.loads(core.to_str())
+    stored["added_tokens"] = [token for token in stored["added_tokens"] if not token["content"].startswith("<0x")]
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model/tokenizer.json").write_text(json.dumps(stored))
+    (tmp_path / "model/config.json").write_text(json.dumps({"vocab_size": core.get_vocab_size()}))
+    again = Tokenizer.from_str(json.dumps(stored))
+    found = proof.tokens(tmp_path / "model", lambda text: again.encode(text).ids, tmp_path / "scratch")
+    assert found["texts_with_the_same_tokens"] == proof.TEXTS
+
+
 @pytest.mark.parametrize("to", ["gguf", "gguf-q8_0", "gguf-q4_0", "gguf-lora", "ollama-q8_0"])
 def test_an_export_is_proven_to_answer_as_the_tuned_model(to: str, finished: Finished, tmp_path: Path) -> None:
     manifest = export(Path(str(finished[1].model)), to, tmp_path / "out")
