@@ -124,7 +124,7 @@ def test_what_is_no_file_or_a_huge_one_breaks_its_rule_alone(code: str, tmp_path
 
 def as_pair(line: bytes) -> bytes:
     """Make a preference pair of a chat, however broken it is: the chat is what was asked."""
-    found = re.fullmatch(rb'(\{"mess?ages".*?)((?:, "weight": -?[0-9.]+)?)(\}?)(,?)', line, re.DOTALL)
+    found = re.fullmatch(rb'(\{"mess?ages".*?)((?:, "weight": (?:[0-9.]+|"\w+"))?)(\}?)(,?)', line, re.DOTALL)
     if found is None:
         return line
     outputs = b', "preferred_output": [{"role": "assistant", "content": "Yes."}]'

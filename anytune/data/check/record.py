@@ -127,8 +127,10 @@ def _check_keys(record: dict[str, Any], path: Path, known: frozenset[str], out: 
     if "weight" in record and "weight" in known:
         weight = record["weight"]
         out.append(Fault("sample-weight", (*path, "weight"), at_key=True))
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
-            out.append(Fault("sample-weight-invalid", (*path, "weight"), weight))
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not weight >= 0:
+            among = ("together",) if number else None  # Fireworks takes negative ones, too
+            out.append(Fault("sample-weight-invalid", (*path, "weight"), weight, among=among))
     if record.get("functions") is not None and "functions" in known:
         out.append(Fault("functions-deprecated", (*path, "functions"), "functions", at_key=True))
         check_functions(record["functions"], (*path, "functions"), out)
