@@ -159,11 +159,20 @@ def test_doctor_fails_on_an_unwritable_home(anytune: Type, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "line", ["frobnicate", "plan --frob", "export last --to gguf", "chat --max-tokens 0", "check", "watch --timeout -1"]
+    "line",
+    [
+        "frobnicate",
+        "plan --frob",
+        "export last --to gguf",
+        "chat --max-tokens 0",
+        "check",
+        "check a.jsonl --method ppo",
+        "watch --timeout -1",
+    ],
 )
 def test_wrong_usage_is_one_line_and_exits_2(anytune: Type, line: str) -> None:
     said = anytune(*line.split())
-    mistaken(said, code=2)
+    assert "Value error" not in mistaken(said, code=2)
     assert "--help" in said.err
 
 
