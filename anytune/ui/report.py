@@ -172,7 +172,16 @@ def then(report: DataReport, also: Sequence[str] = (), looked: Sequence[str] = (
     mended = [part for pair in zip(also[::2], also[1::2], strict=True) if pair[0] != "--ignore" for part in pair]
     broken = [words.place(file.path) for file in report.files if _can_be_mended(file)]
     fixes = [(shlex.join(["anytune", "fix", name, *mended]), "mend what can be mended") for name in broken[:1]]
+    foreign = [words.place(file.path) for file in report.files if _is_foreign(file)]
+    if foreign:
+        return [(shlex.join(["anytune", "convert", foreign[0]]), "turn it into chats or pairs")]
     return [*fixes, again]
+
+
+def _is_foreign(file: FileReport) -> bool:
+    """Tell whether most of a file is in another format, which is converted, not mended."""
+    codes = {issue.code for issue in file.errors if (issue.fix or "").startswith("anytune convert")}
+    return 2 * sum(file.counts.get(code, 0) for code in codes) > file.examples
 
 
 def _can_be_mended(file: FileReport) -> bool:
