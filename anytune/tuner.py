@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anytune import asking, config, jobs, retry
 from anytune import look as look_at
 from anytune.asking import Asking
+from anytune.budgets import Budgets, Spent
 from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.data import check as data_check
@@ -58,6 +59,9 @@ class Tuner:
         self._clock = clock or jobs.SystemClock()
         self.offers = Offers(self.settings, today=lambda: self.today)
         self.reach = Reach(self.settings, offers=self.offers, environment=known)
+        self.budgets = Budgets(
+            self.settings, offers=self.offers, store=lambda: self.store, now=lambda: self._clock.now()
+        )
         self._notifier: Notifier | None = None
         self._planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)
 
@@ -75,6 +79,8 @@ class Tuner:
             policy=self.settings.policy,
             clock=self._clock,
             place=self.reach.placed,
+            project=self.settings.project or "",
+            limits=self.budgets.limits,
         )
 
     @property
@@ -148,11 +154,23 @@ class Tuner:
         force: bool = False,
     ) -> Iterator[tuple[str, Plan | UsageError]]:
         """Plan the job file for every provider, or say why one cannot be planned; see `Planning.every`."""
-        return self._planning.every(job_file, changes=changes, model=model, force=force)
+        for name, plan in self._planning.every(job_file, changes=changes, model=model, force=force):
+            yield name, self._held(plan) if isinstance(plan, Plan) else plan
 
-    def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing."""
-        return self._planning.plan(spec, force=force)
+    def plan(self, spec: TuneSpec, *, force: bool = False, again: bool = False) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        A job that there is counts for its budgets already, unless another is to be made `again`.
+        """
+        return self._held(self._planning.plan(spec, force=force), again=again)
+
+    def _held(self, plan: Plan, *, again: bool = False) -> Plan:
+        there = self.budgets.limits and not again and self.earlier(plan) is not None
+        return plan if there else self.budgets.held(plan)
+
+    def spent(self, month: str | None = None) -> Spent:
+        """Return what all jobs of the record count for in a month (`2026-11`), the one that it is if None."""
+        return self.budgets.spent(month)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.

@@ -116,7 +116,7 @@ class Order(Given):
         from anytune.ui import terminal
 
         spec = tuner.read(self.job_file, changes=self.changes, provider=self.provider, model=self.model)
-        plan = tuner.plan(spec, force=self.force)
+        plan = tuner.plan(spec, force=self.force, again=self.again)
         earlier = None if self.again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
             ui.summary(plan, on=terminal.progress())

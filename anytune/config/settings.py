@@ -16,15 +16,18 @@ from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
+from anytune.schema.money import Usd
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
 
 NOT_IN_FILES = {
     "home": "set ANYTUNE_HOME instead",
     "project_catalog": "write catalog instead",
+    "project_budget": "write budget instead",
     "keyless": "it follows from who says base_url",
 }
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+APART = {"catalog", "budget"}  # what a project says beside the user, and not above them
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
@@ -53,6 +56,12 @@ class CheckSettings(Value):
     """Say which rules of the data check to pass over, by their codes."""
 
     ignore: tuple[str, ...] = ()
+
+
+class BudgetSettings(Value):
+    """Bound what all jobs of a calendar month (of UTC) may cost together; what one may cost is `policy.budget_usd`."""
+
+    month: Usd | None = None
 
 
 class NotifySettings(Value):
@@ -86,7 +95,9 @@ class Settings(Value):
 
     `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
     `catalog` is what the user says above the shipped catalogue, by provider, and `project_catalog` what the project
-    says there. `keyless` are the providers whose address a project chose, and not the user: no key goes there.
+    says there. `budget` is the user's own, for all that they order, and `project_budget` that of the `project`, whoever
+    orders; a project is called as its file says, or else as the folder that this lies in. `keyless` are the providers
+    whose address a project chose, and not the user: no key goes there.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
@@ -95,6 +106,9 @@ class Settings(Value):
     store: str | None = None
     catalog: dict[str, Layer] = {}
     project_catalog: dict[str, Layer] = {}
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    budget: BudgetSettings = BudgetSettings()
+    project_budget: BudgetSettings = BudgetSettings()
     keyless: tuple[str, ...] = ()
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
@@ -115,7 +129,8 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, for which machine, which region a host is in,
     where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on
-    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too.
+    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too, and
+    its budget of a month counts beside the user's own.
     `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
@@ -127,7 +142,7 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
         document = Document(path, may_be_empty=True)
         told = _told(document, home, foreign=path is found.project, own=found.users)
         keyless = _sent_elsewhere(merged, told) if path is found.project else keyless
-        above = _apart(document.data) if path is found.project else document.data
+        above = _apart(document.data, folder=path.parent) if path is found.project else document.data
         merged, policy = merge(_without_regions(merged, told), above), policy.and_also(told.policy)
     return Settings.model_validate({**merged, "policy": policy, "keyless": keyless})
 
@@ -138,6 +153,8 @@ def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settin
     _look_at_store(document, foreign=foreign, own=own)
     if foreign and "notify" in document.data:
         raise UsageError(f"{document.place(['notify'])}: a project cannot set notify", fix=f"set it in {own}")
+    if not foreign and "project" in document.data:
+        raise UsageError(f"{document.place(['project'])}: it names one project", fix="set it in its anytune.yaml")
     told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
     for name, profile in told.profiles.items():
         for key in PERSONAL & profile.model_fields_set if foreign else ():
@@ -155,10 +172,10 @@ def _look_at_store(document: Document, *, foreign: bool, own: Path) -> None:
         raise UsageError(f"{place}: store: {found.message}", fix=found.fix)
 
 
-def _apart(data: dict[str, Any]) -> dict[str, Any]:
-    """Keep what a project says of prices apart from what the user says: it may be a stranger's."""
-    rest = {name: told for name, told in data.items() if name != "catalog"}
-    return {**rest, "project_catalog": data["catalog"]} if "catalog" in data else rest
+def _apart(data: dict[str, Any], *, folder: Path) -> dict[str, Any]:
+    """Keep what a project says of prices and budgets apart from what the user says: it may be a stranger's."""
+    named = {name: f"project_{name}" if name in APART else name for name in data}
+    return {"project": folder.name[:64] or "root", **{named[name]: told for name, told in data.items()}}
 
 
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Jobs: `submit` brings a plan to its provider, `life` follows, `resume` goes on, `permit` is the gate, `ask` chats."""
+"""Jobs: `submit` brings a plan to its provider, `reserve` minds the budgets, `life` follows, `permit` is the gate."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
 from anytune.jobs.ask import Patient, Screened
-from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock
+from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.errand import Beside
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lease import Lease
 from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
 from anytune.jobs.permit import permit
-from anytune.jobs.resume import resume
+from anytune.jobs.resume import once_more, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 from anytune.jobs.sweep import Look, Sweep
 from anytune.jobs.watched import Watched
@@ -42,11 +42,13 @@ __all__ = [
     "follow",
     "is_own",
     "model",
+    "once_more",
     "permit",
     "refresh",
     "resume",
     "settle",
     "submit",
     "submit_or_leave",
+    "user",
     "was_own",
 ]

@@ -183,3 +183,12 @@ class DeletesFiles(Protocol):
     def delete_file(self, file_id: str) -> None:
         """Remove a file that was uploaded; harmless when it is gone already."""
         ...
+
+
+@runtime_checkable
+class QuotesResume(Protocol):
+    """Be a provider that names the exact price of going on with a paused job."""
+
+    def quote_resume(self, remote_id: str) -> Decimal | None:
+        """Return what `resume` may cost in US dollars; None when the provider cannot tell."""
+        ...

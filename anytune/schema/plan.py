@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
+from anytune.schema.money import Standing, Usd
 from anytune.schema.spec import Method, TuneSpec
 from anytune.schema.trainer import Trainer
 
@@ -163,7 +164,7 @@ class Policy(Value):
 
     residency: str = "any"
     providers: tuple[str, ...] | None = None
-    budget_usd: Decimal | None = None
+    budget_usd: Usd | None = None
     privacy: PrivacyPolicy = PrivacyPolicy()
 
     def and_also(self, other: Policy) -> Policy:
@@ -182,7 +183,8 @@ class Policy(Value):
 class Plan(Value):
     """Be everything that a submit would do, decided; `refused` empty means that it may.
 
-    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more.
+    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more. `months` says how
+    the budgets of the month stand without it.
     """
 
     spec: TuneSpec
@@ -196,6 +198,7 @@ class Plan(Value):
     refused: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    months: tuple[Standing, ...] = ()
     fingerprint: str
     made_on: date
 
