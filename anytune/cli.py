@@ -36,7 +36,7 @@ COMMANDS = (
     ("watch", "watch:watch", "Follow a job, or all, until they end; Ctrl-C leaves them running."),
     ("events", "life:events", "List what happened in a job, oldest first."),
     ("audit", "audit:audit", "Show what was decided about data that would leave."),
-    ("cancel", "life:cancel", "Stop a job; harmless on one that has ended."),
+    ("cancel", "life:cancel", "Stop a job, once it is said what that costs; harmless on one that has ended."),
     ("resume", "life:resume", "Go on with an interrupted job from its last checkpoint."),
     ("adopt", "adopt:adopt", "Take in a job made elsewhere, or say which one is ours."),
     ("abandon", "adopt:abandon", "Give up a job that its provider does not have."),

@@ -239,7 +239,10 @@ class Tuner:
         return None
 
     def notify(self, job: Mapping[str, Any]) -> Sequence[str]:
-        """Tell whom the user's settings name that a job has ended, once for all processes; return what went wrong."""
+        """Tell whom the user's settings name what a job's document says, once for all processes; return what failed.
+
+        That is how it ended, or its `alarm` that it costs more than expected.
+        """
         if not self.settings.notify.wanted or not self._first_to_tell(job):
             return ()
         if self._notifier is None:
@@ -252,7 +255,8 @@ class Tuner:
         folder = self.settings.home / "notified"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / f"{job['id']}-{job['state']}").touch(mode=0o600, exist_ok=False)
+            what = "past_estimate" if "alarm" in job else job["state"]
+            (folder / f"{job['id']}-{what}").touch(mode=0o600, exist_ok=False)
         except FileExistsError:
             return False
         except OSError as error:
@@ -302,6 +306,15 @@ class Tuner:
     def known_events(self, job_id: str) -> Sequence[Event]:
         """Return the events that were taken in so far, oldest first."""
         return self.store.events(self.store.get(job_id).id)
+
+    def cancelling(self, job_id: str) -> str:
+        """Say what cancelling a job costs, as far as it is known, and what it has cost so far."""
+        job = self.store.get(job_id)
+        known = self.reach.capabilities(job.provider, job.plan.spec.model).cancelling
+        can = job.plan.capabilities.model_copy(update={"cancelling": known})
+        job = job.model_copy(update={"plan": job.plan.model_copy(update={"capabilities": can})})
+        said, found = jobs.cancelling(job), jobs.so_far(job, self._clock.now())
+        return said if found is None or not found[0] else f"{said}; so far about ${found[0]:.2f} ({found[1]})"
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; harmless on one that has ended."""

@@ -65,7 +65,8 @@ class BudgetSettings(Value):
 
 
 class NotifySettings(Value):
-    """Say who is told when a job has ended: a command, which gets the job's document on stdin, and a webhook's address.
+    """Say who is told when a job has ended or costs more than expected: a command, which gets the job's document on
+    stdin, a webhook's address, and the desktop.
 
     What is sent to the webhook is signed with the secret in the environment variable `secret_variable`.
     """
@@ -73,6 +74,7 @@ class NotifySettings(Value):
     model_config = ConfigDict(hide_input_in_errors=True)  # an address may be as good as a key
 
     command: tuple[str, ...] = ()
+    desktop: bool = False
     webhook: str | None = None
     secret_variable: str | None = None
 
@@ -87,7 +89,7 @@ class NotifySettings(Value):
     @property
     def wanted(self) -> bool:
         """Tell whether anybody is to be told."""
-        return bool(self.command or self.webhook)
+        return bool(self.command or self.webhook or self.desktop)
 
 
 class Settings(Value):

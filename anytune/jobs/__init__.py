@@ -1,6 +1,7 @@
 """Jobs: `submit` brings a plan to its provider, `reserve` minds the budgets, `life` follows, `permit` is the gate."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
+from anytune.jobs.alarm import Alarm, cancelling, so_far
 from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
@@ -20,6 +21,7 @@ __all__ = [
     "LIST_LAG",
     "OUTAGE",
     "YOUNG",
+    "Alarm",
     "Beside",
     "Clock",
     "Desk",
@@ -35,6 +37,7 @@ __all__ = [
     "abandon",
     "adopt",
     "cancel",
+    "cancelling",
     "carry_on",
     "earlier",
     "export",
@@ -47,6 +50,7 @@ __all__ = [
     "refresh",
     "resume",
     "settle",
+    "so_far",
     "submit",
     "submit_or_leave",
     "user",

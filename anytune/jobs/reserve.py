@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from anytune import cost as reckoning
 from anytune import spending
 from anytune.errors import OverBudgetError
 from anytune.jobs.desk import Desk
@@ -19,12 +20,13 @@ def reserve(job: Job, cost: CostEstimate, desk: Desk, *, quote: Decimal | None =
     keep to a budget together. Without a budget the order is written with the job's next change, which comes before
     anything is ordered. `anew` puts it behind the job's other orders, instead of in the place of one not yet given.
     """
-    order = Order(at=desk.clock.now(), usd=spending.expected(cost, quote))
+    dearest = spending.most(cost, quote)
+    now, usd = desk.clock.now(), spending.expected(cost, quote)
+    order = Order(at=now, usd=usd, most=dearest, per_hour=_per_hour(job))
     wanted = spending.ordered(job, order, anew=anew).model_copy(update={"quote": job.quote if anew else quote})
     limits = limits_of(job, desk)
     if not limits:
         return wanted
-    dearest = spending.most(cost, quote)
     if refused := desk.store.reserve(wanted, dearest=dearest, limits=limits):
         basis = cost.basis if quote is None else f"as {job.provider} quotes it"
         error = OverBudgetError(
@@ -34,6 +36,14 @@ def reserve(job: Job, cost: CostEstimate, desk: Desk, *, quote: Decimal | None =
         error.reasons = tuple(spending.reason(found, dearest, basis=basis) for found in refused)
         raise error
     return wanted
+
+
+def _per_hour(job: Job) -> Decimal | None:
+    can = job.plan.capabilities
+    if can.local:
+        second = reckoning.own_rate(can, job.plan.resources)
+        return None if second is None else second * 3600
+    return can.price.per_hour if can.price is not None else None
 
 
 def limits_of(job: Job, desk: Desk) -> tuple[Limit, ...]:

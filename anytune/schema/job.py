@@ -171,6 +171,7 @@ class Summary(Value):
     project: str = ""
     by: str = ""
     instead_of: tuple[str, ...] = ()
+    orders: tuple[Order, ...] = ()
     model: str
     method: str
     state: JobState
@@ -212,6 +213,7 @@ SHARED = (
     "provider",
     "project",
     "by",
+    "orders",
     "instead_of",
     "state",
     "created_at",

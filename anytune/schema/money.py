@@ -35,11 +35,14 @@ Usd = Annotated[Decimal, BeforeValidator(_dollars), Field(ge=0)]
 class Order(Value):
     """Be one order that a provider charges for: that a job is made, or that it goes on.
 
-    `usd` is what it counts for until its cost is known, None where no price is known.
+    `usd` is what it counts for until its cost is known, `most` the most that it was foreseen to cost, each None where
+    no price is known. `per_hour` is the price of a machine that is paid for by time.
     """
 
     at: datetime
     usd: Decimal | None
+    most: Decimal | None = None
+    per_hour: Decimal | None = None
 
 
 class Limit(Value):

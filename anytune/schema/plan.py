@@ -62,6 +62,14 @@ class Hosting(Value):
     source: str
 
 
+class Cancelling(Value):
+    """Say what is billed of a job that is cancelled, as far as its provider says so."""
+
+    what: str
+    as_of: str
+    source: str
+
+
 class Capabilities(Value):
     """Describe what a provider does with one base model: known offline and without a key.
 
@@ -98,6 +106,7 @@ class Capabilities(Value):
     weights_downloadable: bool = False
     price: Price | None = None
     hosting: Hosting | None = None
+    cancelling: Cancelling | None = None
     usd_per_hour: Decimal | None = None
     usd_per_kwh: Decimal | None = None
     listed_as: str | None = None

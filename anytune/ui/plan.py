@@ -111,6 +111,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
         yield "month", f"{spending.whose(found.limit)}: {said}"
     if plan.capabilities.hosting is not None:
         yield "serving", hosting(plan.capabilities.hosting)
+    if plan.capabilities.cancelling is not None and not plan.capabilities.local:
+        yield "cancelling", f"{plan.capabilities.cancelling.what} (as of {plan.capabilities.cancelling.as_of})"
     if plan.resources is not None:
         yield from _resources(plan.resources)
     yield "data", place(plan.capabilities)

@@ -61,6 +61,7 @@ class HFJobsProvider:
             max_length=context,
             weights_downloadable=known.weights_downloadable,
             price=per_hour and Price(per_hour=per_hour, hours=hours, as_of=known.as_of, source=known.source),
+            cancelling=known.cancelling,
             problems=tuple(problem for problem in problems if problem),
             settings_source=known.settings_source,
             notes=(f"runs on {flavor} and is ended after {hours.normalize():f} hours", *known.notes),
