@@ -58,7 +58,7 @@ class Tuner:
         self._environment = known
         self._clock = clock or jobs.SystemClock()
         self.offers = Offers(self.settings, today=lambda: self.today)
-        self.reach = Reach(self.settings, offers=self.offers, environment=known)
+        self.reach = Reach(self.settings, offers=self.offers, environment=known, clock=self._clock)
         self.budgets = Budgets(
             self.settings, offers=self.offers, store=lambda: self.store, now=lambda: self._clock.now()
         )

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anytune.config.job import job_schema, load_job, nearest
     from anytune.config.place import PROJECT_FILE, places
-    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, key_source, load_settings
+    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, is_here, key_source, load_settings
 
 __all__ = [
     "PROJECT_FILE",
     "NotifySettings",
     "ProfileSettings",
     "Settings",
+    "is_here",
     "job_schema",
     "key_source",
     "load_job",

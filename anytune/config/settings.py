@@ -37,7 +37,8 @@ class ProfileSettings(Value):
     `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. Where whole
-    machines are rented, `flavor` is which one, and a job is ended after `hours`.
+    machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a second all
+    processes together make at most.
     """
 
     base_url: str | None = None
@@ -49,6 +50,7 @@ class ProfileSettings(Value):
     hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] | None = None
     key_variable: str | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     trainers: dict[str, Trainer] = {}
 
 
@@ -192,7 +194,7 @@ def _sent_elsewhere(users: dict[str, Any], project: Settings) -> tuple[str, ...]
     return tuple(
         name
         for name, url in _stated(project).items()
-        if url != own.get(name, {}).get("base_url") and not (url and _is_here(url))
+        if url != own.get(name, {}).get("base_url") and not (url and is_here(url))
     )
 
 
@@ -202,7 +204,8 @@ def _stated(told: Settings) -> dict[str, str | None]:
     return {name: profile.base_url for name, profile in profiles if "base_url" in profile.model_fields_set}
 
 
-def _is_here(url: str) -> bool:
+def is_here(url: str) -> bool:
+    """Tell whether an address is one of this machine."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback

@@ -10,9 +10,11 @@ from anytune.jobs.inquiry import Notice
 from anytune.jobs.lease import Lease
 from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
 from anytune.jobs.permit import permit
+from anytune.jobs.rate import Bucket
 from anytune.jobs.resume import once_more, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 from anytune.jobs.sweep import Look, Sweep
+from anytune.jobs.turns import RATE
 from anytune.jobs.watched import Watched
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "CREATE_ROUNDS",
     "LIST_LAG",
     "OUTAGE",
+    "RATE",
     "YOUNG",
     "Alarm",
     "Beside",
+    "Bucket",
     "Clock",
     "Desk",
     "Lease",
