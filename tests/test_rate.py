@@ -210,9 +210,8 @@ def test_what_the_gate_says_comes_through_as_it_is(stub: OpenAIStub, tmp_path: P
 def test_eight_processes_keep_the_budget_together_and_each_gets_its_share(tmp_path: Path) -> None:
     """Nothing is left of the burst when they begin."""
     rate, seconds, crowd = 40.0, 2.0, 8
-    spent = FakeClock(datetime.now(UTC))
+    drained, spent = time.monotonic(), FakeClock(datetime.now(UTC))
     times(Bucket(tmp_path, "p", rate=rate, key=lambda: "k", clock=spent), spent, int(rate * BURST))
-    drained = time.monotonic()
     context = get_context("fork")
     together, answers = context.Barrier(crowd), context.SimpleQueue()
 
