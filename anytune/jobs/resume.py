@@ -48,7 +48,7 @@ def once_more(job: Job, quote: Decimal | None = None) -> CostEstimate:
     """
     price = job.plan.capabilities.price
     if quote is not None:
-        basis = f"as {job.provider} quotes it"
+        basis = f"what {job.provider} quotes for going on"
         return CostEstimate(low=NOTHING, expected=quote, high=quote, basis=basis)
     if price is None or price.per_hour is None or price.hours is None:
         if job.plan.cost.high is None:
