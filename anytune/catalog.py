@@ -99,6 +99,7 @@ def _facts(catalog: Catalog, model: str) -> dict[str, Any]:
         "weights_downloadable": catalog.weights_downloadable,
         "price": _price(catalog, entry) if entry and entry.price else None,
         "hosting": catalog.hosting,
+        "cancelling": catalog.cancelling,
         "usd_per_hour": catalog.usd_per_hour,
         "usd_per_kwh": catalog.usd_per_kwh,
         "similar": () if entry else tuple(difflib.get_close_matches(model, catalog.models, n=3, cutoff=0.4)),

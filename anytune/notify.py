@@ -1,4 +1,4 @@
-"""Tell that a job has ended: to a command of the user's, on its stdin, and to a webhook, signed.
+"""Tell that a job has ended, or costs more than expected: to a command, on its stdin, to a webhook, to the desktop.
 
 What fails is told to whoever watches, once, and harms nothing. A redirect is not followed: the document would go to
 another host than the user named.
@@ -7,9 +7,12 @@ another host than the user named.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from anytune import webhook
@@ -17,11 +20,12 @@ from anytune.config import NotifySettings
 from anytune.errors import AnytuneError, CredentialError, UsageError
 
 SECONDS = 30.0  # that a command or a webhook has
-ID = "anytune-{id}-{state}"  # the same for the same end, so that a receiver can tell a repetition
+ID = "anytune-{id}-{what}"  # the same for the same news, so that a receiver can tell a repetition
+PAST = "past_estimate"
 
 
 class Notifier:
-    """Tell of ends by the user's settings; `environment` holds the webhook's secret."""
+    """Tell of ends and alarms by the user's settings; `environment` holds the webhook's secret."""
 
     def __init__(
         self, settings: NotifySettings, environment: Mapping[str, str], *, now: Callable[[], datetime]
@@ -30,34 +34,29 @@ class Notifier:
         self._told: set[str] = set()
 
     def tell(self, job: Mapping[str, Any]) -> Iterator[str]:
-        """Send a job's document; yield what went wrong and was not told before."""
-        body = json.dumps(
-            {"type": f"job.{job['state']}", "timestamp": self._now().isoformat(), "data": job}, default=str
-        )
-        for way in (self._run, self._post):
+        """Send a job's document, one with an `alarm` as such; yield what went wrong and was not told before."""
+        what = PAST if "alarm" in job else str(job["state"])
+        body = json.dumps({"type": f"job.{what}", "timestamp": self._now().isoformat(), "data": job}, default=str)
+        id = ID.format(id=job["id"], what=what)
+        for way in (partial(self._run, body), partial(self._post, body, webhook_id=id), partial(self._show, job)):
             try:
-                way(body, webhook_id=ID.format(**job))
+                way()
             except AnytuneError as error:
                 if error.message not in self._told:
                     self._told.add(error.message)
                     yield error.message
 
-    def _run(self, body: str, *, webhook_id: str) -> None:
-        del webhook_id
+    def _run(self, body: str) -> None:
         command = self._settings.command
-        if not command:
+        if command:
+            _called(command, "notify.command", stdin=body)
+
+    def _show(self, job: Mapping[str, Any]) -> None:
+        if not self._settings.desktop:
             return
-        try:
-            done = subprocess.run(
-                command, input=body, text=True, capture_output=True, timeout=SECONDS, check=False, errors="replace"
-            )
-        except subprocess.TimeoutExpired as error:
-            raise AnytuneError(f"notify.command: {command[0]} did not end within {SECONDS:g} s") from error
-        except OSError as error:
-            raise AnytuneError(f"notify.command: {command[0]}: {error.strerror}") from error
-        if done.returncode != 0:
-            said = " ".join(done.stderr.split())[:200]
-            raise AnytuneError(f"notify.command: {command[0]} ended with status {done.returncode}: {said}")
+        alarm = job.get("alarm")
+        said = f"past its estimate: ${alarm['now']:.2f}, at most ${alarm['most']:.2f} was expected" if alarm else ""
+        _called(_shown(f"{job['id']} {said or job['state']}"), "notify.desktop")
 
     def _post(self, body: str, *, webhook_id: str) -> None:
         if self._settings.webhook is None:
@@ -88,3 +87,28 @@ class Notifier:
         if not secret:
             raise CredentialError(f"notify.webhook needs its secret: {name} is not set", fix=f"export {name}=whsec_…")
         return secret
+
+
+def _shown(text: str) -> tuple[str, ...]:
+    """Return the command that shows a text on the desktop; raise `UsageError` where there is none."""
+    if sys.platform == "darwin":
+        script = 'on run argv\ndisplay notification (item 1 of argv) with title "anytune"\nend run'
+        return ("osascript", "-e", script, text)
+    if shutil.which("notify-send") is None:
+        raise UsageError("notify.desktop: notify-send is not installed", fix="install libnotify, or use notify.command")
+    return ("notify-send", "--app-name=anytune", "--", "anytune", text)
+
+
+def _called(command: tuple[str, ...], whose: str, *, stdin: str = "") -> None:
+    """Run a command to its end, within `SECONDS`."""
+    try:
+        done = subprocess.run(
+            command, input=stdin, text=True, capture_output=True, timeout=SECONDS, check=False, errors="replace"
+        )
+    except subprocess.TimeoutExpired as error:
+        raise AnytuneError(f"{whose}: {command[0]} did not end within {SECONDS:g} s") from error
+    except OSError as error:
+        raise AnytuneError(f"{whose}: {command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split())[:200]
+        raise AnytuneError(f"{whose}: {command[0]} ended with status {done.returncode}: {said}")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from anytune import catalog, config, policy, providers
+from anytune import catalog, config, jobs, policy, providers
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.errors import CredentialError, UsageError
@@ -19,8 +19,11 @@ from anytune.schema.plan import Capabilities
 class Reach:
     """Hold the providers that can be named; each is made once, when it is first asked for."""
 
-    def __init__(self, settings: Settings, *, offers: Offers, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, *, offers: Offers, environment: Mapping[str, str], clock: jobs.Clock | None = None
+    ) -> None:
         self._settings = settings
+        self._clock = clock or jobs.SystemClock()
         self._offers = offers
         self._environment = environment
         self._made: dict[str, Provider] = {}
@@ -51,6 +54,7 @@ class Reach:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
         said, variable = self._said_of(name), self.key_variable(name)
         key = config.key_source(name, variable, self._environment)
+        rate = self._rate(name)
         return Profile(
             name=name,
             home=self._settings.home,
@@ -64,7 +68,17 @@ class Reach:
             hours=said.hours,
             timeout=said.timeout,
             trainers=said.trainers,
+            gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,
         )
+
+    def _rate(self, name: str) -> float | None:
+        """Return how many calls a second a provider gets: as its profile says; a server on this machine as many as it
+        likes.
+        """
+        said = self._said_of(name)
+        if said.rate is not None:
+            return said.rate
+        return None if name == "local" or config.is_here(said.base_url or "") else jobs.RATE
 
     def _no_key(self, name: str) -> str:
         where = _host(self._said_of(name).base_url or "") or "at the provider's own address"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from anytune import asking, config, jobs, retry
 from anytune import look as look_at
 from anytune.asking import Asking
+from anytune.budgets import Budgets, Spent
 from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.data import check as data_check
@@ -58,7 +59,10 @@ class Tuner:
         self._environment = known
         self._clock = clock or jobs.SystemClock()
         self.offers = Offers(self.settings, today=lambda: self.today)
-        self.reach = Reach(self.settings, offers=self.offers, environment=known)
+        self.reach = Reach(self.settings, offers=self.offers, environment=known, clock=self._clock)
+        self.budgets = Budgets(
+            self.settings, offers=self.offers, store=lambda: self.store, now=lambda: self._clock.now()
+        )
         self._notifier: Notifier | None = None
         self._planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)
 
@@ -76,6 +80,8 @@ class Tuner:
             policy=self.settings.policy,
             clock=self._clock,
             place=self.reach.placed,
+            project=self.settings.project or "",
+            limits=self.budgets.limits,
         )
 
     @property
@@ -149,11 +155,25 @@ class Tuner:
         force: bool = False,
     ) -> Iterator[tuple[str, Plan | UsageError]]:
         """Plan the job file for every provider, or say why one cannot be planned; see `Planning.every`."""
-        return self._planning.every(job_file, changes=changes, model=model, force=force)
+        for name, plan in self._planning.every(job_file, changes=changes, model=model, force=force):
+            yield name, self._held(plan) if isinstance(plan, Plan) else plan
 
-    def plan(self, spec: TuneSpec, *, force: bool = False, foresight: Foresight | None = None) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing."""
-        return self._planning.plan(spec, force=force, foresight=foresight)
+    def plan(
+        self, spec: TuneSpec, *, force: bool = False, again: bool = False, foresight: Foresight | None = None
+    ) -> Plan:
+        """Decide what a submit would do: offline, without a key, sending nothing.
+
+        A job that there is counts for its budgets already, unless another is to be made `again`.
+        """
+        return self._held(self._planning.plan(spec, force=force, foresight=foresight), again=again)
+
+    def _held(self, plan: Plan, *, again: bool = False) -> Plan:
+        there = self.budgets.limits and not again and self.earlier(plan) is not None
+        return plan if there else self.budgets.held(plan)
+
+    def spent(self, month: str | None = None) -> Spent:
+        """Return what all jobs of the record count for in a month (`2026-11`), the one that it is if None."""
+        return self.budgets.spent(month)
 
     def hand_over(self, spec: TuneSpec, *, to: str, out: Path) -> HandedOver:
         """Write a job as another trainer's config file with its data beside it; see `recipe.hand_over`."""
@@ -229,7 +249,10 @@ class Tuner:
         return None
 
     def notify(self, job: Mapping[str, Any]) -> Sequence[str]:
-        """Tell whom the user's settings name that a job has ended, once for all processes; return what went wrong."""
+        """Tell whom the user's settings name what a job's document says, once for all processes; return what failed.
+
+        That is how it ended, or its `alarm` that it costs more than expected.
+        """
         if not self.settings.notify.wanted or not self._first_to_tell(job):
             return ()
         if self._notifier is None:
@@ -242,7 +265,8 @@ class Tuner:
         folder = self.settings.home / "notified"
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            (folder / f"{job['id']}-{job['state']}").touch(mode=0o600, exist_ok=False)
+            what = "past_estimate" if "alarm" in job else job["state"]
+            (folder / f"{job['id']}-{what}").touch(mode=0o600, exist_ok=False)
         except FileExistsError:
             return False
         except OSError as error:
@@ -292,6 +316,15 @@ class Tuner:
     def known_events(self, job_id: str) -> Sequence[Event]:
         """Return the events that were taken in so far, oldest first."""
         return self.store.events(self.store.get(job_id).id)
+
+    def cancelling(self, job_id: str) -> str:
+        """Say what cancelling a job costs, as far as it is known, and what it has cost so far."""
+        job = self.store.get(job_id)
+        known = self.reach.capabilities(job.provider, job.plan.spec.model).cancelling
+        can = job.plan.capabilities.model_copy(update={"cancelling": known})
+        job = job.model_copy(update={"plan": job.plan.model_copy(update={"capabilities": can})})
+        said, found = jobs.cancelling(job), jobs.so_far(job, self._clock.now())
+        return said if found is None or not found[0] else f"{said}; so far about ${found[0]:.2f} ({found[1]})"
 
     def cancel(self, job_id: str) -> Job:
         """Stop a job; harmless on one that has ended."""

@@ -15,6 +15,7 @@ from anytune.offers import Offers
 from anytune.schema.catalog import Layer, Listing, Offer
 from anytune.schema.plan import Plan, Policy
 from anytune.testing import sample_file, sample_spec
+from anytune.tuner import Tuner
 from tests.rigs import report_of
 
 TODAY = date(2026, 11, 27)
@@ -49,6 +50,16 @@ def test_every_provider_has_a_dated_catalogue_with_its_source(name: str) -> None
     assert known.source
     assert name == "local" or known.settings_source
     assert known.takes_any or known.hosting
+
+
+@pytest.mark.parametrize("name", providers.BUILT_IN)
+def test_every_provider_says_what_is_billed_of_a_cancelled_job_or_that_nobody_says(name: str, tmp_path: Path) -> None:
+    billed = catalog.load(name).cancelling
+    assert billed is not None
+    assert billed.source
+    assert billed.as_of
+    model = next(iter(catalog.load(name).models), "owner/model")
+    assert Tuner(folder=tmp_path, environment={}).reach.capabilities(name, model).cancelling == billed
 
 
 def test_those_who_closed_have_a_date_a_reason_a_source_and_somewhere_to_go() -> None:

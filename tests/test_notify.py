@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,40 @@ def test_a_secret_that_is_none_is_told(ear: Ear) -> None:
     assert "hush" not in said[0]
     with pytest.raises(UsageError):
         webhook.key_of("hush hush")
+
+
+@pytest.fixture
+def desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a notify-send that writes down what it is to show."""
+    shown = tmp_path / "shown"
+    program = tmp_path / "bin" / "notify-send"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s|" "$@" >> {shown}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(sys, "platform", "linux")
+    return shown
+
+
+def test_the_desktop_shows_an_end_and_an_alarm(desktop: Path) -> None:
+    notifier = Notifier(NotifySettings(desktop=True), {}, now=lambda: NOW)
+    past = {**JOB, "state": "running", "alarm": {"now": Decimal("8.00"), "most": Decimal("6.00")}}
+    assert [*notifier.tell(JOB), *notifier.tell(past)] == []
+    told = desktop.read_text()
+    assert "sums-0123456789 succeeded" in told
+    assert "sums-0123456789 past its estimate: $8.00, at most $6.00 was expected" in told
+
+
+def test_a_machine_without_a_desktop_says_what_is_missing_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert tell(desktop=True) == ["notify.desktop: notify-send is not installed"]
+
+
+def test_an_alarm_is_another_news_than_the_state(ear: Ear) -> None:
+    settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
+    notifier = Notifier(settings, {"HOOK": SECRET}, now=lambda: NOW)
+    assert list(notifier.tell({**JOB, "state": "running", "alarm": {"now": Decimal(8), "most": Decimal(6)}})) == []
+    (heard,) = ear.journal
+    assert heard.json["type"] == "job.past_estimate"
+    assert heard.headers["webhook-id"] == "anytune-sums-0123456789-past_estimate"

@@ -120,22 +120,33 @@ def events(job: options.JobName = "last", as_json: options.Json = False) -> None
     terminal.next_commands(then)
 
 
-def cancel(job: options.JobName, as_json: options.Json = False) -> None:
-    """Stop a job; harmless on one that has ended."""
+def cancel(job: options.JobName, yes: options.AtOnce = False, as_json: options.Json = False) -> None:
+    """Stop a job, once it is said what that costs; harmless on one that has ended."""
+    from anytune.commands.order import may_stop
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
 
     tuner = Tuner()
-    ui.told(tuner.cancel(options.named(tuner, job)), as_json=as_json)
+    seen = tuner.job(options.named(tuner, job))
+    if seen.state.is_terminal:
+        ui.told(seen, as_json=as_json, cancelling=None)
+        return
+    costs = tuner.cancelling(seen.id)
+    may_stop(seen, costs, yes=yes)
+    ui.told(tuner.cancel(seen.id), as_json=as_json, cancelling=costs)
 
 
-def resume(job: options.JobName = "last", as_json: options.Json = False) -> None:
+def resume(job: options.JobName = "last", yes: options.Yes = False, as_json: options.Json = False) -> None:
     """Go on with an interrupted job from its last checkpoint."""
-    from anytune.commands.order import cannot_go_on
+    from anytune.commands.order import cannot_go_on, may_go_on
+    from anytune.schema.job import JobState
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
 
     tuner = Tuner()
-    seen = tuner.resume(options.named(tuner, job))
+    seen = tuner.refresh(options.named(tuner, job))
+    if seen.state is JobState.PAUSED:
+        may_go_on(seen, yes=yes, command=f"anytune resume {seen.id}")
+        seen = tuner.resume(seen.id)
     cannot_go_on(seen)
     ui.told(seen, as_json=as_json)

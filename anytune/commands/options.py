@@ -23,6 +23,7 @@ Changes = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. training.epochs=1.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before money or data leaves.")]
+AtOnce = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask once more.")]
 Again = Annotated[bool, typer.Option("--again", help="Make another job even if this one was run before.")]
 Wanted = Annotated[
     str | None, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")

@@ -24,6 +24,7 @@ from anytune.errors import (
 from anytune.ui.nouns import Given
 
 if TYPE_CHECKING:
+    from anytune.jobs import Update
     from anytune.schema.job import Job
     from anytune.schema.plan import Plan
     from anytune.tuner import Tuner
@@ -116,7 +117,7 @@ class Order(Given):
         from anytune.ui import terminal
 
         spec = tuner.read(self.job_file, changes=self.changes, provider=self.provider, model=self.model)
-        plan = tuner.plan(spec, force=self.force)
+        plan = tuner.plan(spec, force=self.force, again=self.again)
         earlier = None if self.again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
             ui.summary(plan, on=terminal.progress())
@@ -179,24 +180,44 @@ def _consent(plan: Plan, command: str) -> None:
         raise RefusedError("you did not agree; nothing was sent")
 
 
-def may_go_on(job: Job, order: Order) -> None:
+def may_go_on(job: Job, *, yes: bool, command: str) -> None:
     """Ask before a paused job goes on where that may cost: at Hugging Face Jobs, one more machine."""
-    from anytune.ui import plan as ui
     from anytune.ui import terminal
 
-    if job.plan.capabilities.local or order.yes:
+    if job.plan.capabilities.local or yes:
         return
-    cost = ui.price(job.plan.cost)
+    cost = _once_more(job)
     if not terminal.can_ask():
         raise UsageError(
-            f"{job.id} is paused; to go on at {job.provider} may cost {cost} again, and nobody is here to agree",
-            fix=f"{order.command(order.verb)} -y",
+            f"{job.id} is paused; to go on at {job.provider} {cost}, and nobody is here to agree", fix=f"{command} -y"
         )
-    if terminal.ask(f"\nGo on with {job.id} at {job.provider}, cost up to {cost} again? [y/N] ").lower() not in {
-        "y",
-        "yes",
-    }:
+    question = f"\nGo on with {job.id} at {job.provider}? That {cost}. [y/N] "
+    if terminal.ask(question).lower() not in {"y", "yes"}:
         raise RefusedError(f"you did not agree; {job.id} stays paused", fix=f"anytune cancel {job.id}")
+
+
+def _once_more(job: Job) -> str:
+    from anytune import jobs
+    from anytune.ui import plan as ui
+    from anytune.ui import words
+
+    more = jobs.once_more(job)
+    if more.high is None:
+        return f"costs nobody knows how much ({more.basis})"
+    if not more.high:
+        return f"costs what is left of its estimate, {ui.price(job.plan.cost)}"
+    return f"may cost up to {words.money(more.high)} again ({more.basis})"
+
+
+def may_stop(job: Job, costs: str, *, yes: bool) -> None:
+    """Say what cancelling costs before it happens, and let who sits at a terminal think again."""
+    from anytune.ui import terminal
+
+    terminal.note(f"cancelling {job.id}: {costs}")
+    if yes or job.plan.capabilities.local or not terminal.can_ask():
+        return
+    if terminal.ask(f"Cancel {job.id} at {job.provider}? [y/N] ").lower() not in {"y", "yes"}:
+        raise RefusedError(f"you did not agree; {job.id} goes on", fix=f"anytune watch {job.id}")
 
 
 def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
@@ -207,7 +228,8 @@ def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
 
     job = known = tuner.job(job_id)
     try:
-        job = live.watch(tuner.follow(job.id, timeout=timeout), job, known=tuner.known_events(job.id))
+        looks = _telling(tuner, job_id, timeout=timeout)
+        job = live.watch(looks, job, known=tuner.known_events(job.id))
     except KeyboardInterrupt:
         raise Left(f"{job.id} goes on without you", fix=f"anytune watch {job.id}") from None
     if job.state.is_terminal and not known.state.is_terminal:
@@ -217,6 +239,18 @@ def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
         why = f": {job.error}" if job.error else ""
         raise NotYetError(f"{job.id} was interrupted{why}", fix=f"anytune resume {job.id}")
     return job
+
+
+def _telling(tuner: Tuner, job_id: str, *, timeout: float | None) -> Iterator[Update]:
+    """Pass each look on, once those whom the user named were told of an alarm in it."""
+    from anytune.ui import jobs as ui
+    from anytune.ui import terminal
+
+    for update in tuner.follow(job_id, timeout=timeout):
+        if update.alarm is not None:
+            for wrong in tuner.notify(ui.document(update.job, alarm=update.alarm)):
+                terminal.note(wrong, style="yellow")
+        yield update
 
 
 def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:

@@ -68,7 +68,7 @@ def _under_way(tuner: Tuner, job: Job, order: Order) -> Job:
     job = tuner.refresh(job.id)
     if job.state is not JobState.PAUSED:
         return job
-    may_go_on(job, order)
+    may_go_on(job, yes=order.yes, command=order.command("run"))
     terminal.note(f"{job.id} was interrupted and goes on: {job.error or 'from its last checkpoint'}")
     return tuner.resume(job.id)
 

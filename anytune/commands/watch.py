@@ -83,14 +83,15 @@ def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
 
 
 def _telling(tuner: Tuner, sweep: Sweep, *, timeout: float | None) -> Iterator[Look]:
-    """Pass each look on, once those whom the user named were told of the jobs that ended in it."""
+    """Pass each look on, once those whom the user named were told of the jobs that ended in it, and of its alarms."""
     from anytune.jobs import Look, Notice
     from anytune.ui import jobs as ui
 
     for look in sweep.follow(timeout=timeout):
-        ended = [job.id for job in look.changed if job.state.is_terminal]
-        wrong = [text for id in ended for text in tuner.notify(ui.document(tuner.job(id)))]
-        yield Look(look.changed, (*look.notices, *map(Notice, wrong)))
+        news = [ui.document(tuner.job(job.id)) for job in look.changed if job.state.is_terminal]
+        news += [ui.document(tuner.job(alarm.job_id), alarm=alarm) for alarm in look.alarms]
+        wrong = [text for document in news for text in tuner.notify(document)]
+        yield Look(look.changed, (*look.notices, *map(Notice, wrong)), look.alarms)
 
 
 def _all_ended_well(sweep: Sweep, document: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from anytune.config.document import Document
     from anytune.config.job import job_schema, load_job, nearest
     from anytune.config.place import PROJECT_FILE, places
-    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, key_source, load_settings
+    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, is_here, key_source, load_settings
 
 __all__ = [
     "PROJECT_FILE",
@@ -17,6 +17,7 @@ __all__ = [
     "NotifySettings",
     "ProfileSettings",
     "Settings",
+    "is_here",
     "job_schema",
     "key_source",
     "load_job",

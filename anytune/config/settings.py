@@ -16,15 +16,18 @@ from anytune.config.place import expanded, places
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
+from anytune.schema.money import Usd
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
 
 NOT_IN_FILES = {
     "home": "set ANYTUNE_HOME instead",
     "project_catalog": "write catalog instead",
+    "project_budget": "write budget instead",
     "keyless": "it follows from who says base_url",
 }
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+APART = {"catalog", "budget"}  # what a project says beside the user, and not above them
 PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
 
 
@@ -34,7 +37,8 @@ class ProfileSettings(Value):
     `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. Where whole
-    machines are rented, `flavor` is which one, and a job is ended after `hours`.
+    machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a second all
+    processes together make at most.
     """
 
     base_url: str | None = None
@@ -46,6 +50,7 @@ class ProfileSettings(Value):
     hours: Annotated[float, Field(gt=0, le=720, allow_inf_nan=False)] | None = None
     key_variable: str | None = None
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     trainers: dict[str, Trainer] = {}
 
 
@@ -55,8 +60,15 @@ class CheckSettings(Value):
     ignore: tuple[str, ...] = ()
 
 
+class BudgetSettings(Value):
+    """Bound what all jobs of a calendar month (of UTC) may cost together; what one may cost is `policy.budget_usd`."""
+
+    month: Usd | None = None
+
+
 class NotifySettings(Value):
-    """Say who is told when a job has ended: a command, which gets the job's document on stdin, and a webhook's address.
+    """Say who is told when a job has ended or costs more than expected: a command, which gets the job's document on
+    stdin, a webhook's address, and the desktop.
 
     What is sent to the webhook is signed with the secret in the environment variable `secret_variable`.
     """
@@ -64,6 +76,7 @@ class NotifySettings(Value):
     model_config = ConfigDict(hide_input_in_errors=True)  # an address may be as good as a key
 
     command: tuple[str, ...] = ()
+    desktop: bool = False
     webhook: str | None = None
     secret_variable: str | None = None
 
@@ -78,7 +91,7 @@ class NotifySettings(Value):
     @property
     def wanted(self) -> bool:
         """Tell whether anybody is to be told."""
-        return bool(self.command or self.webhook)
+        return bool(self.command or self.webhook or self.desktop)
 
 
 class Settings(Value):
@@ -86,7 +99,9 @@ class Settings(Value):
 
     `store` is the address of a database that holds the jobs in place of a file under `home`, without a password.
     `catalog` is what the user says above the shipped catalogue, by provider, and `project_catalog` what the project
-    says there. `keyless` are the providers whose address a project chose, and not the user: no key goes there.
+    says there. `budget` is the user's own, for all that they order, and `project_budget` that of the `project`, whoever
+    orders; a project is called as its file says, or else as the folder that this lies in. `keyless` are the providers
+    whose address a project chose, and not the user: no key goes there.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may hold a password
@@ -95,6 +110,9 @@ class Settings(Value):
     store: str | None = None
     catalog: dict[str, Layer] = {}
     project_catalog: dict[str, Layer] = {}
+    project: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    budget: BudgetSettings = BudgetSettings()
+    project_budget: BudgetSettings = BudgetSettings()
     keyless: tuple[str, ...] = ()
     profiles: dict[str, ProfileSettings] = {}
     policy: Policy = Policy()
@@ -115,7 +133,8 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, for which machine, which region a host is in,
     where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on
-    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too.
+    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too, and
+    its budget of a month counts beside the user's own.
     `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"
@@ -127,7 +146,7 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
         document = Document(path, may_be_empty=True)
         told = _told(document, home, foreign=path is found.project, own=found.users)
         keyless = _sent_elsewhere(merged, told) if path is found.project else keyless
-        above = _apart(document.data) if path is found.project else document.data
+        above = _apart(document.data, folder=path.parent) if path is found.project else document.data
         merged, policy = merge(_without_regions(merged, told), above), policy.and_also(told.policy)
     return Settings.model_validate({**merged, "policy": policy, "keyless": keyless})
 
@@ -138,6 +157,8 @@ def _told(document: Document, home: Path, *, foreign: bool, own: Path) -> Settin
     _look_at_store(document, foreign=foreign, own=own)
     if foreign and "notify" in document.data:
         raise UsageError(f"{document.place(['notify'])}: a project cannot set notify", fix=f"set it in {own}")
+    if not foreign and "project" in document.data:
+        raise UsageError(f"{document.place(['project'])}: it names one project", fix="set it in its anytune.yaml")
     told: Settings = validated(Settings, {"home": str(home), **document.data}, document)
     for name, profile in told.profiles.items():
         for key in PERSONAL & profile.model_fields_set if foreign else ():
@@ -155,10 +176,10 @@ def _look_at_store(document: Document, *, foreign: bool, own: Path) -> None:
         raise UsageError(f"{place}: store: {found.message}", fix=found.fix)
 
 
-def _apart(data: dict[str, Any]) -> dict[str, Any]:
-    """Keep what a project says of prices apart from what the user says: it may be a stranger's."""
-    rest = {name: told for name, told in data.items() if name != "catalog"}
-    return {**rest, "project_catalog": data["catalog"]} if "catalog" in data else rest
+def _apart(data: dict[str, Any], *, folder: Path) -> dict[str, Any]:
+    """Keep what a project says of prices and budgets apart from what the user says: it may be a stranger's."""
+    named = {name: f"project_{name}" if name in APART else name for name in data}
+    return {"project": folder.name[:64] or "root", **{named[name]: told for name, told in data.items()}}
 
 
 def _without_regions(merged: dict[str, Any], told: Settings) -> dict[str, Any]:
@@ -173,7 +194,7 @@ def _sent_elsewhere(users: dict[str, Any], project: Settings) -> tuple[str, ...]
     return tuple(
         name
         for name, url in _stated(project).items()
-        if url != own.get(name, {}).get("base_url") and not (url and _is_here(url))
+        if url != own.get(name, {}).get("base_url") and not (url and is_here(url))
     )
 
 
@@ -183,7 +204,8 @@ def _stated(told: Settings) -> dict[str, str | None]:
     return {name: profile.base_url for name, profile in profiles if "base_url" in profile.model_fields_set}
 
 
-def _is_here(url: str) -> bool:
+def is_here(url: str) -> bool:
+    """Tell whether an address is one of this machine."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback

@@ -1,17 +1,20 @@
-"""Jobs: `submit` brings a plan to its provider, `life` follows, `resume` goes on, `permit` is the gate, `ask` chats."""
+"""Jobs: `submit` brings a plan to its provider, `reserve` minds the budgets, `life` follows, `permit` is the gate."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
+from anytune.jobs.alarm import Alarm, cancelling, so_far
 from anytune.jobs.ask import Patient, Screened
-from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock
+from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.errand import Beside
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lease import Lease
 from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
 from anytune.jobs.permit import permit
-from anytune.jobs.resume import resume
+from anytune.jobs.rate import Bucket
+from anytune.jobs.resume import once_more, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
 from anytune.jobs.sweep import Look, Sweep
+from anytune.jobs.turns import RATE
 from anytune.jobs.watched import Watched
 
 __all__ = [
@@ -19,8 +22,11 @@ __all__ = [
     "CREATE_ROUNDS",
     "LIST_LAG",
     "OUTAGE",
+    "RATE",
     "YOUNG",
+    "Alarm",
     "Beside",
+    "Bucket",
     "Clock",
     "Desk",
     "Lease",
@@ -35,6 +41,7 @@ __all__ = [
     "abandon",
     "adopt",
     "cancel",
+    "cancelling",
     "carry_on",
     "earlier",
     "export",
@@ -42,11 +49,14 @@ __all__ = [
     "follow",
     "is_own",
     "model",
+    "once_more",
     "permit",
     "refresh",
     "resume",
     "settle",
+    "so_far",
     "submit",
     "submit_or_leave",
+    "user",
     "was_own",
 ]

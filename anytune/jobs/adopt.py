@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from anytune import retry
+from anytune import retry, spending
 from anytune.errors import AmbiguousError, ConflictError, NotFoundError
 from anytune.jobs.desk import Desk, put, record
 from anytune.jobs.submit import adopted, stop
@@ -52,6 +52,8 @@ def _added(job_id: str, plan: Plan, remote: RemoteJob, desk: Desk) -> Job:
             plan=plan,
             attempt=max(taken, default=0) + 1,
             state=JobState.UNKNOWN,
+            project=desk.project,
+            by=desk.who,
             remote=remote,
             created_at=remote.created_at or now,
             updated_at=now,
@@ -98,7 +100,8 @@ def abandon(job_id: str, *, desk: Desk) -> Job:
                 fix=f"anytune cancel {job.id} stops it, anytune watch {job.id} follows it",
             )
         error = f"abandoned; last seen {job.state}{unasked}"
-        return put(job, desk, state=JobState.CANCELLED, cause="user", error=error)
+        orders = job.orders if unasked or job.remote is not None else spending.void(job.orders)
+        return put(job, desk, state=JobState.CANCELLED, cause="user", error=error, orders=orders)
 
 
 def _still_there(job: Job, desk: Desk) -> tuple[RemoteJob | None, str]:

@@ -13,6 +13,7 @@ from anytune.errors import ProviderError
 from anytune.jobs import bill
 from anytune.providers.base import Provider
 from anytune.schema.job import Job, JobState, RemoteJob, Stay
+from anytune.schema.money import Limit
 from anytune.schema.plan import Capabilities, Policy
 from anytune.store import JobStore
 
@@ -52,7 +53,8 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who works here, by the account's name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, as in some containers
@@ -67,7 +69,8 @@ def _as_it_is(capabilities: Capabilities) -> Capabilities:
 class Desk:
     """Hold what work on jobs needs: record, providers by name, the policy that holds now, clock, and who asks.
 
-    `place` adds to a provider's capabilities where its profile, as it is now, has the data go.
+    `place` adds to a provider's capabilities where its profile, as it is now, has the data go. `project` is what jobs
+    that are made here belong to, `limits` are the budgets of a month, of that project and of who asks.
     """
 
     store: JobStore
@@ -75,7 +78,9 @@ class Desk:
     policy: Policy = field(default_factory=Policy)
     clock: Clock = field(default_factory=SystemClock)
     place: Callable[[Capabilities], Capabilities] = _as_it_is
-    who: str = field(default_factory=_user)
+    who: str = field(default_factory=user)
+    project: str = ""
+    limits: tuple[Limit, ...] = ()
 
 
 def put(job: Job, desk: Desk, **changes: object) -> Job:

@@ -7,7 +7,7 @@ nobody else is asked then. Nor while the job may stand at the provider: it is lo
 
 from __future__ import annotations
 
-from anytune import retry
+from anytune import retry, spending
 from anytune.errors import (
     AmbiguousError,
     AnytuneError,
@@ -70,9 +70,10 @@ def _leave(job_id: str, error: ProviderError, desk: Desk) -> Job:
             return job
         if job.creating is not None and (found := _sought(job, desk)) is not None:
             return found
+        orders = spending.void(job.orders)
         if job.cancel_wanted:  # nobody else is to train it either
-            return put(job, desk, state=JobState.CANCELLED, cause="user")
-        return put(job, desk, state=JobState.FAILED, cause="provider", error=error.message)
+            return put(job, desk, state=JobState.CANCELLED, cause="user", orders=orders)
+        return put(job, desk, state=JobState.FAILED, cause="provider", error=error.message, orders=orders)
 
 
 def _sought(job: Job, desk: Desk) -> Job | None:

@@ -14,6 +14,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
+from anytune.jobs.alarm import Alarm, raised
 from anytune.jobs.desk import Desk, record
 from anytune.jobs.life import YOUNG, fetch_events
 from anytune.jobs.turns import Turns
@@ -24,6 +25,7 @@ from anytune.schema.job import JobState, RemoteJob
 STALLED = {True: 600.0, False: 3600.0}  # seconds without any news after which a job is said to stall
 HEAR = {True: 1.0, False: 60.0}  # seconds between two questions for one job's events
 LOST_AGAIN = 1800.0  # seconds after which a job that its provider does not know is asked for again
+RECKON = 60.0  # seconds between two close looks at what a job has cost
 FAULT_AGAIN = 300.0  # seconds after which a job about which nonsense was answered is asked for alone again
 
 
@@ -48,6 +50,7 @@ class Inquiry:
     pace: Turns
     changed: dict[str, Watched] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
     able: bool = False
 
     def ask(self, jobs: Sequence[Watched]) -> None:
@@ -66,8 +69,12 @@ class Inquiry:
         left = most - len(singly) if lister is not None else most
         for job in list(self._to_hear(jobs, now))[:left]:
             self._hear(job)
+        at = self.desk.clock.now()
         for job in jobs:
             self._note_stall(job)
+            if job.live and job.may_be_past(at) and now - job.reckoned >= RECKON:
+                job.reckoned = now
+                self._note_alarm(job)
 
     def _list(self, provider: Sweeps, jobs: Sequence[Watched]) -> None:
         wanted = {job.remote.id: job for job in jobs if job.remote is not None}
@@ -181,6 +188,15 @@ class Inquiry:
             at = f" at step {job.step:,} of {job.steps:,}" if job.steps else ""
             minutes = int((now - job.moved) // 60)
             self.notices.append(Notice(f"{job.id} ({job.state}{at}): no news from {self.name} for {minutes} min"))
+
+    def _note_alarm(self, job: Watched) -> None:
+        """Look closely at a job that may be past its estimate, and tell it once, to all processes together."""
+        found = raised(self.desk.store.get(job.id), self.desk, step=job.step, steps=job.steps)
+        if found is not None:
+            alarm, _ = found
+            job.alarmed = True
+            self.alarms.append(alarm)
+            self.notices.append(Notice(alarm.text))
 
     def _tell(self, job: Watched, text: str) -> None:
         if job.told != text:

@@ -18,6 +18,7 @@ from anytune.errors import (
     UsageError,
 )
 from anytune.jobs import tidy
+from anytune.jobs.alarm import Alarm, raised
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
@@ -33,10 +34,11 @@ PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 @dataclass(frozen=True)
 class Update:
-    """Be one look at a job: how it stands, and the events that were not known before."""
+    """Be one look at a job: how it stands, the events that were not known before, and an alarm that is among them."""
 
     job: Job
     events: Sequence[Event] = ()
+    alarm: Alarm | None = None
 
 
 def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
@@ -91,7 +93,7 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
             asks = pace.asks(job, desk.clock.monotonic())
             told = fetch_events(job, desk=desk, patience=patience) if asks else None
             pace.took(job, told, desk.clock.monotonic())
-            update = Update(job, [*seen.events, *(told or ())])
+            update = _minded(Update(job, [*seen.events, *(told or ())]), desk)
         except PASSING as error:
             pace.missed(desk.clock.monotonic())
             update = Update(job.model_copy(update={"error": error.message}))
@@ -103,6 +105,17 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
         if timeout is not None and not waited + pause <= timeout:
             raise NotYetError(f"{job_id} is {job.state} after {waited:.0f} s", fix=f"anytune watch {job_id}")
         desk.clock.sleep(pause)
+
+
+def _minded(update: Update, desk: Desk) -> Update:
+    """Add the alarm about a job that has gone past its estimate, if it was not told before."""
+    done = [event.data for event in update.events if isinstance(event.data.get("step"), int)]
+    step, steps = (int(done[-1].get(name) or 0) for name in ("step", "total_steps")) if done else (0, 0)
+    found = raised(update.job, desk, step=step, steps=steps)
+    if found is None:
+        return update
+    alarm, event = found
+    return Update(update.job, [*update.events, event], alarm)
 
 
 def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:

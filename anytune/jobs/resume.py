@@ -1,4 +1,4 @@
-"""Going on with a job that was interrupted: a hosted one may cost once more, so it passes the gate and its budget.
+"""Going on with a job that was interrupted: a hosted one may cost once more, so it passes the gate and its budgets.
 
 The wish is written before the act, as for `create`: where one was written before, or its answer was lost, the job is
 looked at for as long as the provider's list may lag, so that one wish never rents two machines.
@@ -8,21 +8,25 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from anytune import planner, policy, retry
-from anytune.errors import AmbiguousError, RefusedError
+from anytune import planner, policy, retry, spending
+from anytune.errors import AmbiguousError, ProviderError, RefusedError
 from anytune.jobs.desk import Desk, put, record
 from anytune.jobs.life import refresh
 from anytune.jobs.permit import permit
+from anytune.jobs.reserve import limits_of, reserve
 from anytune.jobs.submit import LIST_LAG
-from anytune.providers.base import Provider, Resumes
+from anytune.providers.base import Provider, QuotesResume, Resumes
 from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import CostEstimate, Policy
+
+NOTHING = Decimal(0)
 
 
 def resume(job_id: str, *, desk: Desk) -> Job:
     """Go on with a job that was interrupted, in its submit or in its run.
 
-    Raises `RefusedError` where a hosted job may not go on: by the rules for its data, or as its budget would not do.
+    Raises `RefusedError` where a hosted job may not go on: by the rules for its data, or as its budget would not do,
+    and `OverBudgetError` where that of the month would not.
     """
     job = refresh(job_id, desk=desk)
     provider = desk.provider(job.provider)
@@ -37,6 +41,24 @@ def resume(job_id: str, *, desk: Desk) -> Job:
         return _hosted(job, job.remote.id, provider, desk)
 
 
+def once_more(job: Job, quote: Decimal | None = None) -> CostEstimate:
+    """Return what it may cost that a paused job goes on: one more rent of its machine, else what was foreseen anyway.
+
+    `quote` is the provider's own price of it.
+    """
+    price = job.plan.capabilities.price
+    if quote is not None:
+        basis = f"what {job.provider} quotes for going on"
+        return CostEstimate(low=NOTHING, expected=quote, high=quote, basis=basis)
+    if price is None or price.per_hour is None or price.hours is None:
+        if job.plan.cost.high is None:
+            return CostEstimate(low=None, expected=None, high=None, basis=job.plan.cost.basis)
+        return CostEstimate(low=NOTHING, expected=NOTHING, high=NOTHING, basis="the estimate is of the whole job")
+    more = price.per_hour * price.hours
+    basis = f"{price.hours.normalize():f} hours more at ${price.per_hour} an hour"
+    return CostEstimate(low=NOTHING, expected=more, high=more, basis=basis, as_of=price.as_of)
+
+
 def _hosted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Job:
     if job.resuming is not None and (going := _gone_on(job, remote_id, desk)) is not None:
         return record(job, going, desk)
@@ -49,7 +71,10 @@ def _hosted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Job:
         desk=desk,
         fix=f"anytune cancel {job.id}",
     )
-    _afford(job, desk)
+    more = once_more(job, _quoted(job, remote_id, provider, desk))
+    _afford(job, more, desk)
+    if more.high != NOTHING:
+        job = reserve(job.model_copy(update={"orders": spending.settled(job)}), more, desk, anew=True)
     job = put(job, desk, resuming=desk.clock.now())
     try:
         remote = provider.resume(remote_id)
@@ -58,6 +83,10 @@ def _hosted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Job:
         if going is None:
             raise
         remote = going
+    except ProviderError:
+        if more.high != NOTHING:
+            put(job, desk, orders=spending.void(job.orders))
+        raise
     return record(job, remote, desk)
 
 
@@ -75,18 +104,30 @@ def _gone_on(job: Job, remote_id: str, desk: Desk) -> RemoteJob | None:
         desk.clock.sleep(min(5.0, left))
 
 
-def _afford(job: Job, desk: Desk) -> None:
-    """Raise `RefusedError` where one more whole rent of the machine may go beyond the budget.
+def _quoted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Decimal | None:
+    """Ask for the exact price where there is a budget, as before the job was made."""
+    budgets = policy.bounded(job.plan.spec, desk.policy).budget is not None or limits_of(job, desk)
+    if not budgets or not isinstance(provider, QuotesResume):
+        return None
+    return retry.call(lambda: provider.quote_resume(remote_id), clock=desk.clock)
+
+
+def _afford(job: Job, more: CostEstimate, desk: Desk) -> None:
+    """Raise `RefusedError` where one more whole rent of the machine may go beyond the job's budget.
 
     What it cost so far is the provider's figure, else the most that it was said to cost before it began.
     """
-    price, spec = job.plan.capabilities.price, policy.bounded(job.plan.spec, desk.policy)
-    if spec.budget is None or price is None or price.per_hour is None or price.hours is None:
+    spec = policy.bounded(job.plan.spec, desk.policy)
+    if spec.budget is None or more.high == NOTHING or more.high is None:
         return
     known = (job.cost, job.quote, job.plan.cost.high)
-    so_far, more = next((cost for cost in known if cost is not None), Decimal(0)), price.per_hour * price.hours
-    basis = f"${so_far:.2f} so far, and {price.hours.normalize():f} hours more at ${price.per_hour} an hour"
-    whole = CostEstimate(low=so_far, expected=so_far + more, high=so_far + more, basis=basis)
+    so_far = next((cost for cost in known if cost is not None), NOTHING)
+    whole = CostEstimate(
+        low=so_far,
+        expected=so_far + more.high,
+        high=so_far + more.high,
+        basis=f"${so_far:.2f} so far, and {more.basis}",
+    )
     if reasons := policy.budget(spec, whole, Policy()):
         fix = f"anytune cancel {job.id} ends it; another job (--again) has a budget of its own"
         raise RefusedError(f"{job.id} may not go on", reasons=reasons, fix=fix)

@@ -2,7 +2,7 @@
 
 A process killed between any two steps leaves a record from which the next command finishes the work:
 
-    put(SUBMITTING) → upload → put(file ids) → exact quote ≤ budget → put(creating) → create → put(remote)
+    put(SUBMITTING) → reserve → upload → put(file ids) → quote ≤ budget → reserve → put(creating) → create → put(remote)
                                                             refused for good: put(FAILED, to_remove) → remove the files
 
 A record that says `creating` without a remote job may stand for one that exists: it is looked for by our job id, which
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from decimal import Decimal
 
-from anytune import planner, providers, retry
+from anytune import planner, providers, retry, spending
 from anytune.errors import (
     AmbiguousError,
     ClosedError,
@@ -27,6 +28,7 @@ from anytune.errors import (
 from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.permit import permit
+from anytune.jobs.reserve import limits_of, reserve
 from anytune.providers.base import Provider, Quotes, Reused
 from anytune.schema.data import DataFile
 from anytune.schema.job import Cause, Job, JobState
@@ -72,6 +74,8 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
             fix=f"anytune cancel {job.id}",
         )
         try:
+            if job.creating is None:  # else it may have been ordered, and counts for that month
+                job = reserve(job, job.plan.cost, desk, quote=job.quote)
             job = _upload(job, provider, desk)
             return _create(job, provider, desk)
         except RejectedError as error:
@@ -82,7 +86,9 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
 def _refused(job: Job, error: RejectedError, desk: Desk) -> None:
     """Write the end down; after a refusal for good, remove what was sent, and let the error say so."""
     unneeded = tidy.leftovers(job, error, desk)
-    job = put(job, desk, state=JobState.FAILED, error=error.message, cause=_cause(error), to_remove=unneeded)
+    orders = job.orders if job.creates > 1 else spending.void(job.orders)  # an earlier create may have made a job
+    said = {"error": error.message, "cause": _cause(error), "to_remove": unneeded, "orders": orders}
+    job = put(job, desk, state=JobState.FAILED, **said)
     error.reasons = (*error.reasons, *tidy.remove(job, desk)[1])
     if isinstance(error, ClosedError):
         others = ", ".join(name for name in providers.names() if name != job.provider)
@@ -94,7 +100,7 @@ def stop(job: Job, provider: Provider, desk: Desk) -> Job:
     if job.remote is None and job.creating is not None:
         job = adopted(job, provider, desk) or job
     if job.remote is None:
-        return put(job, desk, state=JobState.CANCELLED, cause="user")
+        return put(job, desk, state=JobState.CANCELLED, cause="user", orders=spending.void(job.orders))
     remote_id = job.remote.id
     return record(job, retry.call(lambda: provider.cancel(remote_id), clock=desk.clock), desk)
 
@@ -120,6 +126,9 @@ def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str
         plan=plan,
         attempt=last.attempt + 1 if last else 1,
         instead_of=instead_of,
+        project=desk.project,
+        by=desk.who,
+        limits=desk.limits,
         created_at=now,
         updated_at=now,
     )
@@ -165,7 +174,9 @@ def _give_up(job: Job, desk: Desk) -> None:
     with desk.store.acting(job.id):
         job = desk.store.get(job.id)
         if _never_sent(job):
-            put(job, desk, state=JobState.CANCELLED, cause="user", error="nothing was sent; the job file changed")
+            orders = spending.void(job.orders)
+            said = "nothing was sent; the job file changed"
+            put(job, desk, state=JobState.CANCELLED, cause="user", error=said, orders=orders)
 
 
 def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
@@ -190,7 +201,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     )
     if job.creating is not None and (taken_up := adopted(job, provider, desk)) is not None:
         return taken_up
-    job = _within_budget(job, provider, request, desk)
+    job = reserve(job, job.plan.cost, desk, quote=_quoted(job, provider, request, desk))
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
         before, job = job.updated_at, put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
@@ -244,15 +255,15 @@ def word_wanted(job: Job) -> str:
     return f"look there, then anytune adopt {job.id} ITS-ID, or anytune abandon {job.id} if it has none"
 
 
-def _within_budget(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> Job:
-    """Ask for the exact price where there is a budget, and keep it; raise `OverBudgetError` for one above."""
+def _quoted(job: Job, provider: Provider, request: dict[str, object], desk: Desk) -> Decimal | None:
+    """Ask for the exact price where there is a budget; raise `OverBudgetError` for one above the job's own."""
     budget = job.plan.spec.budget
-    if budget is None or not isinstance(provider, Quotes):
-        return job
+    if not isinstance(provider, Quotes) or (budget is None and not limits_of(job, desk)):
+        return job.quote
     price = retry.call(lambda: provider.quote(request), clock=desk.clock, deadline=FILE_CHECKS)
-    if price is not None and price > budget.usd:
+    if budget is not None and price is not None and price > budget.usd:
         raise OverBudgetError(f"{job.provider} quotes ${price:.2f}, the budget is ${budget.usd:.2f}")
-    return job if price is None else put(job, desk, quote=price)
+    return price if price is not None else job.quote
 
 
 def _cause(error: RejectedError) -> Cause:

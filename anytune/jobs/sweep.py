@@ -21,6 +21,7 @@ from anytune.errors import (
     RejectedError,
     UsageError,
 )
+from anytune.jobs.alarm import Alarm
 from anytune.jobs.desk import Desk
 from anytune.jobs.errand import Errands, Inline
 from anytune.jobs.inquiry import Inquiry, Notice
@@ -39,10 +40,14 @@ SOON = 1.0  # seconds to the next look while a submit is being carried on
 
 @dataclass(frozen=True)
 class Look:
-    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once."""
+    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once.
+
+    Each of the `alarms` is among the notices, too.
+    """
 
     changed: tuple[Watched, ...] = ()
     notices: tuple[Notice, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
 
 
 @dataclass
@@ -128,7 +133,7 @@ class Sweep:
         """Do what is due now, and tell what is new."""
         now = self.desk.clock.monotonic()
         changed: dict[str, Watched] = {}
-        notices = list(self._carried_on())
+        notices, alarms = list(self._carried_on()), list[Alarm]()
         if now - self._read_at >= self._read_every():
             changed |= self._read(now)
         self._carry_on(now)
@@ -138,7 +143,8 @@ class Sweep:
                 found = self._ask(source, jobs)
                 changed |= {job.id: job for job in found.changed}
                 notices += found.notices
-        return Look(tuple(changed.values()), tuple(notices))
+                alarms += found.alarms
+        return Look(tuple(changed.values()), tuple(notices), tuple(alarms))
 
     def _read_every(self) -> float:
         return READ + READ_EACH * len(self._roster.jobs)
@@ -188,7 +194,7 @@ class Sweep:
         self._note(source)
         if inquiry.changed or inquiry.notices:
             self._roster.regroup()
-        return Look(tuple(inquiry.changed.values()), (*inquiry.notices, *notices))
+        return Look(tuple(inquiry.changed.values()), (*inquiry.notices, *notices), tuple(inquiry.alarms))
 
     def _may_ask(self, source: Source) -> bool:
         """Tell whether a provider is to be asked now: no key was refused, nobody else asks, it is time."""

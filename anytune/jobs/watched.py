@@ -8,7 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from anytune.jobs.alarm import at_most
 from anytune.schema.job import Event, Job, JobState, RemoteJob, Summary
+from anytune.schema.money import Order
 from anytune.store import JobStore
 
 MOVING = frozenset((JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING))  # states in which events come
@@ -40,6 +42,9 @@ class Watched:
     elsewhere: bool = False
     told: str | None = None
     mark: str = ""
+    orders: tuple[Order, ...] = ()
+    alarmed: bool = False
+    reckoned: float = float("-inf")
     step: int = 0
     steps: int = 0
     loss: float | None = None
@@ -57,6 +62,15 @@ class Watched:
             return self.cost if self.cost is not None else self.expected
         return self.expected * self.step / self.steps if self.steps else None
 
+    def may_be_past(self, at: datetime) -> bool:
+        """Tell whether it may have cost more than was foreseen, seen from the little that is held of it here."""
+        most, so_far = at_most(self.orders), self.so_far
+        if not most or self.alarmed:
+            return False
+        last = self.orders[-1]
+        hours = Decimal((at - last.at).total_seconds()) / 3600
+        return (so_far is not None and so_far > most) or (last.per_hour is not None and hours * last.per_hour > most)
+
     def take(self, job: Job | Summary, *, now: float) -> bool:
         """Take in how the record has the job; return whether anything about it is other than before."""
         remote = job.remote
@@ -65,6 +79,7 @@ class Watched:
         if other:
             self.moved, self.stalled, self.told = now, False, None
         self.state, self.updated_at, self.error, self.cost = job.state, job.updated_at, job.error, job.cost
+        self.orders = job.orders
         self.remote = told if other else self.remote
         return other
 
@@ -106,6 +121,7 @@ def watched(job: Summary, *, now: float) -> Watched:
         cost=job.cost,
         expected=Decimal(str(expected)) if expected is not None else None,
         error=job.error,
+        orders=job.orders,
         moved=now,
         heard=float("-inf") if job.state in MOVING else now,
     )

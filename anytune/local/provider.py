@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from anytune import catalog
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
 from anytune.local import base_model, checkpoint, estimate, foresee, settings
 from anytune.local.ask import ChildGenerator
@@ -69,6 +70,7 @@ class LocalProvider:
             regions=("local",),
             max_length=context,
             weights_downloadable=True,
+            cancelling=catalog.load(self.name).cancelling,
             problems=tuple(problems),
             settings_source="anytune's own trainer",
             fetches="the base model" if folder is None and not problems else None,

@@ -96,6 +96,6 @@ class PlainGateway(ABC):
 
         if self._client is None:
             self._key = sendable_key(self._profile.key(), provider=self.name)
-            self._client = bounded_client(httpx, seconds=self._profile.timeout)
+            self._client = bounded_client(httpx, seconds=self._profile.timeout, gate=self._profile.gate)
         with mapped(self.name, act, secret=self._key):
             yield self._client

@@ -26,6 +26,18 @@ from anytune.schema.trainer import Trainer
 ChatMessage = Mapping[str, Any]
 
 
+class Gate(Protocol):
+    """Be what each call to a provider's API passes: it may hold the call back, and hears how it was answered."""
+
+    def before(self) -> None:
+        """Let a call go out, now or in a while; raise `RateLimitedError` where it may not for long."""
+        ...
+
+    def after(self, status: int, headers: Mapping[str, str]) -> None:
+        """Hear the HTTP status and headers of an answer."""
+        ...
+
+
 @dataclass(frozen=True)
 class Profile:
     """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
@@ -35,7 +47,8 @@ class Profile:
     `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
     price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
     `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
-    whole machines: which one, and after how long a job is ended.
+    whole machines: which one, and after how long a job is ended. `gate` is passed by each call to the provider's API,
+    and by none to a storage host.
     """
 
     name: str
@@ -51,6 +64,7 @@ class Profile:
     hours: float | None = None
     timeout: float = 120.0
     upload_timeout: float = 3600.0
+    gate: Gate | None = None
 
 
 class Reused(str):
@@ -196,4 +210,13 @@ class DeletesFiles(Protocol):
 
     def delete_file(self, file_id: str) -> None:
         """Remove a file that was uploaded; harmless when it is gone already."""
+        ...
+
+
+@runtime_checkable
+class QuotesResume(Protocol):
+    """Be a provider that names the exact price of going on with a paused job."""
+
+    def quote_resume(self, remote_id: str) -> Decimal | None:
+        """Return what `resume` may cost in US dollars; None when the provider cannot tell."""
         ...

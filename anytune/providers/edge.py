@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from functools import cache
 from threading import Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anytune.errors import (
     AmbiguousError,
@@ -29,6 +29,9 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
+
+if TYPE_CHECKING:
+    from anytune.providers.base import Gate
 
 # By name of the exception, or of one of its bases; the first table that holds one decides.
 NO_ANSWER = {
@@ -73,6 +76,8 @@ def translate(error: BaseException, *, provider: str, act: str, secret: str = ""
     if status is not None and names & {"APIStatusError", "HTTPStatusError"}:
         return _from_status(error, status=status, provider=provider, act=act, secret=secret)
     cause = error.__cause__ or error.__context__
+    if "APIConnectionError" in names and isinstance(cause, AnytuneError):
+        return cause  # of the gate, which held the call back
     if "APIConnectionError" in names and cause is not None:
         # the SDKs wrap whatever httpx raised; only the cause tells whether anything was sent
         error, names = cause, names | _names(cause)
@@ -188,8 +193,10 @@ def sendable_key(key: str, *, provider: str) -> str:
     raise CredentialError(f"the key for {provider} holds blanks or characters that no key has")
 
 
-def bounded_client(http: Any, *, seconds: float) -> Any:
+def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None) -> Any:
     """Make a client of `http` (the httpx or httpx2 module): no redirects, one deadline for a whole call.
+
+    Each call passes the `gate` first, and the time that it is held back there does not count.
 
     A timeout of httpx bounds each read and write alone, so that one byte a second would hold a call for ever;
     here the connection is shut when `seconds` have passed, whatever is under way, and the call raises
@@ -211,12 +218,16 @@ def bounded_client(http: Any, *, seconds: float) -> Any:
 
     class BoundedClient(http.Client):  # type: ignore[misc]
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+            if gate is not None:
+                gate.before()
             deadline = _Deadline(seconds)
             request.extensions = {**request.extensions, "trace": deadline.watch}
             with ExitStack() as on_error:
                 on_error.callback(deadline.stop)
                 with deadline.told(http):
                     response = super().send(request, stream=True, **options)
+                if gate is not None:
+                    gate.after(response.status_code, response.headers)
                 response.stream = BoundedStream(response.stream, deadline)
                 on_error.callback(response.close)
                 if not stream:

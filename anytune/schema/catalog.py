@@ -10,7 +10,7 @@ from pydantic import Field
 
 from anytune.schema.base import Value
 from anytune.schema.dialect import Dialect
-from anytune.schema.plan import Hosting
+from anytune.schema.plan import Cancelling, Hosting
 from anytune.schema.spec import Method
 from anytune.schema.trainer import Trainer
 
@@ -72,6 +72,7 @@ class Catalog(Value):
     bills_validation: bool = False
     takes_any: bool = False
     hosting: Hosting | None = None
+    cancelling: Cancelling | None = None
     settings_source: str | None = None
     billed_as: str | None = None
     usd_per_hour: Decimal | None = None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from anytune.schema.base import Value
+from anytune.schema.money import Limit, Order
 from anytune.schema.plan import Deviation, Plan
 
 Cause = Literal["user", "provider", "billing"]
@@ -107,7 +108,9 @@ class Job(Value):
     provider, `to_remove` those that are about to be removed there. `instead_of` says which providers refused it before,
     and why. `quote` is the price that the provider named before it began, `cost`
     what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
-    `history` are the states that it came to after the first, oldest first.
+    `project` and `by` say whose budgets of a month it counts for, `limits` which there were, `orders` what it was
+    charged with, each written before it was given. `history` are the states that it came to after the first, oldest
+    first.
     """
 
     id: str
@@ -115,6 +118,10 @@ class Job(Value):
     plan: Plan
     attempt: int = 1
     instead_of: tuple[str, ...] = ()
+    project: str = ""
+    by: str = ""
+    limits: tuple[Limit, ...] = ()
+    orders: tuple[Order, ...] = ()
     state: JobState = JobState.SUBMITTING
     created_at: datetime
     updated_at: datetime
@@ -161,7 +168,10 @@ class Summary(Value):
     name: str
     attempt: int
     provider: str
+    project: str = ""
+    by: str = ""
     instead_of: tuple[str, ...] = ()
+    orders: tuple[Order, ...] = ()
     model: str
     method: str
     state: JobState
@@ -201,6 +211,9 @@ SHARED = (
     "id",
     "attempt",
     "provider",
+    "project",
+    "by",
+    "orders",
     "instead_of",
     "state",
     "created_at",

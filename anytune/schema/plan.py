@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
+from anytune.schema.money import Standing, Usd
 from anytune.schema.spec import Method, TuneSpec
 from anytune.schema.trainer import Trainer
 
@@ -61,6 +62,14 @@ class Hosting(Value):
     source: str
 
 
+class Cancelling(Value):
+    """Say what is billed of a job that is cancelled, as far as its provider says so."""
+
+    what: str
+    as_of: str
+    source: str
+
+
 class Capabilities(Value):
     """Describe what a provider does with one base model: known offline and without a key.
 
@@ -97,6 +106,7 @@ class Capabilities(Value):
     weights_downloadable: bool = False
     price: Price | None = None
     hosting: Hosting | None = None
+    cancelling: Cancelling | None = None
     usd_per_hour: Decimal | None = None
     usd_per_kwh: Decimal | None = None
     listed_as: str | None = None
@@ -188,7 +198,7 @@ class Policy(Value):
 
     residency: str = "any"
     providers: tuple[str, ...] | None = None
-    budget_usd: Decimal | None = None
+    budget_usd: Usd | None = None
     privacy: PrivacyPolicy = PrivacyPolicy()
 
     def and_also(self, other: Policy) -> Policy:
@@ -207,7 +217,8 @@ class Policy(Value):
 class Plan(Value):
     """Be everything that a submit would do, decided; `refused` empty means that it may.
 
-    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more.
+    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more. `months` says how
+    the budgets of the month stand without it.
     """
 
     spec: TuneSpec
@@ -222,6 +233,7 @@ class Plan(Value):
     refused: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    months: tuple[Standing, ...] = ()
     fingerprint: str
     made_on: date
 

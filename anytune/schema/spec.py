@@ -6,7 +6,6 @@ plan; one left on `"auto"` never is.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import Field, model_validator
 
 from anytune.schema.base import Value
 from anytune.schema.data import PrivacyPolicy
+from anytune.schema.money import Usd
 
 Auto = Literal["auto"]
 Method = Literal["sft", "dpo"]
@@ -101,7 +101,7 @@ class Evaluation(Value):
 class Budget(Value):
     """Bound what a job may cost, in US dollars."""
 
-    usd: Annotated[Decimal, _is("a plan that may cost more is refused", ge=0)]
+    usd: Annotated[Usd, _is("a plan that may cost more is refused")]
 
 
 class TuneSpec(Value):

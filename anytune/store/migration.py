@@ -44,6 +44,16 @@ SQLITE = (
     );
     CREATE INDEX jobs_by_age ON jobs (created_at, id);
     """,
+    """
+    CREATE TABLE charges (
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        number INTEGER NOT NULL,
+        month TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (job_id, number)
+    );
+    CREATE INDEX charges_of_a_month ON charges (month);
+    """,
 )
 
 POSTGRES = (
@@ -85,8 +95,18 @@ POSTGRES = (
     );
     CREATE INDEX jobs_by_age ON jobs (created_at, position);
     """,
+    """
+    CREATE TABLE charges (
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        number INTEGER NOT NULL,
+        month TEXT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (job_id, number)
+    );
+    CREATE INDEX charges_of_a_month ON charges (month);
+    """,
 )
-SUMMARIES = 3  # the schema that brought them
+SUMMARIES, CHARGES = 3, 4  # the schemas that brought them
 
 
 def statements(script: str) -> list[str]:

@@ -11,17 +11,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 from psycopg import conninfo
 
+from anytune import spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job, Summary
+from anytune.schema.money import Charge, Limit, Standing
 from anytune.store import mend, row
+from anytune.store.migration import CHARGES, statements
 from anytune.store.migration import POSTGRES as MIGRATIONS
-from anytune.store.migration import statements
 
 SCHEMA = "anytune"
 CONNECT_SECONDS = 10
@@ -63,6 +66,7 @@ class PostgresStore:
             )
             if made.rowcount == 1:
                 _summarize(db, job)
+                _charge(db, job)
             found = db.execute(
                 "SELECT body FROM jobs WHERE provider = %s AND name = %s AND attempt = %s",
                 (job.provider, job.name, job.attempt),
@@ -74,10 +78,30 @@ class PostgresStore:
     def put(self, job: Job) -> None:
         """Write a job that is there, by the session that acts for it, if there is one."""
         with self._work(self._held.get(job.id)) as db:
-            values = (job.state, job.model_dump_json(), job.id)
-            if db.execute("UPDATE jobs SET state = %s, body = %s WHERE id = %s", values).rowcount != 1:
-                raise StoreError(f"no job {job.id} in {self.place}", fix="anytune list shows the jobs")
-            _summarize(db, job)
+            self._change(db, job)
+
+    def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
+        month = spending.month_of(job.orders[-1].at)
+        with self._work(self._held.get(job.id)) as db:
+            if limits:
+                _alone(db, f"charges of {month}")
+            refused = spending.against(job, _charges(db, month) if limits else (), limits, dearest=dearest)
+            if not refused:
+                self._change(db, job)
+        return refused
+
+    def charges(self, month: str) -> Sequence[Charge]:
+        """Return what counts for a month (`2026-11`), job by job."""
+        with self._told():
+            return _charges(self._alive(), month)
+
+    def _change(self, db: psycopg.Connection, job: Job) -> None:
+        values = (job.state, job.model_dump_json(), job.id)
+        if db.execute("UPDATE jobs SET state = %s, body = %s WHERE id = %s", values).rowcount != 1:
+            raise StoreError(f"no job {job.id} in {self.place}", fix="anytune list shows the jobs")
+        _summarize(db, job)
+        _charge(db, job)
 
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
@@ -211,8 +235,16 @@ class PostgresStore:
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 for statement in statements(script):
                     self._db.execute(statement.encode())
+                if number == CHARGES:
+                    self._charge_all()
                 self._db.execute("UPDATE version SET number = %s", (number,))
         return max(version, len(MIGRATIONS))
+
+    def _charge_all(self) -> None:
+        """Write what older jobs count for; a job that cannot be read is told when it is asked for."""
+        for (body,) in self._db.execute("SELECT body FROM jobs").fetchall():
+            if (job := row.readable(body)) is not None:
+                _charge(self._db, job)
 
     def _read(self, query: str, values: Any = ()) -> Sequence[Any]:
         with self._told():
@@ -293,3 +325,20 @@ def _summarize(db: psycopg.Connection, job: Job) -> None:
         "INSERT INTO summaries (id, body) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
         (job.id, Summary.of(job).model_dump_json()),
     )
+
+
+def _charge(db: psycopg.Connection, job: Job) -> None:
+    """Write what a job counts for, where that is other than before: most changes of a job leave it alone."""
+    told = row.charge_rows(job)
+    known = "SELECT job_id, number, month, body FROM charges WHERE job_id = %s ORDER BY number"
+    if told and told != db.execute(known, (job.id,)).fetchall():
+        db.cursor().executemany(
+            "INSERT INTO charges (job_id, number, month, body) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT (job_id, number) DO UPDATE SET month = excluded.month, body = excluded.body",
+            told,
+        )
+
+
+def _charges(db: psycopg.Connection, month: str) -> list[Charge]:
+    rows = db.execute("SELECT body FROM charges WHERE month = %s ORDER BY job_id, number", (month,)).fetchall()
+    return [Charge.model_validate_json(body) for (body,) in rows]

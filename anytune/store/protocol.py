@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import Protocol
 
 from anytune.schema.audit import Decision, Link
 from anytune.schema.job import Event, Job, Summary
+from anytune.schema.money import Charge, Limit, Standing
 
 
 class JobStore(Protocol):
@@ -19,6 +21,18 @@ class JobStore(Protocol):
 
     def put(self, job: Job) -> None:
         """Write a job that is there; when this returns, it outlives a crash."""
+        ...
+
+    def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """Write a job with its newest order, if that fits into all limits of its month; return those that it does not.
+
+        One process at a time looks and writes, so that no two orders are given for the same money. `dearest` is what
+        the order may cost at most.
+        """
+        ...
+
+    def charges(self, month: str) -> Sequence[Charge]:
+        """Return what counts for a month (`2026-11`), job by job."""
         ...
 
     def get(self, job_id: str) -> Job:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
+from anytune import spending
 from anytune.errors import StoreError, UsageError
 from anytune.schema.job import Job, Summary
 
@@ -52,6 +53,14 @@ def _summary_of(summary: str | None, body: str | None, place: object) -> Summary
         return Summary.model_validate_json(summary)
     except ValidationError as error:
         raise _foreign(place) from error
+
+
+def charge_rows(job: Job) -> list[tuple[str, int, str, str]]:
+    """Return what a job counts for as rows: its id, number, month, and the charge as JSON.
+
+    None is ever taken away (who shares a record need not have the right to): what came to nothing counts for nothing.
+    """
+    return [(c.job_id, c.number, c.month, c.model_dump_json()) for c in spending.charges(job)]
 
 
 def may_name(job_id: str) -> bool:

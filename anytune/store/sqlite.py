@@ -12,16 +12,19 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from pathlib import Path
 
+from anytune import spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job, Summary
+from anytune.schema.money import Charge, Limit, Standing
 from anytune.store import mend, row
+from anytune.store.migration import CHARGES, SUMMARIES, statements
 from anytune.store.migration import SQLITE as MIGRATIONS
-from anytune.store.migration import SUMMARIES, statements
 
 
 class SqliteStore:
@@ -49,6 +52,7 @@ class SqliteStore:
         with self._writing() as db:
             if db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values).rowcount == 1:
                 _summarize(db, job)
+                _charge(db, job)
             found = db.execute(
                 "SELECT body FROM jobs WHERE provider = ? AND name = ? AND attempt = ?",
                 (job.provider, job.name, job.attempt),
@@ -60,10 +64,28 @@ class SqliteStore:
     def put(self, job: Job) -> None:
         """Write a job that is there; when this returns, it outlives a crash."""
         with self._writing() as db:
-            values = (job.state, job.model_dump_json(), job.id)
-            if db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", values).rowcount != 1:
-                raise StoreError(f"no job {job.id} in {self._path}", fix="anytune list shows the jobs")
-            _summarize(db, job)
+            self._change(db, job)
+
+    def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
+        with self._writing() as db:
+            told = _charges(db, spending.month_of(job.orders[-1].at)) if limits else ()
+            refused = spending.against(job, told, limits, dearest=dearest)
+            if not refused:
+                self._change(db, job)
+        return refused
+
+    def charges(self, month: str) -> Sequence[Charge]:
+        """Return what counts for a month (`2026-11`), job by job."""
+        with self._told():
+            return _charges(self._db, month)
+
+    def _change(self, db: sqlite3.Connection, job: Job) -> None:
+        values = (job.state, job.model_dump_json(), job.id)
+        if db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", values).rowcount != 1:
+            raise StoreError(f"no job {job.id} in {self._path}", fix="anytune list shows the jobs")
+        _summarize(db, job)
+        _charge(db, job)
 
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
@@ -201,14 +223,16 @@ class SqliteStore:
                 for statement in statements(script):
                     db.execute(statement)
                 if number == SUMMARIES:
-                    self._summarize_all(db)
+                    self._write_all(db, _summarize)
+                if number == CHARGES:
+                    self._write_all(db, _charge)
                 db.execute(f"PRAGMA user_version = {number}")
 
-    def _summarize_all(self, db: sqlite3.Connection) -> None:
-        """Write the summaries of older jobs; a job that cannot be read is told when it is asked for."""
+    def _write_all(self, db: sqlite3.Connection, write: Callable[[sqlite3.Connection, Job], None]) -> None:
+        """Write beside each older job what is new; a job that cannot be read is told when it is asked for."""
         for (body,) in db.execute("SELECT body FROM jobs").fetchall():
             if (job := row.readable(body)) is not None:
-                _summarize(db, job)
+                write(db, job)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -251,6 +275,19 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 def _summarize(db: sqlite3.Connection, job: Job) -> None:
     db.execute("INSERT OR REPLACE INTO summaries VALUES (?, ?)", (job.id, Summary.of(job).model_dump_json()))
+
+
+def _charge(db: sqlite3.Connection, job: Job) -> None:
+    """Write what a job counts for, where that is other than before: most changes of a job leave it alone."""
+    told = row.charge_rows(job)
+    known = "SELECT job_id, number, month, body FROM charges WHERE job_id = ? ORDER BY number"
+    if told and told != db.execute(known, (job.id,)).fetchall():
+        db.executemany("INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)", told)
+
+
+def _charges(db: sqlite3.Connection, month: str) -> list[Charge]:
+    rows = db.execute("SELECT body FROM charges WHERE month = ? ORDER BY job_id, number", (month,)).fetchall()
+    return [Charge.model_validate_json(body) for (body,) in rows]
 
 
 def _selection(job_id: str) -> tuple[str, dict[str, str]]:

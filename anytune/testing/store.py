@@ -13,6 +13,7 @@ from anytune.schema.audit import START as FIRST
 from anytune.schema.audit import Decision, first_broken
 from anytune.schema.data import DataReport
 from anytune.schema.job import Event, Job, JobState, Summary
+from anytune.schema.money import Limit, Order
 from anytune.schema.plan import Capabilities, CostEstimate, Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore
@@ -43,6 +44,13 @@ def sample_job(job_id: str = "sample-0123456789", *, name: str = "sample", attem
 def sample_decision(job_id: str = "sample-0123456789") -> Decision:
     """Make a decision about a job's data."""
     return Decision(at=START, job_id=job_id, act="submit", provider="fake", place="unknown", answer="allowed", by="me")
+
+
+def sample_order(job_id: str, usd: str | None, *, at: datetime = START, attempt: int = 1) -> Job:
+    """Make a job with an order, of project `there` and by `me`."""
+    job = sample_job(job_id, attempt=attempt)
+    order = Order(at=at, usd=None if usd is None else Decimal(usd))
+    return job.model_copy(update={"orders": (order,), "project": "there", "by": "me"})
 
 
 class StoreContract:
@@ -160,3 +168,43 @@ class StoreContract:
         assert store.last_decision("one") is None
         links = [store.decide(sample_decision(name)) for name in ("one", "two", "one", "two")]
         assert [store.last_decision(name) for name in ("one", "two", "three")] == [links[2], links[3], None]
+
+    def test_an_order_is_written_only_if_it_fits_into_every_budget_of_its_month(self, store: JobStore) -> None:
+        limits = [
+            Limit(whose="user", name="me", usd=Decimal(12)),
+            Limit(whose="project", name="there", usd=Decimal(10)),
+        ]
+        for number, (usd, fits) in enumerate([("6.10", True), ("4.00", False), ("3.90", True), ("0.01", False)], 1):
+            job = sample_order(f"sample-{number}aaaaaaaaa", usd, attempt=number)
+            store.add(job.model_copy(update={"orders": ()}))
+            refused = store.reserve(job, dearest=Decimal(usd), limits=limits)
+            assert [found.limit.whose for found in refused] == ([] if fits else ["project"])
+            assert (store.get(job.id).orders == job.orders) is fits
+        assert refused[0].spent == Decimal("10.00")
+        assert refused[0].renews == date(2026, 12, 1)
+        assert sum(charge.usd or 0 for charge in store.charges("2026-11")) == Decimal("10.00")
+
+    def test_another_month_and_another_project_have_room_of_their_own(self, store: JobStore) -> None:
+        limit = Limit(whose="project", name="there", usd=Decimal(5))
+        store.add(sample_order("sample-aaaaaaaaaa", "5"))
+        later = sample_order("sample-bbbbbbbbbb", "5", attempt=2, at=datetime(2026, 12, 1, tzinfo=UTC))
+        store.add(later.model_copy(update={"orders": ()}))
+        assert not store.reserve(later, dearest=Decimal(5), limits=[limit])
+        other = sample_order("sample-cccccccccc", "5", attempt=3).model_copy(update={"project": "elsewhere"})
+        store.add(other.model_copy(update={"orders": ()}))
+        assert not store.reserve(other, dearest=Decimal(5), limits=[limit.model_copy(update={"name": "elsewhere"})])
+        assert [charge.job_id for charge in store.charges("2026-12")] == [later.id]
+
+    def test_what_a_job_counts_for_goes_with_what_becomes_of_it(self, store: JobStore) -> None:
+        job = store.add(sample_order("sample-aaaaaaaaaa", "5"))
+        assert [(c.usd, c.known) for c in store.charges("2026-11")] == [(Decimal(5), False)]
+        store.put(job.model_copy(update={"state": JobState.SUCCEEDED, "cost": Decimal("4.20")}))
+        assert [(c.usd, c.known) for c in store.charges("2026-11")] == [(Decimal("4.20"), True)]
+        assert list(store.charges("2026-10")) == []
+
+    def test_what_the_job_itself_reserved_before_does_not_stand_in_its_way(self, store: JobStore) -> None:
+        limit = Limit(whose="user", name="me", usd=Decimal(5))
+        job = store.add(sample_order("sample-aaaaaaaaaa", "5"))
+        assert not store.reserve(job, dearest=Decimal(5), limits=[limit])
+        assert store.reserve(job, dearest=Decimal("5.01"), limits=[limit])
+        assert store.reserve(job, dearest=None, limits=[limit]), "nobody knows what it costs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,9 @@ from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.plan import CostEstimate, Deviation
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
+
+if TYPE_CHECKING:
+    from anytune.jobs import Alarm
 
 STYLES = {
     JobState.SUCCEEDED: "green",
@@ -71,10 +74,10 @@ def events(happened: Sequence[Event], *, on: Console) -> None:
     terminal.put(on, table)
 
 
-def told(job: Job, *, as_json: bool) -> None:
-    """Say how a job stands after the user's word: a line, or the document, and what can be done now."""
+def told(job: Job, *, as_json: bool, **also: Any) -> None:
+    """Say how a job stands after the user's word: a line, or a document with what `also` was told, and what is next."""
     if as_json:
-        terminal.emit({"job": document(job)}, then=then(job))
+        terminal.emit({"job": document(job), **also}, then=then(job))
         return
     print(f"{job.id} {job.state}")
     terminal.next_commands(then(job))
@@ -193,6 +196,7 @@ def _cost(job: Summary) -> str:
     return "?" if expected is None else shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
-def document(job: Job) -> dict[str, Any]:
+def document(job: Job, *, alarm: Alarm | None = None) -> dict[str, Any]:
     """Return a job as the document of `--json`: short, without the whole plan."""
-    return Summary.of(job).model_dump(mode="json")
+    told = {} if alarm is None else {"alarm": alarm.document()}
+    return {**Summary.of(job).model_dump(mode="json"), **told}

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from anytune import spending
 from anytune.errors import UsageError
 from anytune.schema.data import FileReport
 from anytune.schema.plan import Capabilities, CostEstimate, Hosting, Plan, ResourceEstimate, Setting
@@ -106,8 +107,14 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
     cost = plan.cost
     dated = f"; price of {cost.as_of}" if cost.as_of else ""
     yield "cost", Text.assemble((price(cost), "bold"), f"  {cost.basis}{dated}")
+    for found in plan.months:
+        taken, whole = words.money(found.spent), words.money(found.limit.usd)
+        said = f"{taken} of {whole} taken, {words.money(found.left)} left until {found.renews} (UTC)"
+        yield "month", f"{spending.whose(found.limit)}: {said}"
     if plan.capabilities.hosting is not None:
         yield "serving", hosting(plan.capabilities.hosting)
+    if plan.capabilities.cancelling is not None and not plan.capabilities.local:
+        yield "cancelling", f"{plan.capabilities.cancelling.what} (as of {plan.capabilities.cancelling.as_of})"
     if plan.resources is not None:
         yield from _resources(plan.resources)
     yield "data", place(plan.capabilities)

@@ -36,6 +36,7 @@ LINES = (
     "run -y --no-eval --json",
     "list --json",
     "show JOB --json",
+    "spend --json",
     "watch JOB",
     "events JOB --json",
     "audit JOB --json",

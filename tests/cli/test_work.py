@@ -88,7 +88,7 @@ def test_resume_goes_on_and_names_watch(anytune: Type, service: FakeService) -> 
     service.polls_to_end = 99
     job = anytune("submit", "-y").out.strip()
     service.jobs["remote-1"]["status"] = "interrupted"
-    said = anytune("resume", job)
+    said = anytune("resume", job, "-y")
     assert (said.code, said.out) == (0, f"{job} running\n")
     assert f"anytune watch {job}" in said.err
 
@@ -386,13 +386,13 @@ def test_two_that_resume_at_once_resume_once(
     @contextmanager
     def overtaken(self: SqliteStore, job_id: str) -> Iterator[None]:
         if late and late.pop(0):
-            anytune("resume", "last")
+            anytune("resume", "last", "-y")
         with acting(self, job_id):
             yield
 
     monkeypatch.setattr(LastingFake, "resume", counted)
     monkeypatch.setattr(SqliteStore, "acting", overtaken)
-    assert anytune("resume", "last").code == 0
+    assert anytune("resume", "last", "-y").code == 0
     assert asked == ["remote-1"]
 
 

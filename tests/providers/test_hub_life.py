@@ -84,7 +84,23 @@ def test_a_job_goes_on_only_within_its_budget(tuner: Tuner, stub: HubStub, tmp_p
     stub.enter(hub_id(first.id), "ERROR", message="Job timeout")
     with pytest.raises(RefusedError) as caught:
         tuner.resume(id)
-    assert "so far, and 2 hours more at $1.00 an hour" in caught.value.reasons[0]
+    assert "so far, and what hf-jobs quotes for going on" in caught.value.reasons[0]
+    assert len(stub.jobs) == 1
+
+
+def test_before_a_job_goes_on_the_hub_is_asked_for_the_price_of_one_more_machine_as_it_is_now(
+    tuner: Tuner, stub: HubStub, tmp_path: Path
+) -> None:
+    stub.life = ("SCHEDULING", "RUNNING")
+    id = submit(tuner, tmp_path, budget=5)
+    first = tuner.refresh(id).remote
+    assert first is not None
+    stub.leave(id, {"checkpoints/step-00000005/manifest.json": b"{}"})
+    stub.enter(hub_id(first.id), "ERROR", message="Job timeout")
+    stub.prices["a10g-small"] = 50_000
+    with pytest.raises(RefusedError) as caught:
+        tuner.resume(id)
+    assert "this may cost up to $6.0" in caught.value.reasons[0]
     assert len(stub.jobs) == 1
 
 

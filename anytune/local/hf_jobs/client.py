@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from anytune.errors import MalformedAnswerError, RejectedError
@@ -19,6 +19,9 @@ from anytune.local.hf_jobs.fault import mapped, of_answer
 from anytune.local.hf_jobs.request import NAME
 from anytune.providers._storage import safe_place
 from anytune.providers.edge import bounded_client
+
+if TYPE_CHECKING:
+    from anytune.providers.base import Gate
 
 MOST_HOPS = 5
 _lent: ContextVar[Guarded | None] = ContextVar("anytune_hub_client", default=None)
@@ -38,8 +41,10 @@ def lent(client: Guarded) -> Iterator[None]:
 class Guarded:
     """Send what huggingface_hub wants sent: to the Hub with the key, to its storage without, nowhere by redirect."""
 
-    def __init__(self, endpoint: str, *, key: str, act: str, seconds: float, upload_seconds: float) -> None:
-        self._endpoint, self._key, self._act = endpoint, key, act
+    def __init__(
+        self, endpoint: str, *, key: str, act: str, seconds: float, upload_seconds: float, gate: Gate | None = None
+    ) -> None:
+        self._endpoint, self._key, self._act, self._gate = endpoint, key, act, gate
         self._seconds, self._upload_seconds = seconds, upload_seconds
 
     def request(self, method: str, url: Any, **options: Any) -> Any:
@@ -51,7 +56,8 @@ class Guarded:
         options.pop("timeout", None)
         if not isinstance(options.get("data", {}), Mapping):
             options["content"] = options.pop("data")
-        with mapped(self._act, secret=self._key), closing(bounded_client(httpx2, seconds=seconds)) as client:
+        gate = self._gate if self._is_hub(httpx2.URL(str(url))) else None
+        with mapped(self._act, secret=self._key), closing(bounded_client(httpx2, seconds=seconds, gate=gate)) as client:
             headers = self._allowed(httpx2.URL(str(url)), options.pop("headers", None) or {})
             answer = client.request(method, url, headers=headers, **options)
             if not answer.is_success:

@@ -71,6 +71,7 @@ class Hub:
             act=act,
             seconds=self._profile.timeout,
             upload_seconds=self._profile.upload_timeout,
+            gate=self._profile.gate,
         )
 
     def secrets(self) -> dict[str, str]:

@@ -61,6 +61,7 @@ class HFJobsProvider:
             max_length=context,
             weights_downloadable=known.weights_downloadable,
             price=per_hour and Price(per_hour=per_hour, hours=hours, as_of=known.as_of, source=known.source),
+            cancelling=known.cancelling,
             problems=tuple(problem for problem in problems if problem),
             settings_source=known.settings_source,
             notes=(f"runs on {flavor} and is ended after {hours.normalize():f} hours", *known.notes),
@@ -195,6 +196,19 @@ class HFJobsProvider:
             return None
         return self._stand(answers.named(told[0], namespace=namespace, job_id=job_id, act=act), act=act)
 
+    def quote_resume(self, remote_id: str) -> Decimal | None:
+        """Return what one more machine costs, of the same kind and for the same time as the first; None as `quote`."""
+        act, name = "ask for the price of going on", answers.parsed(remote_id)
+        with self._hub.connected(act) as api:
+            first = api.inspect_job(job_id=name.first, namespace=name.namespace)
+            answers.require(first, name, act=act)
+            return answers.price_of(api.list_jobs_hardware(), str(first.flavor), self._limit(first))
+
+    def _limit(self, info: Any) -> int:
+        """Return after how many seconds the Hub ends an attempt: as long as the first had."""
+        env = info.environment or {}
+        return int(str(env.get("ANYTUNE_SECONDS") or requests.hours(self._profile) * 3600))
+
     def resume(self, remote_id: str) -> RemoteJob:
         """Start one more machine, which goes on from the newest checkpoint; a job that is not paused is left alone."""
         act, name = "resume the job", answers.parsed(remote_id)
@@ -210,7 +224,7 @@ class HFJobsProvider:
             "labels": first.labels,
             "env": env,
             "flavor": first.flavor,
-            "timeout": int(env.get("ANYTUNE_SECONDS") or requests.hours(self._profile) * 3600),
+            "timeout": self._limit(first),
         }
         _, info = self._start(arguments, job_id=name.job_id, act=act)
         # Its own word: the list may not show the new machine yet, and to ask could fail once it is started.

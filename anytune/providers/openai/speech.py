@@ -97,7 +97,7 @@ class Speech:
     def _unknown(self) -> dict[str, object]:
         host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         blank = dict.fromkeys(
-            ("price", "hosting", "max_length", "accepts_jobs_until", "model_shutdown", "as_of", "regions")
+            ("price", "hosting", "cancelling", "max_length", "accepts_jobs_until", "model_shutdown", "as_of", "regions")
         )
         note = f"which models {host} tunes, at which price and until when is not known here"
         return {

@@ -62,7 +62,7 @@ class Gateway(PlainGateway):
         """Send one file as a form of one part (`content`), read from the disk as it goes."""
         import httpx
 
-        with self.connected(act), closing(bounded_client(httpx, seconds=seconds)) as client:
+        with self.connected(act), closing(bounded_client(httpx, seconds=seconds, gate=self._profile.gate)) as client:
             answer = client.post(
                 f"{self.origin}/v1/files",
                 files={"content": (name, handle, "application/jsonl")},

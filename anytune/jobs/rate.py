@@ -1,0 +1,161 @@
+"""One budget of calls a provider and key, for all processes of a home: submits, watchers and all else draw on it.
+
+<home>/rates/<provider>-<mark of the key>.json   how many calls are free, since when, how far apart they come
+
+It is a bucket of tokens (Turner 1986) in a file that is locked for an instant: a sixth of a minute's calls at once, the
+rest spread over it, so that no minute has more than its budget. Who finds it empty takes a place in the line behind
+those who came before, and waits for it; so nobody starves. A 429 shuts it for everybody, for as long as
+the provider says, and lets calls come half as often from then on; each good answer brings them closer together again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from anytune.errors import CredentialError, RateLimitedError, StoreError
+from anytune.jobs.desk import Clock
+from anytune.providers.edge import retry_after
+
+BURST = 10.0  # seconds' worth of calls that may go out at once after a while without any: a submit, a look
+SPREAD = 1 - BURST / 60  # share of the rate that is left for the rest of a minute
+LONGEST = 30.0  # seconds that a call waits for its place; what would wait longer is told to come back
+SLOWEST = 30.0  # seconds between two calls, however often a provider has refused
+UNSAID = (2.0, 60.0)  # seconds for which a 429 without a time shuts the bucket, the first time and at most
+NEARER = 0.97  # times the distance between calls, after a good answer
+FARTHEST = 2 * 86400.0  # seconds: a provider that names more is asked again before
+TOO_MANY = 429
+AHEAD = 5.0  # seconds: what was written so much later than now was written by a clock that was wrong
+
+
+@dataclass
+class Level:
+    """Be how full a bucket is: `free` calls at the time `at`, refilled by one each `apart` seconds from then on.
+
+    `free` below nothing are the places that are taken in the line; `at` lies ahead while the bucket is shut. `refused`
+    counts 429s in a row, `shut` how often it was shut at all, `noted` is when this was written.
+    """
+
+    free: float
+    at: float
+    apart: float
+    refused: int = 0
+    shut: int = 0
+    noted: float = 0.0
+
+    def taken(self, now: float, burst: float) -> float:
+        """Take a place in the line and return for how many seconds to wait for it."""
+        if now > self.at:
+            self.free, self.at = min(burst, self.free + (now - self.at) / self.apart), now
+        self.free -= 1
+        return max(0.0, self.at - now) + max(0.0, -self.free) * self.apart
+
+    def refuse(self, now: float, said: float | None) -> None:
+        """Shut the bucket; of several calls that are refused at once the first makes calls come less often.
+
+        The line is dissolved: those who wait in it take their places anew, for the time after.
+        """
+        if now >= self.at:
+            self.refused, self.shut, self.free = self.refused + 1, self.shut + 1, 0.0
+            self.apart = min(SLOWEST, 2 * self.apart)
+        shortest, longest = UNSAID
+        wait = min(longest, shortest * 2.0 ** (self.refused - 1)) if said is None else min(said, FARTHEST)
+        self.at = max(self.at, now + wait)
+
+    def accept(self, usual: float) -> None:
+        """Let calls come a little closer together."""
+        self.refused, self.apart = 0, max(usual, self.apart * NEARER)
+
+
+class Bucket:
+    """Hold back the calls to one provider; `key` is read when the first call is made, and kept nowhere."""
+
+    def __init__(self, home: Path, name: str, *, rate: float, key: Callable[[], str], clock: Clock) -> None:
+        """Let `rate` calls a second through, in any minute."""
+        self._folder, self._name = home / "rates", name
+        self._usual, self._burst = 1 / (rate * SPREAD), max(1.0, rate * BURST)
+        self._key, self._clock = key, clock
+
+    def before(self) -> None:
+        """Wait for a call's place; raise `RateLimitedError`, before anything is sent, where that would take long."""
+        shut = self._place()
+        while (found := _read(self._path())) is not None and found.shut != shut:
+            shut = self._place()
+
+    def _place(self) -> int:
+        """Take a place and wait for it; return how often the bucket had been shut before."""
+        with self._opened() as level:
+            wait = level.taken(self._now(), self._burst)
+            if wait > LONGEST:
+                level.free += 1  # the place is for somebody else
+        if wait > LONGEST:
+            said = f"{self._name}: no call goes out for {wait:.0f} s: it asked for that, or others are before this one"
+            raise RateLimitedError(said, retry_after=wait)
+        if wait > 0:
+            self._clock.sleep(wait)
+        return level.shut
+
+    def after(self, status: int, headers: Mapping[str, str]) -> None:
+        """Hear how a call was answered."""
+        if status != TOO_MANY and self._is_usual():
+            return
+        with self._opened() as level:
+            if status == TOO_MANY:
+                level.refuse(self._now(), retry_after(headers))
+            else:
+                level.accept(self._usual)
+
+    def _is_usual(self) -> bool:
+        """Tell without the lock whether there is nothing that a good answer would change."""
+        found = _read(self._path())
+        return found is None or (found.apart <= self._usual and not found.refused)
+
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
+
+    def _path(self) -> Path:
+        key = ""
+        with suppress(CredentialError):
+            key = self._key()
+        mark = hashlib.sha256(f"anytune rate {key}".encode()).hexdigest()[:12]
+        return self._folder / f"{quote(self._name, safe='')}-{mark}.json"
+
+    @contextmanager
+    def _opened(self) -> Iterator[Level]:
+        """Lend the level, alone, and write down what became of it."""
+        path = self._path()
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            now, found = self._now(), _read(path)
+            if found is None or found.noted > now + AHEAD:
+                found = Level(free=self._burst, at=now, apart=self._usual)
+            found.apart = max(found.apart, self._usual)
+            yield found
+            found.noted = now
+            text = json.dumps(asdict(found)).encode()
+            os.pwrite(handle, text, 0)
+            os.ftruncate(handle, len(text))
+        finally:
+            os.close(handle)
+
+
+def _read(path: Path) -> Level | None:
+    """Return what was written down, None where it makes no sense."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        figures = {name: float(told[name]) for name in ("free", "at", "apart", "noted")}
+        return Level(**figures, refused=int(told["refused"]), shut=int(told["shut"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,241 @@
+"""All processes of a home share one budget of calls a provider and key; who waits is never passed over."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from anytune.errors import RateLimitedError
+from anytune.jobs.desk import SystemClock
+from anytune.jobs.rate import BURST, LONGEST, SPREAD, Bucket
+from anytune.providers.base import Profile
+from anytune.providers.fireworks import FireworksProvider
+from anytune.providers.openai import OpenAIProvider
+from anytune.providers.together import TogetherProvider
+from anytune.testing import FakeClock
+from anytune.tuner import Tuner
+from tests.stubs.openai import OpenAIStub
+
+
+def bucket(home: Path, clock: FakeClock, *, rate: float = 2.0, key: str = "k", name: str = "openai") -> Bucket:
+    return Bucket(home, name, rate=rate, key=lambda: key, clock=clock)
+
+
+def times(at: Bucket, clock: FakeClock, count: int) -> list[float]:
+    found = []
+    for _ in range(count):
+        at.before()
+        found.append(clock.monotonic())
+    return found
+
+
+def test_after_a_burst_calls_come_at_the_rate(tmp_path: Path) -> None:
+    clock = FakeClock()
+    found = times(bucket(tmp_path, clock), clock, 30)
+    assert found[:20] == [0.0] * 20
+    assert [later - earlier for earlier, later in pairwise(found[19:])] == pytest.approx([0.6] * 10)
+
+
+def test_no_minute_has_more_calls_than_its_budget(tmp_path: Path) -> None:
+    clock = FakeClock()
+    at, found = bucket(tmp_path, clock), []
+    for pause in (0.0, 300.0, 7.0, 20.0):
+        clock.sleep(pause)
+        found += times(at, clock, 150)
+    assert max(sum(start <= other < start + 60 for other in found) for start in found) == 120
+
+
+def test_two_processes_draw_on_one_bucket_and_another_key_has_its_own(tmp_path: Path) -> None:
+    clock = FakeClock()
+    one, two, other = bucket(tmp_path, clock), bucket(tmp_path, clock), bucket(tmp_path, clock, key="another")
+    times(one, clock, 10)
+    times(two, clock, 10)
+    assert clock.monotonic() == 0
+    times(other, clock, 10)
+    assert clock.monotonic() == 0
+    one.before()
+    assert clock.monotonic() == pytest.approx(0.6)
+
+
+def test_a_429_of_one_holds_the_others_back_for_as_long_as_the_provider_says(tmp_path: Path) -> None:
+    clock = FakeClock()
+    one, two = bucket(tmp_path, clock), bucket(tmp_path, clock)
+    one.before()
+    one.after(429, {"retry-after": "12"})
+    found = times(two, clock, 3)
+    assert 12 <= found[0] <= 13.3
+    assert found[2] - found[1] == pytest.approx(1.2), "half as often as before"
+    for _ in range(40):
+        two.after(200, {})
+    now = clock.monotonic()
+    assert times(two, clock, 3)[-1] - now <= 1.9
+
+
+def test_a_provider_that_names_a_long_time_is_not_asked_and_nobody_sleeps_through_it(tmp_path: Path) -> None:
+    clock = FakeClock()
+    one, two = bucket(tmp_path, clock), bucket(tmp_path, clock)
+    one.after(429, {"retry-after": "3600"})
+    with pytest.raises(RateLimitedError) as caught:
+        two.before()
+    assert 3600 <= (caught.value.retry_after or 0) <= 3602
+    assert clock.slept == []
+
+
+def test_refusals_without_a_time_shut_it_for_longer_each_time(tmp_path: Path) -> None:
+    clock, waits = FakeClock(), []
+    at = bucket(tmp_path, clock)
+    for _ in range(4):
+        at.after(429, {})
+        began = clock.monotonic()
+        at.before()
+        waits.append(clock.monotonic() - began)
+    assert waits == sorted(waits)
+    assert waits[0] >= 2
+    assert waits[-1] >= 16
+
+
+def test_many_refusals_at_once_are_one(tmp_path: Path) -> None:
+    clock = FakeClock()
+    at = bucket(tmp_path, clock)
+    for _ in range(10):
+        at.after(429, {"retry-after": "5"})
+    found = times(at, clock, 3)
+    assert found[2] - found[1] == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize("left", ["", "{}", "[1", '{"free": "much"}'])
+def test_a_file_that_makes_no_sense_is_begun_anew(tmp_path: Path, left: str) -> None:
+    clock = FakeClock()
+    at = bucket(tmp_path, clock)
+    at.before()
+    (path,) = (tmp_path / "rates").iterdir()
+    path.write_text(left)
+    at.before()
+    assert json.loads(path.read_text())["free"] == 19
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_clock_that_was_wrong_shuts_nobody_out(tmp_path: Path) -> None:
+    ahead, clock = FakeClock(), FakeClock()
+    ahead.sleep(7200)
+    bucket(tmp_path, ahead).after(429, {"retry-after": "3000"})
+    times(bucket(tmp_path, clock), clock, 1)
+    assert clock.monotonic() == 0
+
+
+def test_the_key_is_not_in_the_file_nor_in_its_name(tmp_path: Path) -> None:
+    bucket(tmp_path, FakeClock(), key="sk-secret-of-mine").before()
+    (path,) = (tmp_path / "rates").iterdir()
+    assert "secret" not in path.name + path.read_text()
+
+
+def test_hosted_providers_have_a_budget_and_a_server_on_this_machine_has_none_unless_it_is_said(
+    tmp_path: Path,
+) -> None:
+    def gated(text: str, name: str) -> bool:
+        (tmp_path / "anytune.yaml").write_text(text)
+        return Tuner(folder=tmp_path).reach.profile(name).gate is not None
+
+    assert gated("", "openai")
+    assert gated("", "hf-jobs")
+    assert not gated("", "local")
+    here = "profiles: {openai: {base_url: 'http://127.0.0.1:9/v1'%s}}"
+    assert not gated(here % "", "openai")
+    assert gated(here % ", rate: 5", "openai")
+
+
+class Counting:
+    """Be a gate that counts."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.heard: list[int] = []
+
+    def before(self) -> None:
+        self.passed += 1
+
+    def after(self, status: int, headers: object) -> None:
+        self.heard.append(status)
+
+
+class Shut:
+    """Be a gate that lets nobody through."""
+
+    def before(self) -> None:
+        raise RateLimitedError("not now", retry_after=77.0)
+
+    def after(self, status: int, headers: object) -> None:
+        raise AssertionError("nothing was sent")
+
+
+@pytest.fixture
+def stub() -> Iterator[OpenAIStub]:
+    with OpenAIStub() as made:
+        yield made
+
+
+def profile(stub: OpenAIStub, tmp_path: Path, gate: object) -> Profile:
+    return Profile(name="openai", home=tmp_path, key=lambda: stub.key, base_url=stub.base_url, gate=gate)  # type: ignore[arg-type]
+
+
+def test_every_call_passes_the_gate_and_what_was_answered_is_heard(stub: OpenAIStub, tmp_path: Path) -> None:
+    gate = Counting()
+    stub.fail_next("GET /v1/fine_tuning/jobs", status=429, headers={"Retry-After": "3"})
+    provider = OpenAIProvider(profile(stub, tmp_path, gate))
+    with pytest.raises(RateLimitedError):
+        provider.find("a-job")
+    provider.find("a-job")
+    assert gate.passed == len(stub.journal) == 2
+    assert gate.heard == [429, 200]
+
+
+@pytest.mark.parametrize("kind", [OpenAIProvider, TogetherProvider, FireworksProvider])
+def test_what_the_gate_says_comes_through_as_it_is(stub: OpenAIStub, tmp_path: Path, kind: type) -> None:
+    """The SDKs wrap whatever is raised inside them."""
+    with pytest.raises(RateLimitedError) as caught:
+        kind(profile(stub, tmp_path, Shut())).find("a-job")
+    assert caught.value.retry_after == 77.0
+    assert stub.journal == []
+
+
+@pytest.mark.engine
+def test_eight_processes_keep_the_budget_together_and_each_gets_its_share(tmp_path: Path) -> None:
+    """Nothing is left of the burst when they begin."""
+    rate, seconds, crowd = 40.0, 2.0, 8
+    drained, spent = time.monotonic(), FakeClock(datetime.now(UTC))
+    times(Bucket(tmp_path, "p", rate=rate, key=lambda: "k", clock=spent), spent, int(rate * BURST))
+    context = get_context("fork")
+    together, answers = context.Barrier(crowd), context.SimpleQueue()
+
+    def one() -> None:
+        at, passed = Bucket(tmp_path, "p", rate=rate, key=lambda: "k", clock=SystemClock()), []
+        together.wait()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            at.before()
+            passed.append(time.monotonic())
+        answers.put(passed)
+        os._exit(0)
+
+    processes = [context.Process(target=one) for _ in range(crowd)]
+    for process in processes:
+        process.start()
+    passed = [answers.get() for _ in processes]
+    for process in processes:
+        process.join()
+    every = sorted(at for one in passed for at in one)
+    refilled = (every[0] - drained) * rate
+    for start in every:
+        assert sum(start <= at < start + 1 for at in every) <= rate + refilled + 2
+    assert len(every) >= 0.6 * rate * SPREAD * seconds
+    shares = [len(one) for one in passed]
+    assert min(shares) >= 0.5 * sum(shares) / crowd, shares
+    assert max(max((b - a for a, b in pairwise(one)), default=0) for one in passed) < LONGEST / 10
