@@ -62,3 +62,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module("anytune.errors" if name == "AnytuneError" else "anytune.library"), name)
     raise AttributeError(f"module 'anytune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Name what a notebook is to offer, whether it was loaded or not."""
+    return __all__

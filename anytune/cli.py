@@ -234,7 +234,7 @@ def _print_document(error: AnytuneError) -> None:
 
 
 def _misused(error: Any, *, as_json: bool) -> int:
-    message = " ".join(str(error.format_message()).split())
+    message = " ".join(str(error.format_message()).split()).replace(": Value error, ", ": ")  # how pydantic begins
     verb = error.ctx.command_path if error.ctx else "anytune"
     return _told(UsageError(message, fix=f"{verb} --help"), as_json=as_json)
 

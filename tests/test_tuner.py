@@ -185,6 +185,7 @@ def test_data_sent_to_another_host_is_in_an_unknown_region(tuner: Tuner, tmp_pat
 
 
 def test_the_public_names_are_there_and_plan_is_a_function() -> None:
+    assert dir(anytune) == sorted(anytune.__all__)  # a notebook offers them before the first use
     for name in anytune.__all__:
         assert getattr(anytune, name)
     assert callable(anytune.plan)

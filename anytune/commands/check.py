@@ -15,6 +15,7 @@ from anytune.commands import options
 if TYPE_CHECKING:
     from anytune.config import Settings
     from anytune.data.privacy.text import Finder
+    from anytune.look import Look
 
 _EVERY = 1_000_000
 _FEW = 20
@@ -78,7 +79,8 @@ def check(
         look=look if look != look_at.Look() else None,
     )
     named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
-    then = report.then(found, [part for option, values in named.items() for one in values for part in (option, one)])
+    also = [part for option, values in named.items() for one in values for part in (option, one)]
+    then = report.then(found, also, _looked(look))
     if as_json or form == "json":
         terminal.emit(report.document(found), then=then)
     elif form == "github":
@@ -91,6 +93,14 @@ def check(
         (report.show_all if every else report.show)(found, on=terminal.screen(sys.stdout))
         terminal.next_commands(then)
     raise typer.Exit(0 if found.ok else 3)
+
+
+def _looked(look: Look) -> list[str]:
+    """Return the options that make the same look again."""
+    named = {"--model": look.model, "--max-length": look.max_length, "--against": look.against}
+    values = [part for option, value in named.items() if value is not None for part in (option, str(value))]
+    flags = {"--exact": look.exact, "--near": look.near, "--privacy": look.private}
+    return values + [flag for flag, given in flags.items() if given]
 
 
 def _settings() -> Settings | None:

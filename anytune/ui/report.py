@@ -91,8 +91,9 @@ def _described(file: FileReport) -> Iterator[str]:
 
 def _private(file: FileReport) -> Iterator[str]:
     if file.privacy is not None:
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in file.privacy.counts.items())
-        yield f"private data: {kinds or 'none found'}"
+        first = {sample.kind: f", such as {sample.masked}" for sample in reversed(file.privacy.samples)}
+        kinds = (f"{number:,} {kind}{first.get(kind, '')}" for kind, number in file.privacy.counts.items())
+        yield f"private data: {'; '.join(kinds) or 'none found'}"
 
 
 def _issue(issue: Issue) -> Iterator[Line]:
@@ -156,8 +157,8 @@ def _escaped(value: object, *, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in str(value))
 
 
-def then(report: DataReport, also: Sequence[str] = ()) -> list[terminal.Command]:
-    """Name the next command; `also` are the options that hold for another check."""
+def then(report: DataReport, also: Sequence[str] = (), looked: Sequence[str] = ()) -> list[terminal.Command]:
+    """Name the next command; `also` are options of the check that a mender has, too, `looked` those that it has not."""
     private = [words.place(file.path) for file in report.files if file.privacy is not None and file.privacy.counts]
     if report.ok and private:
         copy = Path(private[0]).with_suffix(".redacted.jsonl")
@@ -167,8 +168,22 @@ def then(report: DataReport, also: Sequence[str] = ()) -> list[terminal.Command]
             return [("anytune plan", "what a job on this data would do and cost")]
         return [("anytune init", "write a first job file")]
     names = [words.place(file.path) for file in report.files]
-    again = (shlex.join(["anytune", "check", *names, *also]), "again, once it is mended")
+    again = (shlex.join(["anytune", "check", *names, *also, *looked]), "again, once it is mended")
     mended = [part for pair in zip(also[::2], also[1::2], strict=True) if pair[0] != "--ignore" for part in pair]
-    broken = [words.place(file.path) for file in report.files if file.errors and file.examples]
+    broken = [words.place(file.path) for file in report.files if _can_be_mended(file)]
     fixes = [(shlex.join(["anytune", "fix", name, *mended]), "mend what can be mended") for name in broken[:1]]
+    foreign = [words.place(file.path) for file in report.files if _is_foreign(file)]
+    if foreign:
+        return [(shlex.join(["anytune", "convert", foreign[0]]), "turn it into chats or pairs")]
     return [*fixes, again]
+
+
+def _is_foreign(file: FileReport) -> bool:
+    """Tell whether most of a file is in another format, which is converted, not mended."""
+    codes = {issue.code for issue in file.errors if (issue.fix or "").startswith("anytune convert")}
+    return 2 * sum(file.counts.get(code, 0) for code in codes) > file.examples
+
+
+def _can_be_mended(file: FileReport) -> bool:
+    """Tell whether a mender may find something to do: what leaked is the user's to take out."""
+    return file.examples > 0 and any(issue.code != "leak" for issue in file.errors)

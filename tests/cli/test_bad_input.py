@@ -100,6 +100,13 @@ def test_a_check_for_an_unknown_provider_gets_a_suggestion(anytune: Type) -> Non
     assert "did you mean together?" in said.err
 
 
+@pytest.mark.parametrize("record", ['{"prompt": "Tide?", "completion": "5.9 m"}', '[{"messages": []}]'])
+def test_what_is_in_another_format_is_to_be_converted(anytune: Type, folder: Path, record: str) -> None:
+    (folder / "old.jsonl").write_text(f"{record}\n")
+    said = anytune("check", "old.jsonl", "--for", "openai", "--json")
+    assert said.document["next"] == ["anytune convert old.jsonl"]
+
+
 def test_an_unknown_rule_to_ignore_is_a_wrong_usage(anytune: Type) -> None:
     mistaken(anytune("check", "train.jsonl", "--ignore", "no-such-code"), code=2)
 
@@ -159,11 +166,20 @@ def test_doctor_fails_on_an_unwritable_home(anytune: Type, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "line", ["frobnicate", "plan --frob", "export last --to gguf", "chat --max-tokens 0", "check", "watch --timeout -1"]
+    "line",
+    [
+        "frobnicate",
+        "plan --frob",
+        "export last --to gguf",
+        "chat --max-tokens 0",
+        "check",
+        "check a.jsonl --method ppo",
+        "watch --timeout -1",
+    ],
 )
 def test_wrong_usage_is_one_line_and_exits_2(anytune: Type, line: str) -> None:
     said = anytune(*line.split())
-    mistaken(said, code=2)
+    assert "Value error" not in mistaken(said, code=2)
     assert "--help" in said.err
 
 

@@ -140,6 +140,7 @@ def test_what_stands_in_the_held_out_file_is_told(anytune: Type, folder: Path) -
     (leak,) = said.document["files"][0]["errors"]
     assert leak["line"] == 1
     assert "line 1 of test.jsonl" in leak["message"]
+    assert said.document["next"] == ["anytune check train.jsonl --against test.jsonl"]
 
 
 def test_near_leaks_and_near_duplicates_are_told_on_request(anytune: Type, folder: Path) -> None:
@@ -161,6 +162,8 @@ def test_private_data_are_counted_and_never_shown(anytune: Type, folder: Path) -
     assert "4111" not in said.out
     places = {(issue["line"], issue["path"]) for issue in said.document["files"][0]["warnings"]}
     assert places == {(11, "$.messages[0].content"), (11, "$.messages[1].content")}
+    told = anytune("check", "chats.jsonl", "--privacy").out
+    assert "1 card, such as …11 (19 characters); 1 email, such as j…g (25 characters)" in " ".join(told.split())
 
 
 def with_presidio(monkeypatch: pytest.MonkeyPatch, *models: str) -> list[str]:

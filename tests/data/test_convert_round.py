@@ -19,7 +19,9 @@ from anytune.errors import AnytuneError
 from tests.data.samples import assistant, user, write
 from tests.data.test_convert import converted, held, make
 
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 NAME = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)
 ARGUMENTS = st.dictionaries(TEXT, st.none() | st.booleans() | st.integers(-9, 9) | TEXT | st.lists(TEXT), max_size=2)

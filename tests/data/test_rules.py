@@ -75,6 +75,7 @@ COMPANIONS: dict[str, dict[str, str]] = {
     "sample-weight-invalid": {"sample-weight": "most providers know none"},
     "messages-missing": {"record-key-unknown": "the key is misspelt"},
     "functions-invalid": {"functions-deprecated": "the old form is never taken everywhere"},
+    "reasoning-not-text": {"reasoning-content": "some know no reasoning at all"},
     "image-not-from-user": AN_IMAGE,
     "image-url-invalid": AN_IMAGE,
     "image-url-remote": AN_IMAGE,
@@ -89,6 +90,7 @@ COMPANIONS: dict[str, dict[str, str]] = {
 NEARLY: dict[str, dict[str, str]] = {
     "sample-weight-invalid": {"sample-weight": "now it is valid"},
     "part-type-unknown": {"refusal-part": "some know this type"},
+    "reasoning-not-text": {"reasoning-content": "some know no reasoning at all"},
     "system-in-reinforcement": {"role-developer": "what OpenAI wants there, others do not know"},
     **{code: AN_IMAGE for code, companions in COMPANIONS.items() if "image-part" in companions},
 }
@@ -122,7 +124,7 @@ def test_what_is_no_file_or_a_huge_one_breaks_its_rule_alone(code: str, tmp_path
 
 def as_pair(line: bytes) -> bytes:
     """Make a preference pair of a chat, however broken it is: the chat is what was asked."""
-    found = re.fullmatch(rb'(\{"mess?ages".*?)((?:, "weight": -?[0-9.]+)?)(\}?)(,?)', line, re.DOTALL)
+    found = re.fullmatch(rb'(\{"mess?ages".*?)((?:, "weight": (?:[0-9.]+|"\w+"))?)(\}?)(,?)', line, re.DOTALL)
     if found is None:
         return line
     outputs = b', "preferred_output": [{"role": "assistant", "content": "Yes."}]'

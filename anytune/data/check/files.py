@@ -89,7 +89,7 @@ def _refuse_unknown(method: str, ignore: frozenset[str]) -> None:
         raise UsageError(f"there is no method {method!r}", fix=f"choose one of {', '.join(METHODS)}")
     for code in sorted(ignore - RULES.keys()):
         near = next(iter(get_close_matches(code, RULES, n=1)), None)
-        raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else None)
+        raise UsageError(f"there is no rule {code}", fix=f"did you mean {near}?" if near else "write it as reports do")
 
 
 def _read_file(role: Role, path: Path, whole: Tally, workers: int | None, opened: ExitStack) -> tuple[_Read, Tally]:

@@ -73,8 +73,10 @@ def _check_keys(message: dict[str, Any], role: str | None, path: Path, out: list
     if message.get("name") is not None and not isinstance(message["name"], str):
         out.append(Fault("name-not-a-string", (*path, "name"), message["name"]))
     if role == "assistant" and len(message) > 2:
-        said = (key for key in _REASONING if message.get(key) is not None)
-        out.extend(Fault("reasoning-content", (*path, key), key, at_key=True) for key in said)
+        for key in (key for key in _REASONING if message.get(key) is not None):
+            out.append(Fault("reasoning-content", (*path, key), key, at_key=True))
+            if not isinstance(message[key], str):
+                out.append(Fault("reasoning-not-text", (*path, key), message[key]))
         if message.get("function_call") is not None:
             out.append(Fault("functions-deprecated", (*path, "function_call"), "function_call", at_key=True))
             check_old_call(message["function_call"], (*path, "function_call"), out)

@@ -25,10 +25,13 @@ RAW = {"prompt-completion": ("prompt", "completion"), "text-record": ("text",)}
 _OLD_OUTPUTS = ("preferred_completion", "non_preferred_completion")
 _OPTIONAL = frozenset({"tools", "parallel_tool_calls", "functions"})
 _CHAT_KEYS = _OPTIONAL | {"messages", "weight"}
+_TASK_KEYS = _CHAT_KEYS - {"functions"}  # there, any key that is not known is data for the grader
 _PREFERENCE_KEYS = frozenset({"input", "weight", *OUTPUTS})
 _INPUT_KEYS = _OPTIONAL | {"messages"}
 _PLAIN = frozenset({"system", "user", "assistant"})
 _PLAIN_KEYS = {"role", "content"}
+_SYSTEM = ("system", "developer")
+_TEMPLATED = ("together", "fireworks", "nebius", "local", "hf-jobs")  # they train through a chat template
 _MOST_IMAGES = 10
 _MOST_IMAGES_AT_AZURE = 64
 
@@ -80,7 +83,7 @@ def _check_raw(record: dict[str, Any], keys: tuple[str, ...], out: list[Fault]) 
 
 def _check_chat(record: dict[str, Any], method: DataMethod, out: list[Fault]) -> None:
     if len(record) > 1 or "messages" not in record:
-        _check_keys(record, (), _CHAT_KEYS, out)
+        _check_keys(record, (), _TASK_KEYS if method == "rft" else _CHAT_KEYS, out)
     _check_conversation(record, (), out, ends=_ENDS[method])
 
 
@@ -124,8 +127,10 @@ def _check_keys(record: dict[str, Any], path: Path, known: frozenset[str], out: 
     if "weight" in record and "weight" in known:
         weight = record["weight"]
         out.append(Fault("sample-weight", (*path, "weight"), at_key=True))
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
-            out.append(Fault("sample-weight-invalid", (*path, "weight"), weight))
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not weight >= 0:
+            among = ("together",) if number else None  # Fireworks takes negative ones, too
+            out.append(Fault("sample-weight-invalid", (*path, "weight"), weight, among=among))
     if record.get("functions") is not None and "functions" in known:
         out.append(Fault("functions-deprecated", (*path, "functions"), "functions", at_key=True))
         check_functions(record["functions"], (*path, "functions"), out)
@@ -185,13 +190,14 @@ def _roles(messages: list[Any], at: Path, declared: set[str], out: list[Fault]) 
 
 
 def _check_order(roles: list[str | None], path: Path, out: list[Fault]) -> None:
-    if roles[0] in ("assistant", "tool", "function"):
-        out.append(Fault("first-not-user", (*path, 0), roles[0]))
+    first = next((place for place, role in enumerate(roles) if role not in _SYSTEM), 0)
+    if roles[first] in ("assistant", "tool", "function") and (first == 0 or "user" in roles):
+        out.append(Fault("first-not-user", (*path, first), roles[first], among=_TEMPLATED if first else None))
     before = None
     for place, role in enumerate(roles):
         if role == before and role in ("user", "assistant"):
             out.append(Fault(f"{role}-repeated", (*path, place)))
-        elif place and role in ("system", "developer"):
+        elif place and role in _SYSTEM:
             out.append(Fault("system-not-first", (*path, place)))
         before = role
     # A role that is unknown may well be the one that seems to be missing.

@@ -63,10 +63,17 @@ def near_key(word: str, known: tuple[str, ...]) -> str | None:
     meant = _KEY_WORDS.get(lowered)
     if meant in known:
         return meant
-    near = next(iter(get_close_matches(lowered, known, n=1, cutoff=0.8)), None)
+    likely = [key for key in known if _may_be_near(lowered, key)]
+    near = next(iter(get_close_matches(lowered, likely, n=1, cutoff=_NEAR)), None) if likely else None
     return near if near != word else None
 
 
+def _may_be_near(word: str, key: str) -> bool:
+    """Tell whether they share letters enough: quick, for a line may have very many unknown keys."""
+    return 2 * sum(letter in key for letter in word) >= _NEAR * (len(word) + len(key))
+
+
+_NEAR = 0.8  # of the letters, in order
 _KEYS = (
     "messages",
     "tools",

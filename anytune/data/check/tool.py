@@ -12,7 +12,7 @@ from anytune.data.quote import Plain
 
 _OF_A_FUNCTION = (("description", str, "text"), ("parameters", dict, "an object"), ("strict", bool, "true or false"))
 _MOST_FUNCTIONS = 128
-_WITH_IDS = ("openai", "together", "nebius", "local", "hf-jobs")
+_WITH_IDS = ("openai", "together", "azure", "nebius", "local", "hf-jobs")  # Fireworks documents calls without
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -63,11 +63,13 @@ def _function(holder: Any, at: Path, code: str, out: list[Fault]) -> dict[str, A
 
 def _name(function: dict[str, Any], at: Path, code: str, out: list[Fault]) -> str | None:
     name = function.get("name")
-    if "name" not in function:
-        out.append(Fault(code, at, Plain("one whose function has no name")))
-    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not name:
+        where = (*at, "name") if "name" in function else at
+        out.append(Fault(code, where, Plain("one whose function has no name")))
+        return None
+    if not _NAME.fullmatch(name):
         out.append(Fault("function-name-invalid", (*at, "name"), name))
-    return name if isinstance(name, str) else None
+    return name
 
 
 def check_functions(functions: Any, path: Path, out: list[Fault]) -> None:
@@ -134,6 +136,8 @@ def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Faul
         out.append(Fault("tool-call-invalid", at, Plain("one whose function has no arguments")))
     elif not isinstance(arguments, str):
         out.append(Fault("arguments-not-a-string", (*at, "arguments"), arguments))
+        if not isinstance(arguments, dict):  # local templates take an object, but nothing else
+            out.append(Fault("arguments-not-json", (*at, "arguments"), arguments, among=("local", "hf-jobs")))
     elif not is_object(arguments):
         out.append(Fault("arguments-not-json", (*at, "arguments"), arguments))
 

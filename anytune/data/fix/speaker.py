@@ -85,6 +85,7 @@ SPEAKER_MENDERS = (
     Mender("message-key-unknown", "remove keys of messages that nobody reads", drop_unread),
     Mender("message-key-unknown", "remove keys of messages that say something nobody reads", drop, asks=True),
     Mender("reasoning-content", "remove the assistant's reasoning", drop, asks=True),
+    Mender("reasoning-not-text", "remove reasoning that is no text", drop, asks=True),
     Mender("name-not-a-string", "write the name as a string", _write_name),
     Mender("name-not-a-string", "remove the name", drop, asks=True),
     Mender("weight-not-on-assistant", "remove weights from messages that are not the assistant's", drop),

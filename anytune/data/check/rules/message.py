@@ -79,6 +79,7 @@ MESSAGE_RULES = (
         "{value} is the old form of tools",
         why="OpenAI still reads it, nobody else does.",
         fix="use tools, tool_calls and the role tool",
+        rft="E",
     ),
     Rule(
         "name-not-a-string",
@@ -101,6 +102,13 @@ MESSAGE_RULES = (
         "{value} is read by Together, Fireworks and local templates only",
         why="They train on an assistant's reasoning; other providers do not know the key.",
         fix="remove the key for other providers",
+    ),
+    Rule(
+        "reasoning-not-text",
+        "-EE--E",
+        "the reasoning is {value}, not a string",
+        why="Together, Fireworks and local templates write it before the answer, as text.",
+        fix="write a string, or remove the key",
     ),
     Rule(
         "content-missing",
@@ -286,7 +294,7 @@ MESSAGE_RULES = (
         "first-not-user",
         "W",
         "the conversation starts with a message of {value}",
-        why="Together and most chat templates want a system or a user message first.",
+        why="Together and most chat templates want the user to speak first, after a system message if there is one.",
         fix="start with the user's message",
     ),
     Rule(

@@ -88,8 +88,8 @@ RECORD_RULES = (
     Rule(
         "sample-weight-invalid",
         "-EE---",
-        "the weight of a record is a number from 0 up, not {value}",
-        why="Together multiplies the loss by it.",
+        "the weight of a record is a number (at Together from 0 up), not {value}",
+        why="The loss is multiplied by it.",
         fix="write a number from 0 up",
         rft="-",
     ),
