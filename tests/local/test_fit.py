@@ -236,6 +236,8 @@ def test_an_unheard_of_gpu_is_answered_with_the_nearest_names() -> None:
     [
         ("NVIDIA A100-SXM4-80GB", "A100 80GB"), ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA L40S", "L40S"),
         ("NVIDIA GeForce RTX 3060", "RTX 3060"), ("NVIDIA H100 PCIe", "H100 PCIe"), ("NVIDIA TITAN Xp", None),
+        ("NVIDIA A100 80GB PCIe", "A100 PCIe 80GB"), ("Tesla V100-SXM2-16GB", "V100 16GB"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "RTX PRO 6000 Max-Q"),
     ],
 )  # fmt: skip
 def test_a_gpu_is_known_by_what_its_driver_says(said: str, name: str | None) -> None:
