@@ -11,14 +11,14 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import compress
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from anytune.data.check import gather
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.rows import MOST, Row, Rows
-from anytune.data.check.seen import OUTPUTS, repeated
+from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.prompt import loosened
@@ -64,8 +64,8 @@ def longest(rows: Rows, *, start: int = 0) -> Row:
     for keys, lengths in rows.pieces():
         place = _first_record(keys, lengths, length)
         if place is not None:
-            return Row(line + place, offset + sum(lengths[:place]) + place, length)
-        line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            return Row(line + place, offset + gather.total(lengths, 0, place) + place, length)
+        line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
     return Row(0, 0, 0)
 
 
@@ -106,24 +106,24 @@ def _line_at(stream: BinaryIO, row: Row) -> bytes:
     return stream.read(row.length).strip()
 
 
-def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
+def _repeated(rows: Rows, group: int, groups: int) -> array[int]:
     """Return the keys of a group that more than one line has."""
     own: array[int] = array("q")
     for keys, _ in rows.pieces():
-        some = keys if groups == 1 else array("q", [key for key in keys if key % groups == group])
+        some = keys if groups == 1 else gather.grouped(keys, group, groups)
         own = own + some if own else some  # mostly they are all, and not copied
-    return repeated(own)
+    return gather.repeated(own)
 
 
-def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
+def _rows(rows: Rows, wanted: array[int], start: int) -> Iterator[tuple[int, Row]]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
         at = 0
-        for place in compress(range(len(keys)), map(wanted.__contains__, keys)):
-            offset += sum(lengths[at:place]) + place - at
+        for place in gather.places(keys, wanted):
+            offset += gather.total(lengths, at, place) + place - at
             yield keys[place], Row(line + place, offset, lengths[place])
             at = place
-        line, offset = line + len(lengths), offset + sum(lengths[at:]) + len(lengths) - at
+        line, offset = line + len(lengths), offset + gather.total(lengths, at) + len(lengths) - at
 
 
 class _Seen(NamedTuple):
@@ -199,7 +199,7 @@ def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
         if min(lengths, default=high) >= low and max(lengths, default=low) <= high:
-            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
             continue
         for key, length in zip(keys, lengths, strict=True):
             if key and not low <= length <= high:
