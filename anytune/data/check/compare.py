@@ -17,13 +17,14 @@ import msgspec
 
 from anytune.data.check import gather
 from anytune.data.check.fault import Fault, Sighting
-from anytune.data.check.rows import MOST, Row, Rows
+from anytune.data.check.rows import Row, Rows
 from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.prompt import loosened
 from anytune.data.quote import Plain
 
+MOST_KEYS = 200_000  # that are compared at once
 FEWEST_FOR_OUTLIERS = 100
 FAR = 8.0  # times the median absolute deviation, in powers of two of the length
 _LEAST_SPREAD = 0.25
@@ -82,8 +83,7 @@ def _first_record(keys: array[int], lengths: array[int], length: int) -> int | N
 
 def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[Sighting]:
     """Yield what records have in common whose keys are the same; groups of keys are taken in turn, to save memory."""
-    total = sum(len(keys) for keys, _ in rows.pieces())
-    groups = max(1, -(-total // MOST))
+    groups = max(1, -(-rows.number // MOST_KEYS))
     for group in range(groups):
         several = _repeated(rows, group, groups)
         seen: dict[int, _Seen] = {}
@@ -109,9 +109,10 @@ def _line_at(stream: BinaryIO, row: Row) -> bytes:
 def _repeated(rows: Rows, group: int, groups: int) -> array[int]:
     """Return the keys of a group that more than one line has."""
     own: array[int] = array("q")
-    for keys, _ in rows.pieces():
-        some = keys if groups == 1 else gather.grouped(keys, group, groups)
-        own = own + some if own else some  # mostly they are all, and not copied
+    for keys in rows.key_pieces():
+        if len(keys) == rows.number and groups == 1:
+            return gather.repeated(keys)
+        own.extend(gather.grouped(keys, group, groups))
     return gather.repeated(own)
 
 

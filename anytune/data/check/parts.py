@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
 from typing import BinaryIO, TypeVar
@@ -52,6 +51,8 @@ def each(
 
     What is interrupted sets the event that each is given. `meanwhile` is done here, beside them.
     """
+    from concurrent.futures import ThreadPoolExecutor  # small files do without it
+
     stop = Event()
     with ThreadPoolExecutor(workers) as pool:
         first, *others = (pool.submit(work, index, stop) for index in range(number))

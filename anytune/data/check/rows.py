@@ -7,16 +7,18 @@ they wait on disk, so that memory does not grow with the file.
 from __future__ import annotations
 
 import os
-import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anytune.data.check import gather
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 MOST = 250_000
 _NAMES = count()
@@ -34,7 +36,7 @@ class Scratch:
     """Be a folder that is made when it is first asked for, by whichever thread, and goes at the end."""
 
     def __init__(self) -> None:
-        self._made: tempfile.TemporaryDirectory[str] | None = None
+        self._made: TemporaryDirectory[str] | None = None
         self._lock = Lock()
 
     def __enter__(self) -> Scratch:
@@ -47,6 +49,8 @@ class Scratch:
     @property
     def folder(self) -> Path:
         """Return the folder."""
+        import tempfile  # few files need it
+
         with self._lock:
             self._made = self._made or tempfile.TemporaryDirectory(prefix="anytune-")
         return Path(self._made.name)
@@ -60,12 +64,14 @@ class Rows:
         self._before: list[_Piece | _Spilled] = []
         self._sizes: Counter[int] | None = None
         self._last = _Piece(array("q"), array("q"))
+        self.number = 0
 
     def add(self, keys: Iterable[int], lengths: Iterable[int]) -> None:
         """Append the keys of some lines (0 where there is nothing to compare) and their lengths."""
-        self._sizes = None
+        self._sizes, before = None, len(self._last.keys)
         self._last.keys.extend(keys)
         self._last.lengths.extend(lengths)
+        self.number += len(self._last.keys) - before
         if len(self._last.keys) > MOST:
             self._close()
             self._spill()
@@ -76,6 +82,7 @@ class Rows:
         other._close()
         self._sizes = None
         self._before += other._before
+        self.number += other.number
         if sum(len(piece.keys) for piece in self._before if isinstance(piece, _Piece)) > MOST:
             self._spill()
 
@@ -83,7 +90,13 @@ class Rows:
         """Yield keys and lengths in the order of the lines, piece by piece."""
         self._join()
         for piece in self._before:
-            yield piece if isinstance(piece, _Piece) else piece.read()
+            yield piece if isinstance(piece, _Piece) else _Piece(*map(_read, piece))
+
+    def key_pieces(self) -> Iterator[array[int]]:
+        """Yield the keys alone in the order of the lines, piece by piece."""
+        self._join()
+        for piece in self._before:
+            yield piece.keys if isinstance(piece, _Piece) else _read(piece.keys)
 
     def sizes(self) -> Counter[int]:
         """Count the lengths of the lines that hold a record."""
@@ -137,8 +150,9 @@ class _Spilled(NamedTuple):
     keys: Path
     lengths: Path
 
-    def read(self) -> _Piece:
-        piece = _Piece(array("q"), array("q"))
-        for name, numbers in zip(self, piece, strict=True):
-            numbers.frombytes(name.read_bytes())
-        return piece
+
+def _read(path: Path) -> array[int]:
+    numbers = array("q")
+    with path.open("rb", buffering=0) as stream:
+        numbers.fromfile(stream, path.stat().st_size // numbers.itemsize)
+    return numbers

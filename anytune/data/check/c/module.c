@@ -51,13 +51,13 @@ static PyObject *grouped(PyObject *module, PyObject *args)
 {
     (void)module;
     Py_buffer keys;
-    Py_ssize_t group, groups;
+    unsigned int group, groups;
     List found = {0};
     bool done;
-    if (!PyArg_ParseTuple(args, "y*nn:group", &keys, &group, &groups))
+    if (!PyArg_ParseTuple(args, "y*II:group", &keys, &group, &groups))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    done = gather_group(&found, keys.buf, length_of(&keys), (size_t)group, groups > 0 ? (size_t)groups : 1);
+    done = gather_group(&found, keys.buf, length_of(&keys), group, groups);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&keys);
     return numbers_of(&found, done);

@@ -145,7 +145,7 @@ void found_end(Found *found);
 void list_end(List *list);
 bool gather_repeated(List *found, const uint8_t *keys, size_t length);
 bool gather_places(List *found, const uint8_t *keys, size_t length, const uint8_t *wanted, size_t number);
-bool gather_group(List *found, const uint8_t *keys, size_t length, size_t group, size_t groups);
+bool gather_group(List *found, const uint8_t *keys, size_t length, uint32_t group, uint32_t groups);
 bool gather_sizes(List *found, const uint8_t *keys, const uint8_t *lengths, size_t length);
 int64_t total(const uint8_t *numbers, size_t length);
 

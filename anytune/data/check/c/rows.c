@@ -92,12 +92,12 @@ bool gather_places(List *found, const uint8_t *keys, size_t length, const uint8_
 }
 
 /* Find the keys of one of several groups, 0 left out. */
-bool gather_group(List *found, const uint8_t *keys, size_t length, size_t group, size_t groups)
+bool gather_group(List *found, const uint8_t *keys, size_t length, uint32_t group, uint32_t groups)
 {
     bool done = true;
     for (size_t i = 0; done && i < length; i++) {
         int64_t key = number_at(keys, i);
-        if (key && (uint64_t)key % groups == group)
+        if (key && ((uint64_t)key >> 32) * groups >> 32 == group) /* for they are hashes */
             done = list_add(found, key);
     }
     return done;
