@@ -106,10 +106,24 @@ def read(native: Any, outlines: Any, line: bytes, random: Random) -> bool:
         first, last = (random.randrange(texts), random.randrange(texts)) if texts else (-1, -1)
         outlines.learn(found[0], first, last, random.random() < 0.1)
     outlines.find(line)
-    outlines.scan(line + b"\n" + line[: random.randrange(len(line) + 1)], random.getrandbits(8))
+    block = bytearray(line + b"\n" + line[: random.randrange(len(line) + 1)] + b"\n{" * random.choice((0, 0, 0, 70)))
+    with memoryview(block) as view:
+        outlines.scan(view[: random.randrange(len(block) + 1)], random.getrandbits(8))
     native.key(line[:100], line[50:])
-    native.repeated(line[: len(line) // 8 * 8])
+    compare(native, memoryview(line)[random.randrange(9) :], random)
     return found is not None
+
+
+def compare(native: Any, numbers: memoryview, random: Random) -> None:
+    """Call all that compares rows with numbers that need not be aligned, nor whole."""
+    native.repeated(numbers)
+    native.places(numbers, numbers[: random.randrange(len(numbers) + 1)])
+    native.group(numbers, random.randrange(4), random.randrange(4))
+    native.total(numbers)
+    native.sizes(numbers, numbers)
+    native.sizes(
+        numbers, bytes([0, 1, random.randrange(3), 0, 0, 0, 0, 0]) * (len(numbers) // 8) + bytes(len(numbers) % 8)
+    )
 
 
 def changed(line: bytes, random: Random) -> bytes:

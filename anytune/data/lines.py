@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -13,11 +14,12 @@ LONGEST = 128 << 20
 class Block(NamedTuple):
     """Be some lines that follow one another: the byte offset of the first one, and all their bytes.
 
-    The last line may lack its line feed. None stands for a single line that is too long; `size` counts its bytes, too.
+    The last line may lack its line feed. A view is good only until the next block is asked for. None stands for a
+    single line that is too long; `size` counts its bytes, too.
     """
 
     offset: int
-    text: bytes | None
+    text: bytes | memoryview | None
     size: int
 
 
@@ -45,6 +47,7 @@ class Lines:
         self._digest = hashlib.sha256() if hashed else None
         self._start = start
         self._end = end
+        self._buffer = bytearray(2 * chunk)  # always the same, so that it stays in the cache of the processor
         self.size = 0
 
     @property
@@ -55,88 +58,66 @@ class Lines:
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         number = 1
         for _, text, _ in self.blocks():
-            lines = [None] if text is None else text.removesuffix(b"\n").split(b"\n")
+            lines = [None] if text is None else bytes(text).removesuffix(b"\n").split(b"\n")
             yield from enumerate(lines, start=number)
             number += len(lines)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the lines in blocks of about a chunk."""
-        offset, open_line = self._start, _Open(self._longest)
-        while chunk := self._read():
-            end = chunk.rfind(b"\n") + 1
-            if not end:
-                open_line.add(chunk)
-                continue
-            if open_line.length + end <= self._longest:
-                text = open_line.close(chunk[:end] if end < len(chunk) else chunk)
-                yield Block(offset, text, len(text))
-                offset += len(text)
-            else:
-                for line in self._apart(open_line, chunk[: end - 1]):
-                    yield Block(offset, line.text, line.size)
-                    offset += line.size
-            if end < len(chunk):
-                open_line.add(chunk[end:])
-        if open_line.length > self._longest:
-            yield Block(offset, None, open_line.length)
-        elif open_line.length:
-            text = open_line.close(b"")
-            yield Block(offset, text, len(text))
+        offset, held, lost = self._start, 0, 0  # of the open line, so many bytes are held, or were too many to be
+        while read := self._read(held):
+            end = self._buffer.rfind(b"\n", held, held + read) + 1
+            begin = self._buffer.find(b"\n") + 1 if lost and end else 0
+            if begin:
+                yield Block(offset, None, lost + begin)
+                offset, lost = offset + lost + begin, 0
+            for block in self._whole(offset, begin, end):
+                yield block
+                offset += block.size
+            held = self._move(end, held + read) if end else held + read
+            if lost or held > self._longest:
+                held, lost = 0, lost + held
+        if lost:
+            yield Block(offset, None, lost)
+        elif held:
+            yield Block(offset, memoryview(self._buffer)[:held], held)
 
-    def _apart(self, open_line: _Open, text: bytes) -> Iterator[_Line]:
-        """Yield the lines of a text one by one, the first of which is open; those that are too long have no text."""
-        first, *others = text.split(b"\n")
-        size = open_line.length + len(first)
-        if size > self._longest:
-            open_line.forget()
-            yield _Line(size + 1, None)
-        else:
-            yield _Line(size + 1, open_line.close(first + b"\n"))
-        for other in others:
-            yield _Line(len(other) + 1, other + b"\n" if len(other) <= self._longest else None)
+    def _whole(self, offset: int, begin: int, end: int) -> Iterator[Block]:
+        """Yield the whole lines that stand between two places of the buffer, one by one if some may be too long."""
+        view = memoryview(self._buffer)
+        if begin < end <= begin + self._longest:
+            yield Block(offset, view[begin:end], end - begin)
+            return
+        while begin < end:
+            stop = self._buffer.index(b"\n", begin) + 1
+            text = view[begin:stop] if stop - begin <= self._longest + 1 else None
+            yield Block(offset, text, stop - begin)
+            offset, begin = offset + stop - begin, stop
+
+    def _move(self, start: int, end: int) -> int:
+        """Move what begins a line to the start of the buffer, and return how much it is."""
+        self._buffer[: end - start] = self._buffer[start:end]
+        return end - start
 
     def drain(self) -> None:
         """Read the rest for the hash and the size only."""
-        while self._read():
+        while self._read(0):
             pass
 
-    def _read(self) -> bytes:
+    def _read(self, held: int) -> int:
+        """Read a chunk behind what is held in the buffer, and return how many bytes it has."""
         wanted = self._chunk if self._end is None else min(self._chunk, self._end - self._start - self.size)
-        chunk = self._stream.read(wanted) if wanted > 0 else b""
+        if held + wanted > len(self._buffer):
+            larger = bytearray(2 * (held + wanted))
+            larger[:held] = memoryview(self._buffer)[:held]
+            self._buffer = larger
+        read = _into(self._stream, memoryview(self._buffer)[held : held + max(wanted, 0)])
         if self._digest:
-            self._digest.update(chunk)
-        self.size += len(chunk)
-        return chunk
+            self._digest.update(memoryview(self._buffer)[held : held + read])
+        self.size += read
+        return read
 
 
-class _Line(NamedTuple):
-    """Be one line: its bytes with the line feed, and how many there are; None if it is too long."""
-
-    size: int
-    text: bytes | None
-
-
-class _Open:
-    """Collect the pieces of a line whose end has not been read; a piece is looked at once."""
-
-    def __init__(self, longest: int) -> None:
-        self._longest = longest
-        self._pieces: list[bytes] = []
-        self.length = 0
-
-    def add(self, piece: bytes) -> None:
-        self.length += len(piece)
-        if self.length > self._longest:
-            self._pieces.clear()
-        else:
-            self._pieces.append(piece)
-
-    def forget(self) -> None:
-        self._pieces.clear()
-        self.length = 0
-
-    def close(self, rest: bytes) -> bytes:
-        """Return the line with its rest, and begin another."""
-        whole = b"".join([*self._pieces, rest]) if self._pieces else rest
-        self.forget()
-        return whole
+def _into(stream: BinaryIO, room: memoryview) -> int:
+    assert isinstance(stream, io.RawIOBase | io.BufferedIOBase)  # as every stream of bytes is
+    return stream.readinto(room) or 0

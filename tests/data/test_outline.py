@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anytune.data.check import check
+from anytune.data.check import check, gather
 from anytune.data.check.fault import Fault
 from anytune.data.check.line import examine
 from anytune.data.check.outline import Outlines, Sort
 from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
-from anytune.data.check.seen import key_of, native, repeated, seen_in
+from anytune.data.check.seen import key_of, native, seen_in
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block
@@ -291,10 +291,52 @@ def test_outlines_that_are_too_many_are_left_to_the_rules() -> None:
     assert last is None
 
 
+NUMBERS = st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1))
+
+
 @MOST
-@given(st.lists(st.integers(-3, 3) | st.integers(-(2**63), 2**63 - 1)))
+@given(NUMBERS)
 def test_repeated_keys_are_found(numbers: list[int]) -> None:
-    assert repeated(array("q", numbers)) == {number for number in numbers if numbers.count(number) > 1} - {0}
+    found = {number for number in numbers if numbers.count(number) > 1} - {0}
+    keys = array("q", numbers)
+    assert sorted(gather.repeated(keys)) == sorted(found)
+    groups = [gather.grouped(keys, group, 3) for group in range(3)]
+    assert sorted(number for group in groups for number in group) == sorted(number for number in numbers if number)
+    assert sorted(number for group in groups for number in gather.repeated(group)) == sorted(found)
+
+
+@MOST
+@given(NUMBERS, NUMBERS, st.lists(st.integers(0, 70_000)), st.integers(0, 5), st.integers(0, 5))
+def test_rows_are_gathered_alike_without_the_compiled_part(
+    keys: list[int], wanted: list[int], lengths: list[int], start: int, stop: int
+) -> None:
+    length = min(len(keys), len(lengths))
+
+    def found() -> object:
+        held = array("q", keys)
+        sizes = gather.sizes(array("q", keys[:length]), array("q", lengths[:length]))
+        places = gather.places(held, array("q", wanted)), gather.places(held, held[:1])
+        total = array("q", lengths)
+        return sizes, places, gather.total(total), gather.total(total, start, stop), sorted(gather.repeated(held))
+
+    compiled = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("anytune.data.check.gather.native", None)
+        assert found() == compiled
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_many_unknown_lines_of_a_block_are_all_taken(ends: bool) -> None:
+    lines = [written({"messages": [user("a"), {**assistant("b"), f"key{n % 150}": n}]}) for n in range(400)]
+    lines += [b"{broken", b"", b"not JSON"] * 50
+    text = b"\n".join(lines) + (b"\n" if ends else b"")
+    survey = Survey(Terms(minded(COLUMNS), "sft", 3), Scratch(), form="chat")
+    survey.take(Block(0, memoryview(text), len(text)))
+    assert survey.lines == len(lines)
+    assert [length for _, lengths in survey.rows.pieces() for length in lengths] == [*map(len, lines)]
+    (apart,) = surveyed(lines, 3, "sft")[3:4]  # type: ignore[index]
+    survey.finish()
+    assert (survey.lines, survey.examples, survey.messages, survey.content, survey.with_images) == apart
 
 
 @FEWER
@@ -317,7 +359,8 @@ def surveyed(blocks: list[bytes], show: int, method: Method) -> object:
         offset += len(text)
     survey.finish()
     sizes = (survey.lines, survey.examples, survey.messages, survey.content, survey.with_images)
-    return survey.tally.counts, survey.tally.issues(), survey.key_sets, sizes, survey.rows.keys
+    keys = [key for keys, _ in survey.rows.pieces() for key in keys]
+    return survey.tally.counts, survey.tally.issues(), survey.key_sets, sizes, keys
 
 
 @FEWER

@@ -78,7 +78,7 @@ def test_every_path_leads_to_its_value(value: Any) -> None:
         (b'{"a": "\t"}', 7, "control character"),
         (b'{"a": "\\x"}', 7, "escape"),
         (b'{"a": 1} {"a": 2}', 9, "more text"),
-        (b'{"a": 01}', 7, "comma"),
+        (b'{"a": 01}', 6, "does not have"),
         (b'{"a":', 5, "too early"),
     ],
 )
@@ -87,3 +87,39 @@ def test_broken_json_is_named_and_found(line: bytes, offset: int, says: str) -> 
     assert [(fault.code, fault.offset) for fault in found] == [("invalid-json", offset)]
     assert says in str(found[0].value)
     assert ended
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        (b'{"messages": [{"role": "user", "content": "a\xff"}]}', ("messages", 0, "content")),
+        (b'{"messages": [{"role": "user", "content": "\xff"}]}', ("messages", 0, "content")),
+        (b'{"messages": [{"role": "user", "c\xff": "a"}]}', ("messages", 0)),
+        (b'{"messages": [{"\xc3\xa9": 1, "content": ["a", "\xff"]}]}', ("messages", 0, "content", 1)),
+        (b'{"messages": [\xff{"role": "user"}]}', ("messages", 0)),
+        (b'{"messages": []\xff}', ()),
+        (b'{"a": "\xc3\xa9"} \xff', ()),
+        (b"\xff", ()),
+        (b'{"a\xfe": {"b": "\xff"}}', ("a\ufffd", "b")),
+    ],
+)
+def test_a_byte_stands_in_a_value_or_between_two(line: bytes, path: tuple[str | int, ...]) -> None:
+    assert scan.path_at(line, line.rindex(b"\xff")) == path
+
+
+@pytest.mark.parametrize("number", [b"01", b"1.", b"1.5.2", b"0x1F", b"1_000", b"1e", b"nullx", b"true1"])
+def test_a_value_that_begins_well_and_goes_on_badly_is_the_one_at_fault(number: bytes) -> None:
+    line = b'{"messages": [{"role": "user", "weight": %b}]}' % number
+    (found,), ended = scan.faults(line)
+    assert (found.code, found.path, ended) == ("invalid-json", ("messages", 0, "weight"), True)
+    assert found.offset == line.index(number)
+
+
+@MANY
+@given(JSON.filter(lambda value: "nan" not in repr(value)))
+def test_every_text_is_found_by_a_byte_in_it(value: Any) -> None:
+    line = json.dumps({"a": [value], "b": 0}, ensure_ascii=False).encode(errors="surrogatepass")
+    texts = {path: held for path, held in paths({"a": [value], "b": 0}).items() if isinstance(held, str)}
+    for path, place in scan.places(line, texts.keys()).items():
+        inside = place.value + 1
+        assert scan.path_at(line[:inside] + b"\xff" + line[inside:], inside) == path

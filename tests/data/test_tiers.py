@@ -19,7 +19,7 @@ from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import COLUMNS, minded
 from anytune.data.check.seen import seen_in
 from anytune.data.check.sound import DEEPEST
-from anytune.data.check.survey import Survey
+from anytune.data.check.survey import SAMPLE, Sample, Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block, Lines
 from tests.data.records import MANY, RECORDS, SLOW, Record, chats, chats_with_tools, mutated, pairs
@@ -190,9 +190,9 @@ def test_the_report_does_not_hang_on_the_borders_of_chunks_and_parts(
 
 def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object:
     """Survey ranges of a file apart, put the surveys together, and return all that a report is made of."""
-    surveys = []
+    surveys, sample = [], Sample()
     for start, end in ranges:
-        survey = Survey(Terms(minded(COLUMNS), "sft", 3), Scratch(), form="chat")
+        survey = Survey(Terms(minded(COLUMNS), "sft", 3), Scratch(), form="chat", sample=sample)
         stream = io.BytesIO(raw)
         stream.seek(start)
         for block in Lines(stream, chunk=chunk, start=start, end=end).blocks():
@@ -202,9 +202,9 @@ def surveyed(raw: bytes, ranges: list[tuple[int, int]], *, chunk: int) -> object
     first, *others = surveys
     for other in others:
         first.merge(other)
-    sizes = (first.lines, first.examples, first.messages, first.content, list(first.rows.lengths))
-    sample = sorted(first.sample.lines)
-    return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sample
+    lengths = [length for _, lengths in first.rows.pieces() for length in lengths]
+    sizes = (first.lines, first.examples, first.messages, first.content, lengths)
+    return first.tally.counts, first.tally.issues(), first.key_sets, sizes, sorted(sample.lines)
 
 
 def test_parts_come_in_order_and_the_longest_work_that_begins_first_comes_last() -> None:
@@ -215,7 +215,7 @@ def test_parts_come_in_order_and_the_longest_work_that_begins_first_comes_last()
         assert not stop.is_set()
         return index * index
 
-    assert list(each(work, 5, workers=1)) == [1, 4, 9, 16, 0]
+    assert list(each(work, 5, workers=1, meanwhile=lambda: None)) == [1, 4, 9, 16, 0]
     assert begun == [0, 1, 2, 3, 4]
 
 
@@ -226,10 +226,35 @@ def test_what_is_not_waited_for_any_more_is_told_to_stop() -> None:
         stops.append(stop)
         return index
 
-    results = each(work, 5, workers=2)
+    results = each(work, 5, workers=2, meanwhile=lambda: None)
     assert next(results) == 1
     results.close()
     assert all(stop.is_set() for stop in stops)
+
+
+def test_what_fails_beside_the_threads_stops_them() -> None:
+    def work(index: int, stop: Event) -> bool:
+        return stop.wait(60)
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(each(work, 5, workers=2, meanwhile=fail))
+
+
+def test_a_sample_does_not_hang_on_who_fills_it_and_when() -> None:
+    lines = [f"{number:032}".encode().ljust(72, b"-") for number in range(9_000)]
+    whole, shared = Sample(), Sample()
+    whole.take(lines)
+    for start in range(0, len(lines), 100):
+        late = shared.mask
+        shared.take(lines[start : start + 50])
+        assert late <= shared.mask
+    for start in range(50, len(lines), 100):
+        shared.take(lines[start : start + 50])
+    assert len(whole.lines) <= SAMPLE < 2.2 * len(whole.lines)
+    assert sorted(shared.lines) == sorted(whole.lines)
 
 
 def test_a_file_is_cut_at_line_feeds_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,19 +11,20 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import compress
 from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from anytune.data.check import gather
 from anytune.data.check.fault import Fault, Sighting
-from anytune.data.check.rows import MOST, Row, Rows
-from anytune.data.check.seen import OUTPUTS, repeated
+from anytune.data.check.rows import Row, Rows
+from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.prompt import loosened
 from anytune.data.quote import Plain
 
+MOST_KEYS = 200_000  # that are compared at once
 FEWEST_FOR_OUTLIERS = 100
 FAR = 8.0  # times the median absolute deviation, in powers of two of the length
 _LEAST_SPREAD = 0.25
@@ -64,8 +65,8 @@ def longest(rows: Rows, *, start: int = 0) -> Row:
     for keys, lengths in rows.pieces():
         place = _first_record(keys, lengths, length)
         if place is not None:
-            return Row(line + place, offset + sum(lengths[:place]) + place, length)
-        line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            return Row(line + place, offset + gather.total(lengths, 0, place) + place, length)
+        line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
     return Row(0, 0, 0)
 
 
@@ -82,8 +83,7 @@ def _first_record(keys: array[int], lengths: array[int], length: int) -> int | N
 
 def _twins(stream: BinaryIO, rows: Rows, start: int, terms: Terms) -> Iterator[Sighting]:
     """Yield what records have in common whose keys are the same; groups of keys are taken in turn, to save memory."""
-    total = sum(len(keys) for keys, _ in rows.pieces())
-    groups = max(1, -(-total // MOST))
+    groups = max(1, -(-rows.number // MOST_KEYS))
     for group in range(groups):
         several = _repeated(rows, group, groups)
         seen: dict[int, _Seen] = {}
@@ -106,24 +106,25 @@ def _line_at(stream: BinaryIO, row: Row) -> bytes:
     return stream.read(row.length).strip()
 
 
-def _repeated(rows: Rows, group: int, groups: int) -> set[int]:
+def _repeated(rows: Rows, group: int, groups: int) -> array[int]:
     """Return the keys of a group that more than one line has."""
     own: array[int] = array("q")
-    for keys, _ in rows.pieces():
-        some = keys if groups == 1 else array("q", [key for key in keys if key % groups == group])
-        own = own + some if own else some  # mostly they are all, and not copied
-    return repeated(own)
+    for keys in rows.key_pieces():
+        if len(keys) == rows.number and groups == 1:
+            return gather.repeated(keys)
+        own.extend(gather.grouped(keys, group, groups))
+    return gather.repeated(own)
 
 
-def _rows(rows: Rows, wanted: set[int], start: int) -> Iterator[tuple[int, Row]]:
+def _rows(rows: Rows, wanted: array[int], start: int) -> Iterator[tuple[int, Row]]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
         at = 0
-        for place in compress(range(len(keys)), map(wanted.__contains__, keys)):
-            offset += sum(lengths[at:place]) + place - at
+        for place in gather.places(keys, wanted):
+            offset += gather.total(lengths, at, place) + place - at
             yield keys[place], Row(line + place, offset, lengths[place])
             at = place
-        line, offset = line + len(lengths), offset + sum(lengths[at:]) + len(lengths) - at
+        line, offset = line + len(lengths), offset + gather.total(lengths, at) + len(lengths) - at
 
 
 class _Seen(NamedTuple):
@@ -199,7 +200,7 @@ def _outliers(rows: Rows, start: int) -> Iterator[Sighting]:
     line, offset = 1, start
     for keys, lengths in rows.pieces():
         if min(lengths, default=high) >= low and max(lengths, default=low) <= high:
-            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
             continue
         for key, length in zip(keys, lengths, strict=True):
             if key and not low <= length <= high:

@@ -24,17 +24,18 @@ from anytune.data.check.rows import Scratch
 from anytune.data.check.rules import RULES
 from anytune.data.check.seen import Seen, seen_in
 from anytune.data.check.statistic import statistics
-from anytune.data.check.survey import Survey
+from anytune.data.check.survey import Sample, Survey
 from anytune.data.check.tally import Tally, Terms, together
 from anytune.data.lines import Block, Lines
 from anytune.data.quote import Plain
 from anytune.errors import UsageError
-from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Role
+from anytune.schema.data import DataFile, DataMethod, DataReport, FileReport, Issue, Role, Statistics, Tokens
 
 METHODS = get_args(DataMethod)
 BUILT_IN = ("openai", "together", "fireworks", "local")
 _OF_TEXT = frozenset({"csv", "json-array", "pretty-printed", "carriage-return-ends"})
 _LOOKED_AT = 16 << 20
+_STEP = 1 << 20  # bytes that a thread reads without the interpreter, which the others wait for meanwhile
 
 
 def check(
@@ -94,7 +95,7 @@ def _refuse_unknown(method: str, ignore: frozenset[str]) -> None:
 
 def _read_file(role: Role, path: Path, whole: Tally, workers: int | None, opened: ExitStack) -> tuple[_Read, Tally]:
     """Read a file under the terms of all; return how far it could be read, and all that is wrong with it."""
-    read = _Read(FileReport(path=path, examples=0))
+    read = None
     with _telling(whole):
         if "\0" in str(path):
             whole.whole(Fault("file-missing"))
@@ -102,7 +103,7 @@ def _read_file(role: Role, path: Path, whole: Tally, workers: int | None, opened
             read = _read(role, path, whole, workers, opened)
         else:
             whole.whole(Fault("not-a-file"))
-    return read, whole
+    return read or _Read(FileReport(path=path, examples=0)), whole
 
 
 class _Read(NamedTuple):
@@ -209,7 +210,7 @@ def _survey(
             survey.take(block)
         survey.finish()
         return survey, lines.sha256
-    form, ranges = _first_form(stream, terms.method), parts.cuts(stream, size)
+    form, ranges, sample = _first_form(stream, terms.method), parts.cuts(stream, size), Sample()
 
     def work(index: int, stop: Event) -> Survey | str:
         with path.open("rb", buffering=0) as own:
@@ -217,8 +218,8 @@ def _survey(
                 return _hash(own)
             start, end = ranges[index - 1]
             own.seek(start)
-            survey = Survey(terms, scratch, form=form)
-            blocks = Lines(own, start=start, end=end, hashed=False).blocks()
+            survey = Survey(terms, scratch, form=form, sample=sample)
+            blocks = Lines(own, chunk=_STEP, start=start, end=end, hashed=False).blocks()
             for block in blocks if start else _without_mark(blocks, survey.tally):
                 if stop.is_set():
                     break
@@ -227,7 +228,7 @@ def _survey(
             return survey
 
     sha256, whole = "", list[Survey]()
-    for result in parts.each(work, len(ranges) + 1, workers=number):
+    for result in parts.each(work, len(ranges) + 1, workers=number, meanwhile=_prepare):
         if isinstance(result, str):
             sha256 = result
         elif whole:
@@ -235,6 +236,12 @@ def _survey(
         else:
             whole.append(result)
     return whole[0], sha256
+
+
+def _prepare() -> None:
+    """Build the nouns of a report, which are slow to be made for the first time."""
+    for noun in (DataFile, Statistics, Issue, Tokens, FileReport, DataReport):
+        noun.model_rebuild()
 
 
 def _first_form(stream: BinaryIO, method: DataMethod) -> str | None:
@@ -260,10 +267,10 @@ def _start(stream: BinaryIO) -> int:
 def _without_mark(blocks: Iterator[Block], tally: Tally) -> Iterator[Block]:
     """Note a byte order mark at the start of the first block, and pass it over."""
     for block in blocks:
-        if block.offset == 0 and block.text is not None and block.text.startswith(sniff.BOM):
-            line = block.text[: block.text.find(b"\n")]
+        if block.offset == 0 and block.text is not None and block.text[: len(sniff.BOM)] == sniff.BOM:
+            line, _, _ = bytes(block.text).partition(b"\n")
             tally.add([Fault("byte-order-mark", offset=0)], line=line, number=1, start=0)
-            bare = block.text.removeprefix(sniff.BOM)
+            bare = block.text[len(sniff.BOM) :]
             yield Block(len(sniff.BOM), bare, len(bare))
         else:
             yield block
@@ -271,7 +278,7 @@ def _without_mark(blocks: Iterator[Block], tally: Tally) -> Iterator[Block]:
 
 def _hash(stream: BinaryIO) -> str:
     stream.seek(0)
-    lines = Lines(stream)
+    lines = Lines(stream, chunk=_STEP)
     lines.drain()
     return lines.sha256
 

@@ -43,8 +43,9 @@ class Other(NamedTuple):
 
 
 class Scanned(NamedTuple):
-    """Be what a block holds: of each line a key (0 where it is to be found yet) and a length, and some lines whole."""
+    """Be what so many bytes hold: of each line a key (0 where it is to be found yet) and a length; some lines whole."""
 
+    read: int
     keys: array[int]
     lengths: array[int]
     others: list[Other]
@@ -72,10 +73,13 @@ class Outlines:
         self._sorts: list[Sort] = []
         self._refused: set[int] = set()
 
-    def scan(self, text: bytes, mask: int) -> Scanned:
-        """Count those lines of a block whose outlines are known; sample those whose lot shares no bit with the mask."""
-        keys, lengths, others, sampled = self._native.scan(text, mask)
-        return Scanned(_numbers(keys), _numbers(lengths), [Other(*other) for other in others], sampled)
+    def scan(self, text: bytes | memoryview, mask: int) -> Scanned:
+        """Count those lines whose outlines are known; sample those whose lot shares no bit with the mask.
+
+        Many others end the scan: once the first of them are learnt, more of those that follow are known.
+        """
+        read, keys, lengths, others, sampled = self._native.scan(text, mask)
+        return Scanned(read, _numbers(keys), _numbers(lengths), [Other(*other) for other in others], sampled)
 
     def find(self, line: bytes) -> int | None:
         """Count a line and return its key if its outline is known."""

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Event
 from typing import BinaryIO, TypeVar
 
 from anytune.data.check.seen import native
 
-PART = 16 << 20
+PART = 4 << 20  # bytes; of the last parts
 LARGE = 64 << 20
 _LINES = 1 << 16  # bytes, in which a line mostly ends
-_MOST_PARTS = 6  # what is kept of each waits in memory until all are done
+_SHARE = 4  # a part is the fourth of what is left, so that all threads end at about the same time
 
 Result = TypeVar("Result")
 
 
 def cuts(stream: BinaryIO, size: int) -> list[tuple[int, int]]:
     """Return the byte ranges of a file's parts, each ending with a line feed."""
-    borders, part = [0], max(PART, size // _MOST_PARTS)
-    while borders[-1] + part < size:
+    borders = [0]
+    while (part := max(PART, (size - borders[-1]) // _SHARE)) < size - borders[-1]:
         borders.append(_next_line(stream, borders[-1] + part, size))
     if borders[-1] < size or size == 0:
         borders.append(size)
@@ -45,17 +44,22 @@ def workers_for(size: int) -> int:
     return min(2, os.cpu_count() or 1) if native is not None and size >= LARGE else 1
 
 
-def each(work: Callable[[int, Event], Result], number: int, *, workers: int) -> Generator[Result, None, None]:
+def each(
+    work: Callable[[int, Event], Result], number: int, *, workers: int, meanwhile: Callable[[], None]
+) -> Generator[Result, None, None]:
     """Yield the result of `work` for 1 to `number` - 1, in order, and then for 0, which takes longest and begins first.
 
-    What is interrupted sets the event that each is given.
+    What is interrupted sets the event that each is given. `meanwhile` is done here, beside them.
     """
+    from concurrent.futures import ThreadPoolExecutor  # small files do without it
+
     stop = Event()
     with ThreadPoolExecutor(workers) as pool:
         first, *others = (pool.submit(work, index, stop) for index in range(number))
         waiting = [first, *reversed(others)]
         del first, others  # a result that was taken is kept no longer
         try:
+            meanwhile()
             while waiting:
                 yield waiting.pop().result()
         finally:

@@ -8,6 +8,7 @@ _WHITE = rb"[ \t\r\n]*+"
 SPACE = re.compile(_WHITE)
 STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+')
 SCALAR = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null")
+MORE_OF_SCALAR = re.compile(rb"[0-9A-Za-z_.+-]")
 NOT_FINITE = re.compile(rb"-?Infinity|NaN")
 ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)")
 ODD_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")

@@ -21,6 +21,7 @@ from anytune.data.check.wanted import Wanted, tree
 from anytune.data.quote import Plain
 
 _MOST_STEPS = 3_000_000
+_NEVER = b"\0"  # stands nowhere in JSON, and ends a walk
 
 
 class _BrokenError(Exception):
@@ -64,6 +65,13 @@ def places(line: bytes, wanted: Set[Path]) -> dict[Path, Place]:
     with contextlib.suppress(_BrokenError):
         walk.run()
     return walk.places
+
+
+def path_at(line: bytes, offset: int) -> Path:
+    """Return the path of the value in which a byte stands; of the object or list, if it stands between two values."""
+    before = line[:offset].decode(errors="replace").encode()
+    found, ended = faults(before + _NEVER)
+    return found[-1].path if ended else ()
 
 
 class _Walk:
@@ -229,6 +237,8 @@ class _Walk:
     def _scalar(self) -> None:
         if found := pattern.SCALAR.match(self.line, self.at):
             text = found[0]
+            if pattern.MORE_OF_SCALAR.match(self.line, found.end()):
+                self._broken("a number or a word that JSON does not have")
             if text[0] not in b"tfn" and _is_out_of_range(text):
                 shown = text[:20].decode() + ("…" if len(text) > 20 else "")
                 self._note("number-out-of-range", Plain(shown), self.at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -43,16 +42,6 @@ def key_of(asked: Sequence[str]) -> int:
         return hash(tuple(["".join(text.lower().split()) for text in ends]))
     key: int = native.key(*[text.encode(errors="surrogatepass") for text in ends])
     return key
-
-
-def repeated(keys: array[int]) -> set[int]:
-    """Return those of some keys that stand more than once, without 0."""
-    if native is None:
-        seen: set[int] = set()
-        return {key for key in keys if key in seen or seen.add(key)} - {0}  # type: ignore[func-returns-value]
-    found = array("q")
-    found.frombytes(native.repeated(keys.tobytes()))
-    return set(found)
 
 
 def seen_in(record: dict[str, Any]) -> Seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -37,14 +38,16 @@ _SCRIPTS = (
     (0xD7B0, "Korean"),
 )
 _LETTERS = 1 << 18
+_SHARES = (0.5, 0.95)
+_ASCII = re.compile(r"[\0-\x7f]+")
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 _decode = msgspec.json.Decoder().decode
 
 
 def statistics(survey: Survey) -> Statistics:
     """Describe the records of a survey by its sample, and all its lines by their lengths."""
     spoken: list[str] = []
-    seen = 0
-    letters: Counter[str] = Counter()
+    seen, said = 0, list[str]()
     answers: Counter[str] = Counter()
     turns: list[int] = []
     for _, line in sorted(survey.sample.lines):
@@ -53,9 +56,8 @@ def statistics(survey: Survey) -> Statistics:
         texts = [text for message in messages if isinstance(text := message.get("content"), str)]
         spoken += [str(message.get("role")) for message in messages]
         if seen < _LETTERS:
-            text = "".join(texts)
-            letters.update(text)
-            seen += len(text)
+            said += texts
+            seen += sum(map(len, texts))
         if messages and isinstance(messages[-1].get("content"), str):
             answers[messages[-1]["content"]] += 1
     return Statistics(
@@ -63,7 +65,7 @@ def statistics(survey: Survey) -> Statistics:
         roles=dict(Counter(spoken).most_common()),
         turns=_median(turns),
         bytes=_quantiles(survey.rows),
-        scripts=_scripts(letters),
+        scripts=_scripts("".join(said)),
         answers=dict(answers.most_common()) if _are_classes(answers) else {},
     )
 
@@ -100,17 +102,20 @@ def _quantiles(rows: Rows) -> tuple[int, int, int, int]:
     found: list[int] = []
     for size, number in sorted(sizes.items()):
         seen += number
-        found += [size] * (sum(seen >= share * total for share in (0.5, 0.95)) - len(found))
+        while len(found) < len(_SHARES) and seen >= _SHARES[len(found)] * total:
+            found.append(size)
     return min(sizes), found[0], found[1], max(sizes)
 
 
-def _scripts(letters: Counter[str]) -> dict[str, float]:
-    found: Counter[str] = Counter()
-    for letter, number in letters.items():
+def _scripts(text: str) -> dict[str, float]:
+    found = Counter(Latin=len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS)))
+    for letter, number in Counter(_ASCII.sub("", text)).items():
         if letter.isalpha():
             found[_script(ord(letter))] += number
     total = found.total()
-    return {script: round(number / total, 4) for script, number in found.most_common() if number / total >= 0.001}
+    return {
+        script: round(number / total, 4) for script, number in found.most_common() if number and number / total >= 0.001
+    }
 
 
 def _script(code: int) -> str:

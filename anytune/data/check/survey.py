@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate, count
+from threading import Lock
 from typing import NamedTuple
 from zlib import crc32
 
@@ -28,11 +29,15 @@ TOO_LONG = 8_000_000  # bytes, about two million tokens
 
 
 class Sample:
-    """Keep at most SAMPLE lines, chosen by what they hold: neither their order nor the parts of the file matter."""
+    """Keep at most SAMPLE lines of a file, chosen by what they hold: neither their order nor its parts matter.
+
+    The parts share it, so that none keeps what another knows to be too many.
+    """
 
     def __init__(self) -> None:
         self.mask = 0
         self.lines: list[tuple[int, bytes]] = []
+        self._lock = Lock()
 
     def take(self, lines: list[bytes]) -> None:
         """Take those of the lines that are among the chosen: whose lot shares no bit with the mask."""
@@ -42,21 +47,14 @@ class Sample:
         self.add([(lot, line) for lot, line in found if 1 < len(line) <= _SAMPLED_AT_MOST])
 
     def add(self, found: list[tuple[int, bytes]]) -> None:
-        """Take lines that are among the chosen, each with its lot."""
-        self.lines += found
-        while len(self.lines) > SAMPLE:
-            self._thin(self.mask << 1 | 1)
-
-    def merge(self, other: Sample) -> None:
-        """Take over the sample of another part."""
-        self.lines += other.lines
-        self._thin(max(self.mask, other.mask))
-        while len(self.lines) > SAMPLE:
-            self._thin(self.mask << 1 | 1)
-
-    def _thin(self, mask: int) -> None:
-        self.mask = mask
-        self.lines = [(lot, line) for lot, line in self.lines if not lot & mask]
+        """Take lines that were among the chosen a moment ago, each with its lot."""
+        if not found:
+            return
+        with self._lock:
+            self.lines += [(lot, line) for lot, line in found if not lot & self.mask]
+            while len(self.lines) > SAMPLE:
+                self.mask = self.mask << 1 | 1
+                self.lines = [(lot, line) for lot, line in self.lines if not lot & self.mask]
 
 
 class Longest(NamedTuple):
@@ -70,8 +68,10 @@ class Longest(NamedTuple):
 class Survey:
     """Hold what has been seen of a part of a file."""
 
-    def __init__(self, terms: Terms, scratch: Scratch, *, form: str | None = None) -> None:
-        """Begin a part; `scratch` takes what memory cannot hold.
+    def __init__(
+        self, terms: Terms, scratch: Scratch, *, form: str | None = None, sample: Sample | None = None
+    ) -> None:
+        """Begin a part; `scratch` takes what memory cannot hold, `sample` is that of the whole file.
 
         `form` is the format of the file's first record that has one, None where that is not before this part.
         """
@@ -82,7 +82,7 @@ class Survey:
         self._outlines = Outlines() if native is not None else None
         self.tally = Tally(terms)
         self.rows = Rows(scratch)
-        self.sample = Sample()
+        self.sample = Sample() if sample is None else sample
         self.longest = Longest(0, 0, Seen(0, 0, 0))
         self.key_sets: dict[tuple[str, ...], Sighting] = {}
         self.lines = self.examples = self.messages = self.content = self.with_images = 0
@@ -95,20 +95,23 @@ class Survey:
             self.rows.add([0], [size - 1])
             self.lines = number
         elif self._outlines is not None:
-            self.lines += self._scan(self._outlines, text, number, offset)
+            self._scan(self._outlines, memoryview(text), offset)
         else:
-            self.lines += self._split(text, number, offset)
+            self.lines += self._split(bytes(text), number, offset)
 
-    def _scan(self, outlines: Outlines, text: bytes, number: int, offset: int) -> int:
-        """Take in some whole lines, those whose outlines are known at once; return how many they are."""
-        keys, lengths, others, sampled = outlines.scan(text, self.sample.mask)
-        for place, start, end, sound in others:
-            line = text[start:end]
-            key = outlines.find(line) if sound else None  # another line of this block may have made it known
-            keys[place] = self._line(line, number + place, offset + start, sound=sound) if key is None else key
-        self.rows.add(keys, lengths)
-        self.sample.add(sampled)
-        return len(keys)
+    def _scan(self, outlines: Outlines, text: memoryview, offset: int) -> None:
+        """Take in some whole lines, those whose outlines are known at once."""
+        while text:
+            number = self.lines + 1
+            read, keys, lengths, others, sampled = outlines.scan(text, self.sample.mask)
+            for place, start, end, sound in others:
+                line = bytes(text[start:end])
+                key = outlines.find(line) if sound else None  # another line of these may have made it known
+                keys[place] = self._line(line, number + place, offset + start, sound=sound) if key is None else key
+            self.rows.add(keys, lengths)
+            self.sample.add(sampled)
+            self.lines += len(keys)
+            text, offset = text[read:], offset + read
 
     def _split(self, text: bytes, number: int, offset: int) -> int:
         """Take in some whole lines one by one; return how many they are."""
@@ -121,7 +124,6 @@ class Survey:
 
     def finish(self) -> None:
         """Sum up the lines, as long as others are read beside them; nothing is taken in after that."""
-        self.rows.sizes()
         if self._outlines is None:
             return
         totals, self._outlines = self._outlines.totals(), None
@@ -223,7 +225,6 @@ class Survey:
         """Take in the survey of the part that follows."""
         self.tally.merge(other.tally, lines=self.lines)
         self.rows.merge(other.rows)
-        self.sample.merge(other.sample)
         for keys, seen in other.key_sets.items():
             self.key_sets.setdefault(keys, seen._replace(line=(seen.line or 0) + self.lines))
         if other.longest.length > self.longest.length:

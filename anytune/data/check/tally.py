@@ -14,6 +14,8 @@ from anytune.data.column import columns
 from anytune.data.quote import quote
 from anytune.schema.data import Issue
 
+_OF_BYTES = frozenset({"not-utf-8", "lone-carriage-return"})
+
 
 class Terms(NamedTuple):
     """Hold what a run asks for: who minds what, under which method, and how many issues of a code to show."""
@@ -46,10 +48,8 @@ class Tally:
 
     def add(self, faults: list[Fault], *, line: bytes, number: int, start: int) -> None:
         """Count the faults of one line, which is the `number`th and begins at byte `start` of the file."""
-        kept = [fault for fault in faults if self.counted(fault)]
+        kept = [_explained(fault, line) for fault in faults if self.counted(fault)]
         if kept:
-            if any(fault.code == "invalid-json" for fault in kept):
-                kept = [_explained(fault, line) for fault in kept]
             self.sightings += _placed(kept, line, number, start)
 
     def whole(self, fault: Fault) -> None:
@@ -140,7 +140,9 @@ class Tally:
 
 
 def _explained(fault: Fault, line: bytes) -> Fault:
-    """Return a fault of broken JSON with what breaks it, and where; that is worked out only when it is shown."""
+    """Return a fault of a byte with the path to it, one of broken JSON with what breaks it: only if it is shown."""
+    if fault.code in _OF_BYTES:
+        return fault._replace(path=scan.path_at(line, fault.offset or 0))
     if fault.code != "invalid-json" or fault.offset is not None:
         return fault
     found, _ = scan.faults(line)

@@ -9,6 +9,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anytune.data.check import gather
 from anytune.data.check.fault import Fault, Sighting
 from anytune.data.check.further import Wish
 from anytune.data.check.rows import Row, Rows
@@ -175,7 +176,7 @@ def _candidates(look: TokenLook, limit: int) -> Iterable[Candidate]:
                     yield Candidate(line, offset, length)
                 line, offset = line + 1, offset + length + 1
         else:
-            line, offset = line + len(lengths), offset + sum(lengths) + len(lengths)
+            line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
 
 
 def _tell_of_cuts(over: OverLimit, rows: Rows, start: int, whole: Tally) -> None:

@@ -90,28 +90,33 @@ class Source:
         return stream, sniff.kind(head), head
 
 
-class _Recoded:
+class _Recoded(io.RawIOBase):
     """Read a stream in another encoding as UTF-8."""
 
     def __init__(self, stream: BinaryIO, encoding: str) -> None:
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._left = b""
 
-    def read(self, size: int) -> bytes:
-        while chunk := self._stream.read(size):
-            if text := self._decoder.decode(chunk).removeprefix("\ufeff"):
-                return text.encode()
-        return self._decoder.decode(b"", final=True).encode()
+    def readinto(self, room: bytearray | memoryview) -> int:  # type: ignore[override]
+        while not self._left and (chunk := self._stream.read(len(room))):
+            self._left = self._decoder.decode(chunk).removeprefix("\ufeff").encode()
+        self._left = self._left or self._decoder.decode(b"", final=True).encode()
+        text, self._left = self._left[: len(room)], self._left[len(room) :]
+        room[: len(text)] = text
+        return len(text)
 
 
-class _LineFeeds:
+class _LineFeeds(io.RawIOBase):
     """Read a stream whose lines end in carriage returns as if they ended in line feeds."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
 
-    def read(self, size: int) -> bytes:
-        return self._stream.read(size).replace(b"\r", b"\n")
+    def readinto(self, room: bytearray | memoryview) -> int:  # type: ignore[override]
+        text = self._stream.read(len(room)).replace(b"\r", b"\n")
+        room[: len(text)] = text
+        return len(text)
 
 
 def _head(stream: BinaryIO) -> bytes:

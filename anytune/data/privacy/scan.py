@@ -50,11 +50,12 @@ def scan(
     with opened(path) as stream:
         lines = Lines(stream, longest=LONGEST, hashed=False)
         number = 1
-        for offset, text, _ in lines.blocks():
-            if text is None:
+        for offset, held, _ in lines.blocks():
+            if held is None:
                 tally.pass_over()
                 number += 1
                 continue
+            text = bytes(held)
             tally.see(text.split(b"\n"))
             for line, found in looker.look_through(text, number=number, offset=offset):
                 tally.add(line, found)

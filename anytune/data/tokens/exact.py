@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from anytune.data.content import content, decode
 from anytune.data.input import told
@@ -132,18 +131,6 @@ class _Total:
             setattr(self, name, getattr(self, name) + getattr(next_span, name))
 
 
-class _Section:
-    """Read a stream up to a place as if it ended there."""
-
-    def __init__(self, stream: BinaryIO, end: int) -> None:
-        self._stream = stream
-        self._end = end
-
-    def read(self, size: int) -> bytes:
-        """Read at most `size` bytes."""
-        return self._stream.read(max(0, min(size, self._end - self._stream.tell())))
-
-
 def _count_together(path: Path, counter: Counter, limit: int | None, processes: int, shown: int) -> _Total:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -161,7 +148,7 @@ def _count_span(path: Path, span: tuple[int, int], counter: Counter, limit: int 
     total, count = _Total(shown), remembering(counter.count)
     with path.open("rb") as stream:
         stream.seek(span[0])
-        for number, line in Lines(cast(BinaryIO, _Section(stream, span[1]))):
+        for number, line in Lines(stream, start=span[0], end=span[1], hashed=False):
             total.lines = number
             if line is None or line.strip():
                 total.records += 1

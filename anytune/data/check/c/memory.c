@@ -138,16 +138,18 @@ static bool take_line(Memory *memory, Found *found, const uint8_t *text, const u
     return (spot.lot & mask) || add_spot(&found->sampled, spot);
 }
 
+/* Take lines until the end, or until so many are not known that it is worth while to learn their outlines first. */
 bool take_lines(Memory *memory, Found *found, const uint8_t *text, size_t length, uint32_t mask)
 {
     const uint8_t *at = text, *end = text + length;
-    while (at < end) {
+    while (at < end && found->others.number < MOST_OTHERS) {
         const uint8_t *line_feed = memchr(at, '\n', (size_t)(end - at));
         const uint8_t *stop = line_feed ? line_feed : end;
         if (!take_line(memory, found, text, at, stop, mask))
             return false;
-        at = stop + 1;
+        at = line_feed ? stop + 1 : end;
     }
+    found->read = (size_t)(at - text);
     return true;
 }
 
@@ -157,29 +159,4 @@ void found_end(Found *found)
     free(found->lengths);
     free(found->others.spots);
     free(found->sampled.spots);
-}
-
-/* Put the numbers that stand more than once among some at their beginning, each once, 0 left out; -1: no memory. */
-ptrdiff_t gather_repeated(int64_t *numbers, size_t length)
-{
-    size_t size = 16, found = 0;
-    while (size < 2 * length)
-        size *= 2;
-    int64_t *table = calloc(size, sizeof *table);
-    bool *told = calloc(size, sizeof *told);
-    for (size_t i = 0; table && told && i < length; i++) {
-        int64_t number = numbers[i];
-        size_t at = mixed(0, (uint64_t)number) & (size - 1);
-        while (table[at] && table[at] != number)
-            at = (at + 1) & (size - 1);
-        if (number && table[at] && !told[at]) {
-            told[at] = true;
-            numbers[found++] = number;
-        }
-        table[at] = number;
-    }
-    bool done = table && told;
-    free(table);
-    free(told);
-    return done ? (ptrdiff_t)found : -1;
 }

@@ -8,7 +8,8 @@
    without characters that garbled text is full of. tests/data/test_outline.py holds this and the rules together.
 
    kind.c: what keys and containers of a record mean · text.c: strings and characters · record.c: one line ·
-   prompt.c: keys of prompts · memory.c: outlines that are known, lines that are counted · module.c: the Python module.
+   prompt.c: keys of prompts · memory.c: outlines that are known, lines that are counted · rows.c: what many lines have in
+   common · type.c: the Python type · module.c: the Python module.
 
    Memory: nothing is read beyond a line's end; every buffer has a fixed size, and what does not fit is left to Python. */
 
@@ -35,6 +36,8 @@ enum {
     CASED = 0x600,           /* characters below are folded by a table */
     SAMPLED_AT_MOST = 1 << 18,
     LATE = 72,
+    SHORT_LINES = 1 << 16,
+    MOST_OTHERS = 64,
     EARLY = 40,              /* bytes before the end of a line that decide whether it is sampled */
     NO_PROMPT = -1,
     NO_RECORD = -2,
@@ -102,9 +105,11 @@ typedef struct { Spot *spots; size_t number, room; } Spots;
 
 typedef struct {
     int64_t *keys, *lengths;
-    size_t number, room;
+    size_t number, room, read; /* lines, for how many there is room, bytes that were read */
     Spots others, sampled;
 } Found;
+
+typedef struct { int64_t *numbers; size_t number, room; } List;
 
 /* kind.c */
 Key key_named(const uint8_t *name, size_t length);
@@ -135,6 +140,13 @@ int memory_learn(Memory *memory, const uint8_t *text, size_t length, int first, 
 bool count_line(Memory *memory, const Line *line, int64_t *key);
 bool take_lines(Memory *memory, Found *found, const uint8_t *text, size_t length, uint32_t mask);
 void found_end(Found *found);
-ptrdiff_t gather_repeated(int64_t *numbers, size_t length);
+
+/* rows.c */
+void list_end(List *list);
+bool gather_repeated(List *found, const uint8_t *keys, size_t length);
+bool gather_places(List *found, const uint8_t *keys, size_t length, const uint8_t *wanted, size_t number);
+bool gather_group(List *found, const uint8_t *keys, size_t length, uint32_t group, uint32_t groups);
+bool gather_sizes(List *found, const uint8_t *keys, const uint8_t *lengths, size_t length);
+int64_t total(const uint8_t *numbers, size_t length);
 
 #endif

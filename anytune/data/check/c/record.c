@@ -86,6 +86,8 @@ static bool arguments(Line *line, const String *text) /* they are an object, wri
     const uint8_t *at = text->raw.start, *end = at + text->raw.length;
     size_t length = 0;
     while (at < end) {
+        if (length > LONGEST_ARGUMENTS - 4) /* no more than is said, unless the text changes meanwhile */
+            return false;
         if (*at != '\\') {
             room->arguments[length++] = *at++;
             continue;
