@@ -46,6 +46,10 @@ COMMANDS = (
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
 PROVIDERS = (("refresh", "around:refresh", "Ask the providers which models they tune, and keep the answers."),)
+KEYS = (
+    ("add", "keys:add", "Keep a key, asked for or from stdin, where only you can read it."),
+    ("remove", "keys:remove", "Forget a key that was kept."),
+)
 CONFIG = (
     ("schema", "around:config_schema", "Print the JSON Schema of the job file, for editors."),
     ("show", "around:config_show", "Show the settings that hold here; keys are never among them."),
@@ -76,6 +80,8 @@ EXAMPLES = {
     "providers refresh": "anytune providers refresh --provider together",
     "models": "anytune models --provider openai",
     "doctor": "anytune doctor",
+    "keys add": "anytune keys add openai",
+    "keys remove": "anytune keys remove openai",
     "config schema": "anytune config schema > finetune.schema.json",
     "config show": "anytune config show",
 }
@@ -93,6 +99,12 @@ class Providers(Verbs):
     entries = tuple(Entry(*row, EXAMPLES[f"providers {row[0]}"]) for row in PROVIDERS)
 
 
+class Keys(Verbs):
+    """The verbs of `anytune keys`."""
+
+    entries = tuple(Entry(*row, EXAMPLES[f"keys {row[0]}"]) for row in KEYS)
+
+
 class Config(Verbs):
     """The verbs of `anytune config`."""
 
@@ -107,6 +119,9 @@ def _app() -> typer.Typer:
     providers = typer.Typer(cls=Providers, epilog="Example: anytune providers", invoke_without_command=True, **PLAIN)
     providers.callback()(_providers)
     made.add_typer(providers, name="providers", help="List the providers: what each needs, and where data goes.")
+    keys = typer.Typer(cls=Keys, epilog="Example: anytune keys", invoke_without_command=True, **PLAIN)
+    keys.callback()(_keys)
+    made.add_typer(keys, name="keys", help="Say where each key is taken from; keep or forget one.")
     config = typer.Typer(cls=Config, epilog="Example: anytune config schema", invoke_without_command=True, **PLAIN)
     config.callback()(_config)
     made.add_typer(config, name="config", help="Show what a job file may say, and the settings that hold.")
@@ -139,6 +154,16 @@ def _providers(
         from anytune.commands import around
 
         around.providers(as_json=as_json)
+
+
+def _keys(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        from anytune.commands import keys
+
+        keys.listed(as_json)
 
 
 def _config(context: typer.Context) -> None:

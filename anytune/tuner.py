@@ -227,7 +227,7 @@ class Tuner:
         if self._notifier is None:
             from anytune.notify import Notifier  # for those alone who want to be told
 
-            self._notifier = Notifier(self.settings.notify, self._environment, now=self._clock.now)
+            self._notifier = Notifier(self.settings.notify, self.reach.keys, now=self._clock.now)
         return tuple(self._notifier.tell(job))
 
     def _first_to_tell(self, job: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the user wrote: the job file, `anytune.yaml`, `--set`, and keys from the environment."""
+"""What the user wrote: the job file, `anytune.yaml`, `--set`; and where keys are found."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anytune.config.job import job_schema, load_job, nearest
+    from anytune.config.keys import Key, Keys, key_source
     from anytune.config.place import PROJECT_FILE, places
-    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, key_source, load_settings
+    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, load_settings
 
 __all__ = [
     "PROJECT_FILE",
+    "Key",
+    "Keys",
     "NotifySettings",
     "ProfileSettings",
     "Settings",
@@ -22,7 +25,11 @@ __all__ = [
     "nearest",
     "places",
 ]
-_PARTS = {"job": ("job_schema", "load_job", "nearest"), "place": ("PROJECT_FILE", "places")}
+_PARTS = {
+    "job": ("job_schema", "load_job", "nearest"),
+    "keys": ("Key", "Keys", "key_source"),
+    "place": ("PROJECT_FILE", "places"),
+}
 
 
 def __getattr__(name: str) -> Any:
