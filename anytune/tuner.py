@@ -22,7 +22,7 @@ from anytune.errors import ConflictError, CredentialError, ProviderError, StoreE
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Planning
-from anytune.providers.base import Generator, Lists, Provider
+from anytune.providers.base import Endpoint, Generator, Lists, Provider
 from anytune.reach import Reach
 from anytune.schema.audit import Link, first_broken
 from anytune.schema.catalog import Listing
@@ -324,6 +324,15 @@ class Tuner:
         private values that are blocked.
         """
         return self._asking.generator(self.store.get(job_id), base=base)
+
+    def endpoint(self, job_ids: Sequence[str]) -> Endpoint:
+        """Open the tuned models of jobs of one base to be asked by many, each by its job's id, and the base."""
+        return self._asking.endpoint([self.store.get(job_id) for job_id in job_ids])
+
+    def called_there(self, kind: str, remote_id: str) -> str | None:
+        """Return the id of the job whose remote job has this id at a provider of this kind, None if there is none."""
+        known = (job for job in self.store.summaries() if job.remote and job.remote["id"] == remote_id)
+        return next((job.id for job in known if self.reach.kind(job.provider) == kind), None)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""

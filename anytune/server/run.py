@@ -1,0 +1,127 @@
+"""One process that serves: the port is taken first, then the model is opened, then requests are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from anytune.errors import UsageError
+from anytune.providers.base import Endpoint
+from anytune.server import guard
+from anytune.server.chat import Chat
+from anytune.server.fault import Fault
+from anytune.server.hooks import Hooks
+
+GRACE = 3  # seconds that answers have to end in when the server is stopped
+CONNECTIONS = 256
+HEADERS = 32 << 10  # bytes
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Take the port; raise `UsageError` where that cannot be."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot listen on {host}:{port}: {why}", fix="--port 0 takes a free port") from error
+
+
+def app(
+    *,
+    chat: Chat | None,
+    hooks: Hooks | None,
+    hosts: frozenset[str] | None,
+    token: str | None,
+    told: Callable[[str], None],
+) -> Any:
+    """Put together what is answered, and the door before it."""
+    routes = [Route("/health", _health)]
+    if chat is not None:
+        routes += [
+            Route("/v1/models", chat.models),
+            Route("/v1/models/{model:path}", chat.models),
+            Route("/v1/chat/completions", chat.complete, methods=["POST"]),
+        ]
+    if hooks is not None:
+        routes.append(Route("/webhooks/openai", hooks.take, methods=["POST"]))
+    handlers: dict[Any, Any] = {Fault: _fault, HTTPException: _missing, Exception: _defect}
+    return guard.Guard(Starlette(routes=routes, exception_handlers=handlers), hosts=hosts, token=token, told=told)
+
+
+async def serve(
+    listening: socket.socket,
+    application: Any,
+    *,
+    engine: Endpoint | None,
+    hooks: Hooks | None,
+    ready: Callable[[], None],
+) -> None:
+    """Open the model, say that all is ready, and answer until a signal comes."""
+    background = asyncio.create_task(hooks.work()) if hooks else None
+    try:
+        if engine is not None:
+            await engine.start()
+        ready()
+        config = uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=GRACE,
+            h11_max_incomplete_event_size=HEADERS,
+        )
+        await uvicorn.Server(config).serve(sockets=[listening])
+    finally:
+        if background is not None:
+            background.cancel()
+            with suppress(asyncio.CancelledError):
+                await background
+        if engine is not None:
+            await engine.close()
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM end what is served as Ctrl-C does, and the process with 143, as a shell reports it."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+async def _health(request: Request) -> Response:
+    del request
+    return JSONResponse({"status": "ok"})
+
+
+async def _fault(request: Request, fault: Fault) -> Response:
+    del request
+    return fault.response()
+
+
+async def _missing(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 404:
+        return guard.not_found(request.url.path).response()
+    return Fault(error.status_code, str(error.detail)).response()
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    del request
+    return Fault(500, f"a defect of anytune: {type(error).__name__}", kind="server_error").response()
