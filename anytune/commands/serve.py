@@ -52,6 +52,7 @@ def serve(
 
 def _serve(wanted: list[str], host: str, port: int, token_file: Path | None, *, webhooks: bool, as_json: bool) -> None:
     import asyncio
+    import signal
 
     from anytune.server import guard, run
     from anytune.server.chat import Chat
@@ -74,9 +75,11 @@ def _serve(wanted: list[str], host: str, port: int, token_file: Path | None, *, 
     if engine is not None:
         terminal.note(f"opening {', '.join(names)} …")
     ready = _ready(at, names, token=token is not None, webhooks=webhooks, as_json=as_json)
-    run.heed_sigterm()
     with listening:
-        asyncio.run(run.serve(listening, application, engine=engine, hooks=hooks, ready=ready))
+        number = asyncio.run(run.serve(listening, application, engine=engine, hooks=hooks, ready=ready))
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise typer.Exit(128 + (number or 0))
 
 
 def _ready(at: str, names: Sequence[str], *, token: bool, webhooks: bool, as_json: bool) -> Callable[[], None]:

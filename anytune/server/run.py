@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -67,8 +68,8 @@ async def serve(
     engine: Endpoint | None,
     hooks: Hooks | None,
     ready: Callable[[], None],
-) -> None:
-    """Open the model, say that all is ready, and answer until a signal comes."""
+) -> int | None:
+    """Open the model, say that all is ready, and answer until a signal comes; return which."""
     background = asyncio.create_task(hooks.work()) if hooks else None
     try:
         if engine is not None:
@@ -87,23 +88,40 @@ async def serve(
             timeout_graceful_shutdown=GRACE,
             h11_max_incomplete_event_size=HEADERS,
         )
-        await uvicorn.Server(config).serve(sockets=[listening])
+        server = Server(config)
+        await server.serve(sockets=[listening])
+        return server.stopped_by
     finally:
         if background is not None:
             background.cancel()
-            with suppress(asyncio.CancelledError):
-                await background
+            await asyncio.gather(background, return_exceptions=True)
         if engine is not None:
             await engine.close()
 
 
-def heed_sigterm() -> None:
-    """Let SIGTERM end what is served as Ctrl-C does, and the process with 143, as a shell reports it."""
-    signal.signal(signal.SIGTERM, _leave)
+class Server(uvicorn.Server):
+    """Be stopped by a signal without raising it again: there is a worker to be ended first."""
 
+    stopped_by: int | None = None
 
-def _leave(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Heed SIGINT and SIGTERM while inside; a second SIGINT waits for no answer."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: int) -> None:
+        self.stopped_by = number
+        self.handle_exit(number, None)
 
 
 async def _health(request: Request) -> Response:

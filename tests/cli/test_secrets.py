@@ -48,6 +48,8 @@ LINES = (
     "abandon JOB",
     "eval JOB --limit 1",
     "chat JOB --once Hello",
+    "serve JOB",
+    "serve --webhooks",
     "export JOB --to adapter --out weights",
     "providers --json",
     "providers refresh --provider {provider} --json",

@@ -85,6 +85,14 @@ def test_what_asks_for_nothing_more_is_taken(here: Here) -> None:
     assert said.json()["choices"][0]["message"]["content"] == "one two"
 
 
+def test_tools_are_handed_to_the_template(here: Here) -> None:
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}
+    asked = [{"role": "user", "content": "tools"}]
+    made = client(here).chat.completions.create(model="base", messages=asked, tools=[tool])
+    assert made.choices[0].message.content == "look_up"
+    assert client(here).chat.completions.create(model="base", messages=asked).choices[0].message.content == "none"
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"nonsense", b"[]", b"null", b"\xff\xfe", b'{"model": "base", "messages": NaN}', b"[" * 100_000],

@@ -47,6 +47,8 @@ def answer(asked: dict) -> None:  # type: ignore[type-arg]
     if words[0] == "refuse":
         tell(question=number, error="the chat template refuses the messages", kind="user")
         return
+    if words[0] == "tools":
+        words = [tool["function"]["name"] for tool in asked["tools"] or ()] or ["none"]
     tell(question=number, prompt=len(words))
     for at, word in enumerate(words):
         if number in cancelled:
