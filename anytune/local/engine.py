@@ -40,17 +40,29 @@ class Engine:
         """Ask, and yield what is said to it piece by piece; whoever leaves early takes the question back."""
         if len(self._open) >= WAITING:
             raise RateLimitedError(f"{len(self._open)} questions are waiting already", retry_after=10)
-        await asyncio.shield(asyncio.ensure_future(self.start()))  # whoever leaves now does not stop it for the others
         self._number += 1
-        number, answer = self._number, asyncio.Queue[Said]()
-        self._open[number] = answer
+        number = self._number
         try:
-            await self._write({**question, "question": number})
-            yield _pieces(answer)
+            yield _pieces(await self._sent({**question, "question": number}, number))
         finally:
             if self._open.pop(number, None) is not None:  # it has not ended
                 with suppress(ProviderError):
                     await self._write({"cancel": number})
+
+    async def _sent(self, question: Said, number: int) -> asyncio.Queue[Said]:
+        """Send a question, once more where the worker turns out to have died before it came; return its answers."""
+        for last in (False, True):
+            # whoever leaves while the model is opened does not stop that for the others
+            await asyncio.shield(asyncio.ensure_future(self.start()))
+            answer = self._open[number] = asyncio.Queue[Said]()
+            try:
+                await self._write(question)
+                return answer
+            except ProviderError:
+                if last or self._reader is None:
+                    raise
+                await asyncio.wait([self._reader], timeout=PATIENCE)
+        raise AssertionError("unreachable: the last round returns or raises")
 
     async def start(self) -> None:
         """Start the worker, if it does not run, and wait until its model is open."""
