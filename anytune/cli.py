@@ -42,7 +42,8 @@ COMMANDS = (
     ("eval", "results:evaluate", "Compare base and tuned model on held-out questions."),
     ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
     ("serve", "serve:serve", "Answer OpenAI's clients with tuned models; take webhooks in."),
-    ("export", "results:export", "Write a tuned model into a folder."),
+    ("export", "results:export", "Write a tuned model into a folder, or hand a job to another trainer."),
+    ("import", "results:take_in", "Take in another trainer's config as a job file, losses named."),
     ("models", "around:models", "List the models that can be tuned: where, until when, at which price."),
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
@@ -79,6 +80,7 @@ EXAMPLES = {
     "chat": "anytune chat last --once 'How many books are there?'",
     "serve": "anytune serve last --port 8000",
     "export": "anytune export last --to merged --out tuned-model",
+    "import": "anytune import axolotl.yml --out finetune.yaml",
     "providers refresh": "anytune providers refresh --provider together",
     "models": "anytune models --provider openai",
     "doctor": "anytune doctor",

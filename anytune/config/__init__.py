@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from anytune.config.document import Document
     from anytune.config.job import job_schema, load_job, nearest
     from anytune.config.keys import Key, Keys, key_source
     from anytune.config.place import PROJECT_FILE, places
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROJECT_FILE",
+    "Document",
     "Key",
     "Keys",
     "NotifySettings",
@@ -28,6 +30,7 @@ __all__ = [
 _PARTS = {
     "job": ("job_schema", "load_job", "nearest"),
     "keys": ("Key", "Keys", "key_source"),
+    "document": ("Document",),
     "place": ("PROJECT_FILE", "places"),
 }
 

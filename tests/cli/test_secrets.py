@@ -51,6 +51,8 @@ LINES = (
     "serve JOB",
     "serve --webhooks",
     "export JOB --to adapter --out weights",
+    "export JOB --to axolotl --out handed",
+    "import handed/config.yaml --out taken.yaml --json",
     "providers --json",
     "providers refresh --provider {provider} --json",
     "models --json",
