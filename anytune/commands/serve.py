@@ -44,7 +44,7 @@ def serve(
     from anytune.commands.order import leaving
 
     _demand_packages()
-    wanted = jobs or ([] if webhooks else ["last"])
+    wanted = list(dict.fromkeys(jobs or [])) or ([] if webhooks else ["last"])
     back = " ".join(["anytune serve", *wanted, *(["--webhooks"] if webhooks else [])])
     with leaving("stopped; nothing is served any more", fix=back):
         _serve(wanted, host, port, token_file, webhooks=webhooks, as_json=as_json)

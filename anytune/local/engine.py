@@ -42,6 +42,7 @@ class Engine:
             raise RateLimitedError(f"{len(self._open)} questions are waiting already", retry_after=10)
         self._number += 1
         number = self._number
+        self._open[number] = asyncio.Queue()  # its place in the row is taken at once
         try:
             yield _pieces(await self._sent({**question, "question": number}, number))
         finally:

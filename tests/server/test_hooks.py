@@ -27,6 +27,7 @@ class Ear:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.fails = False
+        self.tests = 0
         self.here: Here
 
     def look(self, remote_id: str) -> str | None:
@@ -38,7 +39,7 @@ class Ear:
     def send(self, event: Any = EVENT, *, id: str = "wh_1", secret: str = SECRET, **how: Any) -> httpx.Response:
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         at = datetime.now(UTC) - timedelta(seconds=how.get("age", 0))
-        headers = {**webhook.signed(body, id=id, at=at, secret=secret), **how.get("headers", {})}
+        headers = {**webhook.signed(body, id=f"{id}-{self.tests}", at=at, secret=secret), **how.get("headers", {})}
         return httpx.post(f"{self.here.origin}/webhooks/openai", content=how.get("sent", body), headers=headers)
 
     def settled(self, count: int) -> list[str]:
@@ -49,13 +50,20 @@ class Ear:
         return self.asked
 
 
-@pytest.fixture
-def ear() -> Iterator[Ear]:
+@pytest.fixture(scope="module")
+def open_ear() -> Iterator[Ear]:
     ear = Ear()
     hooks = Hooks(ear.look, secret=f"{OTHER} {SECRET}", told=lambda line: ear.here.told.append(line))
     with served(hooks=hooks, token="x" * 40) as here:  # a token is for those who ask models
         ear.here = here
         yield ear
+
+
+@pytest.fixture
+def ear(open_ear: Ear) -> Ear:
+    """Return it with nothing heard, to which no id has come."""
+    open_ear.asked, open_ear.fails, open_ear.tests = [], False, open_ear.tests + 1
+    return open_ear
 
 
 def test_a_good_one_makes_us_ask_about_that_job_at_once(ear: Ear) -> None:
