@@ -47,11 +47,13 @@ def begun(*arguments: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
     )
     document = ""
     assert process.stdout is not None
-    while line := process.stdout.readline():
-        document += line
-        if line.rstrip() == "}":
-            break
-    return process, json.loads(document)
+    try:
+        while (line := process.stdout.readline()).rstrip() not in ("}", ""):
+            document += line
+        return process, json.loads(document + line)
+    except BaseException:
+        process.kill()
+        raise
 
 
 def send(url: str, remote_id: str, *, id: str, secret: str = SECRET) -> int:

@@ -146,15 +146,19 @@ def test_who_goes_away_takes_the_question_back(stream: bool) -> None:
 
 
 def test_more_than_can_wait_are_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    monkeypatch.setattr("anytune.local.engine.WAITING", 2)
-    asked = {"model": "base", "messages": [{"role": "user", "content": "slowly " * 8}]}
-    with served() as here, ThreadPoolExecutor(4) as crowd:
-        said = list(crowd.map(lambda _: post(here, asked), range(4)))
-    statuses = sorted(one.status_code for one in said)
-    assert statuses == [200, 200, 429, 429]
-    assert {one.headers["retry-after"] for one in said if one.status_code == 429} == {"10"}
+    monkeypatch.setattr("anytune.local.engine.WAITING", 1)
+    asked = {"model": "base", "messages": [{"role": "user", "content": "slowly " * 2000}], "stream": True}
+    with served() as here:
+        with httpx.stream("POST", f"{here.origin}/v1/chat/completions", json=asked, timeout=30) as answer:
+            lines = answer.iter_lines()  # closing this would close the answer
+            next(lines)
+            said = post(here, {"model": "base", "messages": HELLO})
+        assert (said.status_code, said.headers["retry-after"]) == (429, "10")
+        assert said.json()["error"]["type"] == "rate_limit_error"
+        end = time.monotonic() + 10
+        while post(here, {"model": "base", "messages": HELLO}).status_code == 429 and time.monotonic() < end:
+            time.sleep(0.05)  # until it is seen that the first has gone
+        assert post(here, {"model": "base", "messages": HELLO}).status_code == 200
 
 
 def test_what_was_asked_stands_in_no_line_that_is_told(here: Here) -> None:
