@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+import traceback
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -48,6 +49,8 @@ class Guard:
             await self._app(scope, receive, noted)
         except Fault as fault:
             await fault.response()(scope, receive, noted)
+        except Exception:  # a defect: it was answered, or broke a stream off
+            traceback.print_exc()
         finally:
             path = "".join(c if c.isprintable() else "?" for c in scope["path"][:LONGEST_PATH])
             self._told(f"{scope['method']} {path} {status} {time.monotonic() - began:.2f} s")

@@ -78,6 +78,7 @@ async def serve(
         config = uvicorn.Config(
             application,
             log_config=None,
+            log_level="critical",  # an answer cut off when we are stopped is no error; defects are told by Guard
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -22,7 +22,7 @@ def client(here: Here, **more: Any) -> Any:
 def post(here: Here, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **headers}
-    return httpx.post(f"{here.origin}/v1/chat/completions", content=content, headers=sent, timeout=30)
+    return httpx.post(f"{here.origin}/v1/chat/completions", content=content, headers=sent, timeout=60)
 
 
 def test_the_vendors_own_client_lists_asks_and_streams(here: Here) -> None:
@@ -132,7 +132,7 @@ def test_a_worker_that_dies_is_told_by_its_last_words_and_the_next_is_answered(h
 @pytest.mark.parametrize("stream", [True, False])
 def test_who_goes_away_takes_the_question_back(stream: bool) -> None:
     with served() as here:
-        asked = {"model": "base", "messages": [{"role": "user", "content": "slowly " * 200}], "stream": stream}
+        asked = {"model": "base", "messages": [{"role": "user", "content": "slowly " * 2000}], "stream": stream}
         with httpx.Client(timeout=0.3) as impatient, pytest.raises(httpx.ReadTimeout):
             if stream:
                 with impatient.stream("POST", f"{here.origin}/v1/chat/completions", json=asked) as answer:
@@ -141,7 +141,7 @@ def test_who_goes_away_takes_the_question_back(stream: bool) -> None:
             impatient.post(f"{here.origin}/v1/chat/completions", json=asked)
         began = time.monotonic()
         assert post(here, {"model": "base", "messages": HELLO}).status_code == 200
-        assert time.monotonic() - began < 5  # all of it would take ten seconds
+        assert time.monotonic() - began < 50  # all of it would take twice as long
         assert "cancelled 1" in here.worker_said
 
 
