@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from anytune import evals, jobs
 from anytune.data.input import opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
 from anytune.planning import Planning
-from anytune.providers.base import Generates, Generator
+from anytune.providers.base import Endpoint, Generates, Generator, Serves
 from anytune.reach import Reach
 from anytune.schema.audit import Act
 from anytune.schema.data import DataReport
@@ -46,6 +46,18 @@ class Asking:
         if job.plan.capabilities.local or not block:
             return opened
         return jobs.Screened(opened, block, lambda found: self._permit(job, act="ask", found=found))
+
+    def endpoint(self, wanted: Sequence[Job]) -> Endpoint:
+        """Open the tuned models of jobs of one base to be asked by many, each by its job's id."""
+        first = wanted[0]
+        provider = self._reach.provider(first.provider)
+        if not isinstance(provider, Serves):
+            raise UsageError(f"models at {first.provider} are served there", fix=f"anytune chat {first.id}")
+        if elsewhere := next((job for job in wanted if job.provider != first.provider), None):
+            raise UsageError(f"{elsewhere.id} is at {elsewhere.provider}, {first.id} is not", fix="serve them apart")
+        for job in wanted:
+            self._permit(job, act="ask")
+        return provider.endpoint({job.id: jobs.model(self._fresh(job)) for job in wanted})
 
     def compare(self, job: Job, *, test: Path | None, limit: int | None, progress: Progress) -> EvalReport:
         """Ask base and tuned model the held-out questions and compare; the report is kept."""

@@ -42,12 +42,17 @@ COMMANDS = (
     ("abandon", "adopt:abandon", "Give up a job that its provider does not have."),
     ("eval", "results:evaluate", "Compare base and tuned model on held-out questions."),
     ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
+    ("serve", "serve:serve", "Answer OpenAI's clients with tuned models; take webhooks in."),
     ("export", "results:export", "Write a tuned model into a folder, or hand a job to another trainer."),
     ("import", "results:take_in", "Take in another trainer's config as a job file, losses named."),
     ("models", "around:models", "List the models that can be tuned: where, until when, at which price."),
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
 PROVIDERS = (("refresh", "around:refresh", "Ask the providers which models they tune, and keep the answers."),)
+KEYS = (
+    ("add", "keys:add", "Keep a key, asked for or from stdin, where only you can read it."),
+    ("remove", "keys:remove", "Forget a key that was kept."),
+)
 CONFIG = (
     ("schema", "around:config_schema", "Print the JSON Schema of the job file, for editors."),
     ("show", "around:config_show", "Show the settings that hold here; keys are never among them."),
@@ -75,11 +80,14 @@ EXAMPLES = {
     "abandon": "anytune abandon last",
     "eval": "anytune eval last --test held-out.jsonl",
     "chat": "anytune chat last --once 'How many books are there?'",
+    "serve": "anytune serve last --port 8000",
     "export": "anytune export last --to merged --out tuned-model",
     "import": "anytune import axolotl.yml --out finetune.yaml",
     "providers refresh": "anytune providers refresh --provider together",
     "models": "anytune models --provider openai",
     "doctor": "anytune doctor",
+    "keys add": "anytune keys add openai",
+    "keys remove": "anytune keys remove openai",
     "config schema": "anytune config schema > finetune.schema.json",
     "config show": "anytune config show",
 }
@@ -97,6 +105,12 @@ class Providers(Verbs):
     entries = tuple(Entry(*row, EXAMPLES[f"providers {row[0]}"]) for row in PROVIDERS)
 
 
+class Keys(Verbs):
+    """The verbs of `anytune keys`."""
+
+    entries = tuple(Entry(*row, EXAMPLES[f"keys {row[0]}"]) for row in KEYS)
+
+
 class Config(Verbs):
     """The verbs of `anytune config`."""
 
@@ -111,6 +125,9 @@ def _app() -> typer.Typer:
     providers = typer.Typer(cls=Providers, epilog="Example: anytune providers", invoke_without_command=True, **PLAIN)
     providers.callback()(_providers)
     made.add_typer(providers, name="providers", help="List the providers: what each needs, and where data goes.")
+    keys = typer.Typer(cls=Keys, epilog="Example: anytune keys", invoke_without_command=True, **PLAIN)
+    keys.callback()(_keys)
+    made.add_typer(keys, name="keys", help="Say where each key is taken from; keep or forget one.")
     config = typer.Typer(cls=Config, epilog="Example: anytune config schema", invoke_without_command=True, **PLAIN)
     config.callback()(_config)
     made.add_typer(config, name="config", help="Show what a job file may say, and the settings that hold.")
@@ -143,6 +160,16 @@ def _providers(
         from anytune.commands import around
 
         around.providers(as_json=as_json)
+
+
+def _keys(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        from anytune.commands import keys
+
+        keys.listed(as_json)
 
 
 def _config(context: typer.Context) -> None:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from anytune import webhook
-from anytune.config import NotifySettings
+from anytune.config import Keys, NotifySettings
 from anytune.errors import AnytuneError, CredentialError, UsageError
 
 SECONDS = 30.0  # that a command or a webhook has
@@ -25,12 +25,10 @@ PAST = "past_estimate"
 
 
 class Notifier:
-    """Tell of ends and alarms by the user's settings; `environment` holds the webhook's secret."""
+    """Tell of ends and alarms by the user's settings; the webhook's secret is among the keys."""
 
-    def __init__(
-        self, settings: NotifySettings, environment: Mapping[str, str], *, now: Callable[[], datetime]
-    ) -> None:
-        self._settings, self._environment, self._now = settings, environment, now
+    def __init__(self, settings: NotifySettings, keys: Keys, *, now: Callable[[], datetime]) -> None:
+        self._settings, self._keys, self._now = settings, keys, now
         self._told: set[str] = set()
 
     def tell(self, job: Mapping[str, Any]) -> Iterator[str]:
@@ -81,12 +79,12 @@ class Notifier:
 
     def _secret(self) -> str:
         name = self._settings.secret_variable
-        secret = self._environment.get(name or "", "").strip()
         if name is None:
             raise UsageError("notify.webhook needs notify.secret_variable, which names the variable of its secret")
-        if not secret:
-            raise CredentialError(f"notify.webhook needs its secret: {name} is not set", fix=f"export {name}=whsec_…")
-        return secret
+        found = self._keys.find(name)
+        if found is None:
+            raise CredentialError(f"notify.webhook needs its secret: {name} is not set", fix=f"anytune keys add {name}")
+        return found.value
 
 
 def _shown(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class Reach:
         self._clock = clock or jobs.SystemClock()
         self._offers = offers
         self._environment = environment
+        self.keys = config.Keys(settings.home, environment)
         self._made: dict[str, Provider] = {}
 
     def names(self) -> tuple[str, ...]:
@@ -53,7 +54,7 @@ class Reach:
     def profile(self, name: str) -> Profile:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
         said, variable = self._said_of(name), self.key_variable(name)
-        key = config.key_source(name, variable, self._environment)
+        key = config.key_source(name, variable, self.keys)
         rate = self._rate(name)
         return Profile(
             name=name,
@@ -88,7 +89,7 @@ class Reach:
         )
 
     def key_variable(self, name: str) -> str | None:
-        """Return the environment variable that holds a provider's key, None when it needs none.
+        """Return what a provider's key is called, as an environment variable or elsewhere; None when it needs none.
 
         A server of one's own gets the key that its profile names, and no other provider's.
         """

@@ -23,7 +23,7 @@ from anytune.errors import ConflictError, CredentialError, ProviderError, StoreE
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Foresight, Planning
-from anytune.providers.base import Generator, Lists, Provider
+from anytune.providers.base import Endpoint, Generator, Lists, Provider
 from anytune.reach import Reach
 from anytune.schema.audit import Link, first_broken
 from anytune.schema.catalog import Listing
@@ -258,7 +258,7 @@ class Tuner:
         if self._notifier is None:
             from anytune.notify import Notifier  # for those alone who want to be told
 
-            self._notifier = Notifier(self.settings.notify, self._environment, now=self._clock.now)
+            self._notifier = Notifier(self.settings.notify, self.reach.keys, now=self._clock.now)
         return tuple(self._notifier.tell(job))
 
     def _first_to_tell(self, job: Mapping[str, Any]) -> bool:
@@ -365,6 +365,15 @@ class Tuner:
         private values that are blocked.
         """
         return self._asking.generator(self.store.get(job_id), base=base)
+
+    def endpoint(self, job_ids: Sequence[str]) -> Endpoint:
+        """Open the tuned models of jobs of one base to be asked by many, each by its job's id, and the base."""
+        return self._asking.endpoint([self.store.get(job_id) for job_id in job_ids])
+
+    def called_there(self, kind: str, remote_id: str) -> str | None:
+        """Return the id of the job whose remote job has this id at a provider of this kind, None if there is none."""
+        known = (job for job in self.store.summaries() if job.remote and job.remote["id"] == remote_id)
+        return next((job.id for job in known if self.reach.kind(job.provider) == kind), None)
 
     def answers(self, job_id: str) -> bool:
         """Tell whether a job's models can be asked from here."""

@@ -33,7 +33,8 @@ def signed(body: bytes, *, id: str, at: datetime, secret: str) -> dict[str, str]
 def verify(body: bytes, headers: Mapping[str, str], *, secret: str, now: datetime) -> str:
     """Return the id of a webhook whose signature and time are good; raise `RefusedError` for any other.
 
-    It may have come before: see `Replays`. What it says is a hint to ask, never a state.
+    While a secret is changed, `secret` may hold the new and the old one, with a blank between. The webhook may have
+    come before: see `Replays`. What it says is a hint to ask, never a state.
     """
     lower = {name.lower(): value for name, value in headers.items()}
     try:
@@ -44,9 +45,10 @@ def verify(body: bytes, headers: Mapping[str, str], *, secret: str, now: datetim
         raise RefusedError("the webhook's timestamp is no time")
     if abs(now.timestamp() - int(timestamp)) > TOLERANCE.total_seconds():
         raise RefusedError(f"the webhook is from another time than now, by more than {TOLERANCE.seconds // 60} min")
-    good = _signature(body, id=id, timestamp=timestamp, key=key_of(secret))
-    given = [part.partition(",") for part in told.split()]
-    if not any(v == VERSION and hmac.compare_digest(s.encode(), good.encode()) for v, _, s in given):
+    keys = [key_of(each) for each in secret.split() or [""]]
+    good = [_signature(body, id=id, timestamp=timestamp, key=key).encode() for key in keys]
+    given = [signature.encode() for version, _, signature in map(_parted, told.split()) if version == VERSION]
+    if not any([hmac.compare_digest(one, other) for one in given for other in good]):
         raise RefusedError("the webhook's signature is not the one that the secret makes")
     return id
 
@@ -74,6 +76,10 @@ def key_of(secret: str) -> bytes:
     if not key:
         raise UsageError(f"the webhook's secret is not one: it should be base64, behind {PREFIX}")
     return key
+
+
+def _parted(signature: str) -> tuple[str, str, str]:
+    return signature.partition(",")
 
 
 def _signature(body: bytes, *, id: str, timestamp: str, key: bytes) -> str:

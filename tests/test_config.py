@@ -242,7 +242,7 @@ def test_an_address_with_a_password_is_refused_and_never_shown(tmp_path: Path, a
 
 def test_a_key_is_read_when_needed_and_its_variable_is_named(tmp_path: Path) -> None:
     environment: dict[str, str] = {}
-    key = config.key_source("openai", "OPENAI_API_KEY", environment)
+    key = config.key_source("openai", "OPENAI_API_KEY", config.Keys(tmp_path, environment))
     with pytest.raises(CredentialError, match="OPENAI_API_KEY is not set"):
         key()
     environment["OPENAI_API_KEY"] = " sk-1 "

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from anytune import webhook
-from anytune.config import NotifySettings
+from anytune.config import Keys, NotifySettings
 from anytune.errors import UsageError
 from anytune.notify import Notifier
 from tests.stubs._http import Call, Reply, StubServer
@@ -41,7 +41,8 @@ def ear() -> Iterator[Ear]:
 
 
 def tell(environment: dict[str, str] | None = None, **settings: Any) -> list[str]:
-    notifier = Notifier(NotifySettings(**settings), environment or {}, now=lambda: NOW)
+    keys = Keys(Path("/nowhere"), environment or {})
+    notifier = Notifier(NotifySettings(**settings), keys, now=lambda: NOW)
     return [*notifier.tell(JOB), *notifier.tell(JOB)]
 
 

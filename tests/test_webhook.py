@@ -63,6 +63,31 @@ def test_one_that_is_not_signed_is_refused(missing: str) -> None:
         webhook.verify(BODY, headers, secret=SECRET, now=NOW)
 
 
+def test_while_a_secret_is_changed_both_are_good() -> None:
+    """The sender signs with both, or the receiver holds both."""
+    new = f"whsec_{base64.b64encode(bytes(range(24))).decode()}"
+    assert webhook.verify(BODY, HEADERS, secret=f"{new} {SECRET}", now=NOW) == ID
+    by_new = webhook.signed(BODY, id=ID, at=datetime.fromtimestamp(AT, UTC), secret=new)["webhook-signature"]
+    for both in (f"{by_new} {SIGNATURE}", f"{SIGNATURE} {by_new}"):
+        assert webhook.verify(BODY, {**HEADERS, "Webhook-Signature": both}, secret=SECRET, now=NOW) == ID
+    with pytest.raises(RefusedError):
+        webhook.verify(BODY, {**HEADERS, "Webhook-Signature": by_new}, secret=SECRET, now=NOW)
+
+
+# As the specification's own libraries try theirs (libraries/javascript/src/webhook.test.ts).
+@pytest.mark.parametrize("signature", ["v1,dawfeoifkpqwoekfpqoekf", SIGNATURE[:8], "v1,", SIGNATURE[3:], "v1", ","])
+def test_a_signature_that_is_a_part_or_none_is_refused(signature: str) -> None:
+    with pytest.raises(RefusedError):
+        webhook.verify(BODY, {**HEADERS, "Webhook-Signature": signature}, secret=SECRET, now=NOW)
+
+
+def test_the_specifications_row_of_signatures_and_its_bare_secret_are_taken() -> None:
+    other = "Ceo5qEr07ixe2NLpvHk3FH9bwy/WavXrAFQ/9tdO6mc="
+    several = f"v1,{other} v2,{other} {SIGNATURE} v1,{other}"
+    bare = SECRET.removeprefix("whsec_")
+    assert webhook.verify(BODY, {**HEADERS, "Webhook-Signature": several}, secret=bare, now=NOW) == ID
+
+
 def test_another_secret_is_not_ours() -> None:
     with pytest.raises(RefusedError):
         webhook.verify(BODY, HEADERS, secret=f"whsec_{base64.b64encode(bytes(24)).decode()}", now=NOW)

@@ -51,7 +51,7 @@ def findings(tuner: Tuner) -> Iterator[Finding]:
     for one in ready:
         missing = not one.packages.startswith("installed")
         fix = f"pip install 'anytune[{one.extra or one.name}]'" if missing else None
-        fix = fix or (None if one.ready or "is not set" not in one.key else f"export {one.key.split()[0]}=…")
+        fix = fix or (None if one.ready or "is not set" not in one.key else f"anytune keys add {one.name}")
         level: Literal["ready", "not ready"] = "ready" if one.ready else "not ready"
         lacks = f"; {one.lacks}" if one.lacks else ""
         yield Finding(level, one.name, f"packages {one.packages}; key {one.key}{lacks}", fix)
@@ -71,7 +71,7 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
 
     kind = tuner.reach.kind(name)
     packages, variable = _packages(kind), tuner.reach.key_variable(name)
-    has_key = variable is None or bool(os.environ.get(variable, "").strip())
+    has_key, key = _key(tuner, variable)
     try:
         known = catalog.load(kind)
         address = tuner.reach.profile(name).base_url or known.base_url
@@ -82,12 +82,26 @@ def _ready(tuner: Tuner, name: str) -> Readiness:
         name=name,
         ready=packages.startswith("installed") and has_key and lacks is None,
         packages=packages,
-        key="none needed" if variable is None else f"{variable} {'is set' if has_key else 'is not set'}",
+        key=key,
         place="stays on this machine" if name == "local" else place,
         base_url=address,
         lacks=lacks,
         extra=kind,
     )
+
+
+def _key(tuner: Tuner, variable: str | None) -> tuple[bool, str]:
+    """Tell whether a key is there, and say where, without showing it."""
+    from anytune.errors import CredentialError
+
+    if variable is None:
+        return True, "none needed"
+    try:
+        found = tuner.reach.keys.find(variable)
+    except CredentialError as error:
+        return False, f"{error.message}; {error.fix}"
+    where = "" if found is None or found.source == "environment" else f" (in the {found.source})"
+    return found is not None, f"{variable} is {'set' if found else 'not set'}{where}"
 
 
 def _place(tuner: Tuner, name: str) -> str:

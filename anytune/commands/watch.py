@@ -130,7 +130,7 @@ def _started(home: Path, handles: tuple[int, ...], *, note: Callable[[int], None
     try:
         with open(home / "watch.log", "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "anytune", "watch", "--all"],
+                [sys.executable, "-P", "-m", "anytune", "watch", "--all"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""What the user wrote: the job file, `anytune.yaml`, `--set`, and keys from the environment."""
+"""What the user wrote: the job file, `anytune.yaml`, `--set`; and where keys are found."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from anytune.config.document import Document
     from anytune.config.job import job_schema, load_job, nearest
+    from anytune.config.keys import Key, Keys, key_source
     from anytune.config.place import PROJECT_FILE, places
-    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, is_here, key_source, load_settings
+    from anytune.config.settings import NotifySettings, ProfileSettings, Settings, is_here, load_settings
 
 __all__ = [
     "PROJECT_FILE",
     "Document",
+    "Key",
+    "Keys",
     "NotifySettings",
     "ProfileSettings",
     "Settings",
@@ -26,8 +29,9 @@ __all__ = [
     "places",
 ]
 _PARTS = {
-    "document": ("Document",),
     "job": ("job_schema", "load_job", "nearest"),
+    "keys": ("Key", "Keys", "key_source"),
+    "document": ("Document",),
     "place": ("PROJECT_FILE", "places"),
 }
 

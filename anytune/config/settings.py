@@ -1,8 +1,8 @@
-"""The user's and the project's settings, and where keys are found."""
+"""The user's and the project's settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, field_validator
 from anytune.config import address
 from anytune.config.document import Document, merge, validated
 from anytune.config.place import expanded, places
-from anytune.errors import CredentialError, UsageError
+from anytune.errors import UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
 from anytune.schema.money import Usd
@@ -32,7 +32,7 @@ PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only
 
 
 class ProfileSettings(Value):
-    """Say how a provider is reached; `key_variable` names the environment variable that holds the key.
+    """Say how a provider is reached; `key_variable` names its key, as the environment variable is called.
 
     `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
@@ -70,7 +70,7 @@ class NotifySettings(Value):
     """Say who is told when a job has ended or costs more than expected: a command, which gets the job's document on
     stdin, a webhook's address, and the desktop.
 
-    What is sent to the webhook is signed with the secret in the environment variable `secret_variable`.
+    What is sent to the webhook is signed with the secret that `secret_variable` names, as keys are named.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)  # an address may be as good as a key
@@ -211,17 +211,3 @@ def is_here(url: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def key_source(provider: str, variable: str | None, environment: Mapping[str, str]) -> Callable[[], str]:
-    """Return the function that reads a provider's key when it is first needed."""
-
-    def key() -> str:
-        if variable is None:
-            return ""
-        value = environment.get(variable, "").strip()
-        if not value:
-            raise CredentialError(f"{provider} needs a key: {variable} is not set", fix=f"export {variable}=…")
-        return value
-
-    return key

@@ -49,6 +49,8 @@ def problems(folder: Path) -> Iterator[str]:
     method = (config.get("quantization_config") or {}).get("quant_method")
     if method is not None:
         yield f"the weights are already quantised ({method}); name the unquantised model"
+    if (folder / "adapter_config.json").is_file():
+        yield "an adapter lies in it (adapter_config.json), which would be taken up unasked: name the base model"
     yield from weight_problems(folder)
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
         yield "no tokenizer (tokenizer.json)"

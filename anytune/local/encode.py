@@ -146,7 +146,11 @@ class ChatEncoder:
 
     def prompt(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> list[int]:
         """Encode a chat up to where the model's answer begins."""
-        return self._ids(self._render(plain({"messages": messages}, "the chat"), tools, answer=True))[0]
+        told = plain({"messages": messages}, "the chat")
+        try:
+            return self._ids(self._render(told, tools, answer=True))[0]
+        except REFUSALS as error:
+            raise UsageError(f"the chat template refuses the messages: {error}") from error
 
     def raw(self, text: str) -> list[int]:
         """Encode a text as it is, with nothing before or after it."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from transformers import GenerationConfig
@@ -49,10 +49,18 @@ class Speaker:
         filler = int(self.config.pad_token_id)
         ids = torch.tensor([[filler] * (length - len(p)) + p for p in prompts], device=device)
         mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=device)
-        out = self.net.generate(
-            input_ids=ids, attention_mask=mask, generation_config=self.config, max_new_tokens=max_new_tokens
-        )
+        out = self.tokens(ids, mask, most=max_new_tokens)
         return [until_stop(row, self.encoder.stop_ids) for row in out[:, length:].tolist()]
+
+    def tokens(
+        self, ids: torch.Tensor, mask: torch.Tensor, *, most: int, config: GenerationConfig | None = None, **more: Any
+    ) -> torch.Tensor:
+        """Let the model go on after each row: greedy, unless `config` says otherwise."""
+        config = config or self.config
+        out: torch.Tensor = self.net.generate(
+            input_ids=ids, attention_mask=mask, generation_config=config, max_new_tokens=most, **more
+        )
+        return out
 
 
 def until_stop(ids: list[int], stops: frozenset[int]) -> list[int]:
@@ -68,7 +76,7 @@ def open_speaker(base: str, tuned: Path | None, quantize: str | None) -> Speaker
         dtype, threads = choices(model)
     else:
         quantize, dtype, threads = origin.quantize, origin.dtype, choices(model)[1]
-    torch.set_num_threads(threads)
+    set_threads(threads)
     if tuned is not None and origin is not None and not origin.adapter:
         model = str(tuned)
     tokenizer = loading.open_tokenizer(model)
@@ -118,8 +126,7 @@ def choices(model: str) -> tuple[str, int]:
 
 def serve(base: str, tuned: Path | None, quantize: str | None) -> None:
     """Answer questions from stdin until it ends; nothing but answers goes to the stdout that we were given."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-    os.dup2(2, 1)
+    out = output()
     speaker = open_speaker(base, tuned, quantize)
     for line in sys.stdin:
         asked = json.loads(line)
@@ -129,3 +136,15 @@ def serve(base: str, tuned: Path | None, quantize: str | None) -> None:
                 out.write(json.dumps({**mark, "text": text}) + "\n")
         except AnytuneError as error:
             out.write(json.dumps({**mark, "error": error.message, "fix": error.fix}) + "\n")
+
+
+def output() -> TextIO:
+    """Return the stdout that we were given, for answers alone: what libraries print goes to stderr from now on."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    return out
+
+
+def set_threads(threads: int) -> None:
+    """Compute with so many threads."""
+    torch.set_num_threads(threads)

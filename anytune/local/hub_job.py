@@ -223,7 +223,7 @@ def trained(courier: Courier, *, seconds: float) -> int:
     with (courier.run.path / "log").open("ab") as log:
         worker = subprocess.Popen(
             worker_command("run", str(courier.run.path)),
-            env=worker_environment(),
+            env=worker_environment(alone=courier.run.request().get("offline", True)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

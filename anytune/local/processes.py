@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
 
+SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
@@ -24,12 +26,12 @@ def start_worker(run: Run, lock: int) -> None:
 
     One that has nothing to fetch is started where there is no network.
     """
-    command = worker_command("run", str(run.path))
+    command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
-                confined(command) if run.request().get("offline", True) else command,
-                env={**worker_environment(), LOCK_FD: str(lock)},
+                confined(command) if alone else command,
+                env={**worker_environment(alone=alone), LOCK_FD: str(lock)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -63,15 +65,23 @@ def worker_answer(*arguments: str) -> dict[str, Any]:
 
 
 def worker_command(*arguments: str) -> list[str]:
-    """Return the command line of a worker."""
-    return [sys.executable, "-m", "anytune.local.worker", *arguments]
+    """Return the command line of a worker.
+
+    -P keeps Python from looking for modules where the user stands: a torch.py in a stranger's checkout would be run.
+    """
+    return [sys.executable, "-P", "-m", "anytune.local.worker", *arguments]
 
 
-def worker_environment() -> dict[str, str]:
-    """Return our environment, with our own package findable from any working directory."""
+def worker_environment(*, alone: bool = True) -> dict[str, str]:
+    """Return our environment, with our own package findable from any working directory.
+
+    A worker that is to stay `alone` has nobody to show a key to, and gets none: what is in the environment of a
+    process that runs for hours is in the list of processes, too.
+    """
     root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    kept = {name: value for name, value in os.environ.items() if not (alone and SECRET.search(name))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def terminate(run: Run) -> None:

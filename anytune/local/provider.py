@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from anytune.errors import NotFoundError, ProviderError, RejectedError, Unavaila
 from anytune.local import base_model, checkpoint, estimate, foresee, settings
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
+from anytune.local.engine import Engine
 from anytune.local.events import read_events
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
@@ -217,6 +218,28 @@ class LocalProvider:
             arguments += ["--quantize", quantize]
         return ChildGenerator(confined(worker_command("generate", *arguments)), worker_environment())
 
+    def endpoint(self, tuned: Mapping[str, TunedModel]) -> Engine:
+        """Make one process ready that answers with each of these models, and with their base by its own name.
+
+        They must be adapters of the same base, quantised alike; a wholly trained model is served by itself.
+        """
+        demand_packages()
+        folders = {name: Path(model.path or model.name) for name, model in tuned.items()}
+        origins = {name: origin_of(folder) for name, folder in folders.items()}
+        if not all(origin["adapter"] for origin in origins.values()):
+            (name, folder), *others = folders.items()
+            if others:
+                raise RejectedError(f"{name} has weights of its own: it cannot share a process", fix="serve it alone")
+            return self._engine("--base", str(folder), "--alone", name, names=(name,))
+        _require_alike(origins)
+        base = str(next(iter(origins.values()))["base"])
+        named = [part for name, folder in folders.items() for part in ("--tuned", name, str(folder))]
+        alone = Path(base).name if Path(base).is_dir() else base
+        return self._engine("--base", base, "--alone", alone, *named, names=(*folders, alone))
+
+    def _engine(self, *arguments: str, names: tuple[str, ...]) -> Engine:
+        return Engine(confined(worker_command("serve", *arguments)), worker_environment(), names=names)
+
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Write the adapter, or base and adapter merged into one ordinary model, and return the manifest."""
         demand_packages()
@@ -238,6 +261,24 @@ class LocalProvider:
         if SAFE_ID.fullmatch(remote_id) is None or not (run.path / "request.json").is_file():
             raise NotFoundError(f"there is no run {remote_id} under {self.home}")
         return run
+
+
+def origin_of(folder: Path) -> dict[str, Any]:
+    """Return what a tuned model was made from, as its folder says."""
+    found = base_model.read(folder / "anytune.json")
+    if found is None:
+        raise NotFoundError(f"{folder} is no model that anytune has tuned: it has no anytune.json")
+    return found
+
+
+def _require_alike(origins: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise `RejectedError` where adapters do not stand on the same weights."""
+    (first, one), *others = origins.items()
+    for name, other in others:
+        for key in ("base_fingerprint", "quantize", "dtype"):
+            if one[key] != other[key]:
+                what = "another base" if key == "base_fingerprint" else f"its base as {other[key] or 'it is'}"
+                raise RejectedError(f"{name} stands on {what}, {first} does not", fix="serve them apart")
 
 
 def stand(run: Run) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
+python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
 python -m anytune.local.worker fit --model M --asked JSON
 python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
@@ -43,6 +44,11 @@ def main(arguments: list[str]) -> int:
     generate.add_argument("--base", required=True)
     generate.add_argument("--tuned", type=Path)
     generate.add_argument("--quantize", choices=["nf4"])
+    endpoint = commands.add_parser("serve")
+    endpoint.add_argument("--base", required=True)
+    endpoint.add_argument("--alone", required=True)
+    endpoint.add_argument("--tuned", nargs=2, action="append", default=[])
+    endpoint.add_argument("--quantize", choices=["nf4"])
     export = commands.add_parser("export")
     export.add_argument("--tuned", type=Path, required=True)
     export.add_argument("--to", choices=TARGETS, required=True)
@@ -69,6 +75,10 @@ def main(arguments: list[str]) -> int:
             serve(given.base, given.tuned, given.quantize)
         elif given.command == "fit":
             measure(given.model, given.asked)
+        elif given.command == "serve":
+            from anytune.local.endpoint import serve as answer
+
+            answer(given.base, {n: Path(f) for n, f in given.tuned}, given.quantize, alone=given.alone)
         elif given.command == "preview":
             look(given)
         else:

@@ -8,7 +8,8 @@ below it), or `KeyRefusedError`. `anytune.testing.ProviderContract` says the res
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -183,6 +184,33 @@ class Generates(Protocol):
 
     def generator(self, *, base: str, tuned: TunedModel | None) -> Generator:
         """Open the tuned model, or the base alone when `tuned` is None."""
+        ...
+
+
+class Endpoint(Protocol):
+    """Answer the questions of many at once, piece by piece, until closed; `names` are the models that can be asked."""
+
+    names: tuple[str, ...]
+
+    def asked(self, question: Mapping[str, Any]) -> AbstractAsyncContextManager[AsyncIterator[dict[str, Any]]]:
+        """Ask; yields {"prompt": tokens}, {"text": …} often, and {"ended": stop|length, "tokens": …}."""
+        ...
+
+    async def start(self) -> None:
+        """Open the models, if they are not."""
+        ...
+
+    async def close(self) -> None:
+        """Free the models."""
+        ...
+
+
+@runtime_checkable
+class Serves(Protocol):
+    """Be a provider whose models can be asked by many at once, from here."""
+
+    def endpoint(self, tuned: Mapping[str, TunedModel]) -> Endpoint:
+        """Open tuned models of one base, by the names that they are to have, and the base itself."""
         ...
 
 

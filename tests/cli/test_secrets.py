@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from anytune import cli
+from anytune.config import Keys
 from tests.cli.conftest import Said, Type
 from tests.stubs.fireworks import FireworksStub
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.together import TogetherStub
+from tests.vault import Vault, open_vault
 
 STUBS: dict[str, Any] = {"openai": OpenAIStub, "together": TogetherStub, "fireworks": FireworksStub}
 MODELS = {"openai": "gpt-4.1-mini-2025-04-14", "together": "Qwen/Qwen3.5-9B", "fireworks": "qwen3p5-9b"}
@@ -46,6 +49,8 @@ LINES = (
     "abandon JOB",
     "eval JOB --limit 1",
     "chat JOB --once Hello",
+    "serve JOB",
+    "serve --webhooks",
     "export JOB --to adapter --out weights",
     "export JOB --to axolotl --out handed",
     "import handed/config.yaml --out taken.yaml --json",
@@ -55,7 +60,12 @@ LINES = (
     "doctor --json",
     "config show --json",
     "config schema",
+    "keys",
+    "keys --json",
+    "keys add {provider} --json",
+    "keys remove {provider}",
 )
+PLACES = [*((name, "environment") for name in STUBS), ("openai", "file"), ("openai", "keyring")]
 
 
 @pytest.fixture(params=list(STUBS))
@@ -63,8 +73,30 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["environment"])
+def source(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def far_side(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def vault() -> Iterator[Vault]:
+    with open_vault() as vault:
+        yield vault
+
+
+def put(key: str, name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a provider's key in one place alone."""
+    variable = f"{name.upper()}_API_KEY"
+    for each in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"):
+        monkeypatch.delenv(each, raising=False)
+    if source == "environment":
+        monkeypatch.setenv(variable, key)
+    else:
+        Keys(Path(os.environ["ANYTUNE_HOME"]), {}).keep(variable, key, to=source)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def far_side(name: str, source: str, folder: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Serve a provider that takes a marked key, and stand in a folder with a job for it, tracebacks on."""
     with STUBS[name](key=f"key-{MARK}") as stub:
         (folder / "anytune.yaml").write_text(json.dumps({"profiles": {name: {"base_url": stub.base_url}}}))
@@ -72,8 +104,8 @@ def far_side(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
             f"name: sums\nprovider: {name}\nmodel: {MODELS[name]}\ndata: {{train: train.jsonl, test: test.jsonl}}\n"
         )
         monkeypatch.setenv("ANYTUNE_DEBUG", "1")
-        for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"):
-            monkeypatch.setenv(variable, stub.key)
+        put(stub.key, name, source, monkeypatch)
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{stub.key}\n"))
         yield stub
 
 
@@ -93,14 +125,17 @@ def nowhere(said: dict[str, Said], folder: Path) -> None:
         path for root in (folder, Path(os.environ["ANYTUNE_HOME"])) for path in root.rglob("*") if path.is_file()
     ]
     assert written
-    assert [path for path in written if MARK.encode() in path.read_bytes()] == []
+    hold = [path for path in written if MARK.encode() in path.read_bytes()]
+    assert [path for path in hold if path.name != "credentials"] == []
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in hold)
 
 
 def test_every_verb_is_among_the_lines() -> None:
-    verbs = {name for name, *_ in cli.COMMANDS} | {"providers", "config"}
+    verbs = {name for name, *_ in cli.COMMANDS} | {"providers", "config", "keys"}
     assert {line.split()[0] for line in LINES} == verbs
 
 
+@pytest.mark.parametrize(("name", "source"), PLACES, indirect=True)
 def test_no_verb_prints_or_writes_the_key(anytune: Type, folder: Path, name: str, far_side: Any) -> None:
     said = typed_all(anytune, name)
     assert far_side.calls("POST *"), "the key was used"
@@ -108,11 +143,11 @@ def test_no_verb_prints_or_writes_the_key(anytune: Type, folder: Path, name: str
     nowhere(said, folder)
 
 
+@pytest.mark.parametrize(("name", "source"), PLACES, indirect=True)
 def test_a_wrong_key_is_not_shown_either(
-    anytune: Type, folder: Path, name: str, far_side: Any, monkeypatch: pytest.MonkeyPatch
+    anytune: Type, folder: Path, name: str, source: str, far_side: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for variable in ("OPENAI_API_KEY", "TOGETHER_API_KEY", "FIREWORKS_API_KEY"):
-        monkeypatch.setenv(variable, WRONG)
+    put(WRONG, name, source, monkeypatch)
     said = typed_all(anytune, name)
     assert said["submit -y"].code == 6
     assert "Traceback" in said["submit -y"].err

@@ -126,7 +126,7 @@ def request(
     return body | {"checkpoint_seconds": 0}
 
 
-def wait(provider: LocalProvider, job_id: str, until: Callable[[RemoteJob], bool], seconds: float = 90) -> RemoteJob:
+def wait(provider: LocalProvider, job_id: str, until: Callable[[RemoteJob], bool], seconds: float = 240) -> RemoteJob:
     """Ask until the job is as wanted."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -309,45 +309,6 @@ def test_two_workers_never_share_a_run(base: Path, chats: Path, tmp_path: Path) 
     os.close(lock)
 
 
-# What makes libraries call home, or send elsewhere what was meant for here.
-TEMPTING = {
-    "WANDB_API_KEY": "0" * 40,
-    "WANDB_PROJECT": "leak",
-    "HF_TOKEN": "hf_" + "x" * 34,
-    "HF_ENDPOINT": "http://192.0.2.1",
-    "HTTP_PROXY": "http://192.0.2.1:3128",
-    "HTTPS_PROXY": "http://192.0.2.1:3128",
-    "ALL_PROXY": "http://192.0.2.1:3128",
-    "OPENAI_BASE_URL": "http://192.0.2.1/v1",
-    "MLFLOW_TRACKING_URI": "http://192.0.2.1:5000",
-}
-
-
-def test_a_run_connects_to_nothing(base: Path, chats: Path, tmp_path: Path) -> None:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: that a run connects to nothing was not watched")
-    provider = new_provider(tmp_path)
-    run = folder(provider, request(provider, base, chats, "alone", epochs=1))
-    journal = tmp_path / "journal"
-    strace = [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-qq",
-        "-e",
-        "trace=connect,sendto",
-        "-e",
-        "signal=none",
-        "-o",
-        str(journal),
-    ]
-    command = [*strace, sys.executable, "-m", "anytune.local.worker", "run", str(run.path)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "TRANSFORMERS_"))}
-    subprocess.run(command, env=environment | TEMPTING, capture_output=True, check=False)
-    assert result(run)["state"] == "succeeded"
-    assert "AF_INET" not in journal.read_text()
-
-
 def test_a_run_that_has_nothing_to_fetch_is_started_without_a_network(
     finished: Finished,
 ) -> None:
