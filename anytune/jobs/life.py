@@ -21,6 +21,7 @@ from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
+from anytune.jobs.watched import Watched
 from anytune.providers.base import Exports
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import TunedModel
@@ -105,7 +106,7 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
         desk.clock.sleep(pause)
 
 
-def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
+def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
     """Take in the provider's events and return those that are new; a job that it does not show has none."""
     remote = job.remote
     if remote is None:
