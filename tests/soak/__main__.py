@@ -167,9 +167,8 @@ def _summary(results: Sequence[Result]) -> str:
     for result in results:
         campaign, how = CAMPAIGNS[result.campaign], "yes" if result.good else "NO"
         store = result.store if campaign.every_store else ""
-        lines.append(
-            f"{result.campaign:18}{store:10}{result.rounds:>7,} {campaign.of:15}{result.seed:>7}{result.took:>7.0f}  {how}"
-        )
+        length = f"{result.rounds:>7,} {campaign.of:15}"
+        lines.append(f"{result.campaign:18}{store:10}{length}{result.seed:>7}{result.took:>7.0f}  {how}")
     bad, whole = sum(not result.good for result in results), sum(result.took for result in results)
     said = "all held" if not bad else f"{bad} of {len(results)} did not hold"
     return "\n".join([*lines, "", f"{said}; {whole / 60:.0f} min"])

@@ -162,7 +162,7 @@ def _went_on_badly(desk: Desk, stub: StubServer, scene: Scene) -> list[str]:
         "events",
         "figures",
     ):  # those that could not be had while the job was followed come when they are asked for
-        desk.typed("events", "last", clock=_clock())
+        desk.typed("events", "last", clock=_clock(scene))
     return wrong + _events_missing(desk, stub, job)
 
 

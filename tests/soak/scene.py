@@ -33,8 +33,8 @@ class Scene:
     """Be one call: whose, for what (`act`), how it is known (`pattern`), and the command in which it is made.
 
     `before` are the commands that come first, `loses` the call whose answer is lost so that this one is made at all.
-    `setup` then changes the far side, and `forgets` the record here. `job` names where the job stands in the answer: the
-    answer itself, or a list in it; None where none does. `then` are the commands that bring the job to its end.
+    `setup` then changes the far side, and `forgets` takes the record away. `job` names where the job stands in the
+    answer: the answer itself, or a list in it; None where none does. `then` are the commands that bring it to its end.
     """
 
     provider: Hosted
