@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from rich.console import Console
@@ -59,9 +60,15 @@ def _row(job: Summary) -> dict[str, str]:
         "state": str(job.state),
         "provider": job.provider,
         "made": words.ago(job.created_at),
-        "model": words.short(words.model(job.model), 48),
+        "model": _model(job.model),
         "cost": _cost(job),
     }
+
+
+@cache
+def _model(name: str) -> str:
+    """Name a model; many jobs have the same."""
+    return words.short(words.model(name), 48)
 
 
 def _fitting(wide: Mapping[str, int], width: int) -> list[str]:
