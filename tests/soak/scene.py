@@ -63,6 +63,12 @@ def _pause(stub: Any) -> None:
         stub.set(id, status="paused")
 
 
+def _end(stub: Any) -> None:
+    """Let the jobs end: the list of a stand-in moves none on."""
+    for id in stub.jobs:
+        stub.finish(id)
+
+
 def _adopted(provider: Hosted, one: str) -> Scene:
     """Take in a job of which this record knows nothing, for it was made with another."""
     adopt = ("adopt", provider.name, THERE)
@@ -84,7 +90,7 @@ def _openai() -> list[Scene]:
         _adopted(OPENAI, one),
         Scene(OPENAI, "show", one, SHOW, (SUBMIT,), job="."),
         Scene(OPENAI, "show events", "*/events", SHOW, (SUBMIT,)),
-        Scene(OPENAI, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data"),
+        Scene(OPENAI, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data", setup=_end),
         Scene(OPENAI, "ask the model", "POST */chat/completions", EVALUATE, (SUBMIT, WATCH), then=(EVALUATE,)),
     ]
 
@@ -105,7 +111,7 @@ def _together() -> list[Scene]:
         _adopted(TOGETHER, one),
         Scene(TOGETHER, "show", one, SHOW, (SUBMIT,), job="."),
         Scene(TOGETHER, "show events", "*/events", SHOW, (SUBMIT,)),
-        Scene(TOGETHER, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data"),
+        Scene(TOGETHER, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data", setup=_end),
         Scene(TOGETHER, "archive", "GET /v1/finetune/download", EXPORT, (SUBMIT, WATCH), then=(EXPORT,)),
     ]
 
