@@ -1,7 +1,7 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
-# make soak    long campaigns: crowds of processes, kills -9 by the hundred, every fault in every call (most of an hour)
+# make soak    long campaigns: crowds, kills -9, faults, a day of 10,000 jobs (most of an hour; goes on where it stopped)
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint test-engine test-local sanitize wheel soak referee bench clean
@@ -10,6 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SPECS ?= ../shared/specs
+BOOK ?= .soak/book.jsonl
 DEMO_HOME ?= $(CURDIR)/.anytune
 
 help:
@@ -53,8 +54,8 @@ wheel: setup
 	$(BIN)/python tests/wheel.py
 
 soak: setup
-	$(BIN)/python -m tests.soak $(if $(ROUNDS),--rounds $(ROUNDS))
-	$(BIN)/python -m tests.soak $(if $(ROUNDS),--rounds $(ROUNDS)) --store postgres
+	$(BIN)/python -m tests.soak --store both --book $(BOOK) $(if $(ROUNDS),--rounds $(ROUNDS))
+	@mv $(BOOK) $(BOOK).last
 
 referee: setup
 	$(BIN)/python -m tests.referee --specs "$(SPECS)"
@@ -66,4 +67,4 @@ bench: setup
 	$(BIN)/python bench/fit.py
 
 clean:
-	rm -rf .venv .referee .anytune build dist *.egg-info
+	rm -rf .venv .referee .soak .anytune build dist *.egg-info

@@ -220,9 +220,11 @@ class Tuner:
 
     def sweep(self, *, only: Collection[str] = ()) -> jobs.Sweep:
         """Return the loop that watches all live jobs, and ends with those that are `only` wanted; see `jobs.Sweep`."""
-        return jobs.Sweep(
-            self.desk, self.settings.home, only=only, errands=jobs.Beside(self._another_desk), mark=self._key_mark
-        )
+
+        def lane(name: str) -> jobs.Beside[Any]:
+            return jobs.Beside(self._another_desk, name=name)
+
+        return jobs.Sweep(self.desk, self.settings.home, only=only, lane=lane, mark=self._key_mark)
 
     def worker(self) -> int | None:
         """Return the process that watches all jobs without a terminal, None if there is none."""

@@ -86,6 +86,7 @@ def watched_day(count: int, hours: float, *, as_json: bool) -> None:
         "peak_calls_a_minute": {name: [seen.peak_before(name), seen.peak_after(name)] for name in seen.calls},
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000),
         "took_s": round(time.perf_counter() - started),
+        "cpu_s": round(time.process_time()),
     }
     print(json.dumps(whole, indent=1) if as_json else "\n".join(f"{name}: {value}" for name, value in whole.items()))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anytune import jobs
-from anytune.errors import AmbiguousError, RefusedError, RejectedError
+from anytune.errors import AmbiguousError, RateLimitedError, RefusedError, RejectedError, UnavailableError
 from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import Capabilities, Policy, Price
 from anytune.testing import FakeProvider
@@ -105,6 +105,13 @@ def test_the_projects_budget_as_it_is_now_counts(bench: Bench) -> None:
     job, _ = paused(bench)
     with pytest.raises(RefusedError, match="may not go on"):
         jobs.resume(job.id, desk=dataclasses.replace(bench.desk, policy=Policy(budget_usd=Decimal(8))))
+
+
+def test_what_passes_by_itself_is_waited_out_before_a_job_goes_on(bench: Bench) -> None:
+    job, _ = paused(bench)
+    bench.service.faults[STARTS] = [RateLimitedError("slowly", retry_after=7.0), UnavailableError("no route to host")]
+    assert jobs.resume(job.id, desk=bench.desk).state is JobState.QUEUED
+    assert (rented(bench), sum(bench.clock.slept) >= 7.0) == (3, True)
 
 
 def test_a_lost_answer_to_resume_rents_one_machine(bench: Bench) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,10 +22,13 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.jobs import tidy
+from anytune.jobs import Desk, tidy
+from anytune.jobs.submit import intend
 from anytune.providers.openai import OpenAIProvider
-from anytune.schema.job import Job, JobState
+from anytune.schema.job import Job, JobState, RemoteJob
+from anytune.store import SqliteStore
 from anytune.testing import FakeProvider, sample_file
+from anytune.testing.fake import FakeService
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import Bench, make_bench, make_plan, profile
 from tests.stubs.openai import OpenAIStub
@@ -211,3 +218,102 @@ def test_an_organisation_that_openai_lets_start_no_jobs_leaves_no_file_there(tmp
         assert "was removed from openai again" in caught.value.reasons[0]
         (call,) = stub.calls("DELETE *")
         assert (call.path, call.status) == (f"/v1/files/{newest(bench).files['train']}", 200)
+
+
+class Lingering(FakeProvider):
+    """Take a while between being told to remove a file and removing it; look at each create for its file."""
+
+    def __init__(self, folder: Path, service: FakeService) -> None:
+        super().__init__(profile(folder), service)
+        self.removing, self.on, self.pause = threading.Event(), threading.Event(), 0.0
+        self.orphans: list[str] = []
+
+    def delete_file(self, file_id: str) -> None:
+        self.removing.set()
+        self.on.wait(self.pause)
+        super().delete_file(file_id)
+
+    def create(self, request: dict[str, Any]) -> RemoteJob:
+        there = {f"file-{sha256[:12]}" for sha256 in self.service.files}
+        if request["training_file"] not in there:
+            self.orphans.append(request["tag"])
+        return super().create(request)
+
+
+@pytest.fixture
+def lingering(bench: Bench) -> Lingering:
+    return Lingering(bench.folder, bench.service)
+
+
+def apart(bench: Bench, provider: FakeProvider) -> Desk:
+    """Make a desk that a thread of its own can work at."""
+    return dataclasses.replace(bench.desk, store=SqliteStore(bench.folder / "home"), provider=lambda _: provider)
+
+
+def in_thread(work: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_submit_of_the_same_bytes_waits_until_their_removal_is_over_and_sends_them_again(
+    bench: Bench, lingering: Lingering
+) -> None:
+    lingering.pause = 0.5  # longer than the second submit would take if it did not wait
+
+    def refused_one() -> None:
+        bench.service.faults["create"] = [ClosedError(CLOSED)]
+        with pytest.raises(ClosedError):
+            jobs.submit(bench.plan(), desk=apart(bench, lingering))
+
+    first = in_thread(refused_one)
+    assert lingering.removing.wait(20)
+    desk = apart(bench, lingering)
+    second = jobs.submit(bench.plan(name="second"), desk=desk)
+    lingering.on.set()
+    first.join(20)
+    assert lingering.orphans == []
+    assert second.files["train"] in {f"file-{sha256[:12]}" for sha256 in bench.service.files}
+
+
+def test_a_removal_leaves_the_bytes_that_a_submit_is_about_to_send(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intended: list[Job] = []
+
+    def deciding(request: dict[str, Any]) -> RemoteJob:
+        intended.append(intend(bench.plan(name="second"), desk=bench.desk))  # it has sent nothing so far
+        raise ClosedError(CLOSED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.provider, "create", deciding)
+        with pytest.raises(ClosedError) as caught:
+            jobs.submit(bench.plan(), desk=bench.desk)
+    assert len(bench.service.files) == 1
+    assert not any("was removed" in reason for reason in caught.value.reasons)
+    assert jobs.carry_on(intended[0].id, desk=bench.desk).remote is not None
+    assert bench.service.calls.count("upload") == 2  # of which the second found them there
+
+
+def test_no_job_is_made_on_a_removed_file_however_removals_and_submits_fall_together(
+    bench: Bench, lingering: Lingering
+) -> None:
+    chance, lingering.pause = Random(3), 0.02
+    for number in range(25):
+        bench.service.files.clear()
+        bench.service.faults["create"] = [ClosedError(CLOSED)]
+        names, errors = [f"one-{number}", f"two-{number}"], []
+
+        def submitted(name: str, wait: float, errors: list[ClosedError] = errors) -> None:
+            time.sleep(wait)
+            try:
+                jobs.submit(bench.plan(name=name), desk=apart(bench, lingering))
+            except ClosedError as error:
+                errors.append(error)
+
+        threads = [in_thread(partial(submitted, name, chance.uniform(0, 0.02))) for name in names]
+        for thread in threads:
+            thread.join(20)
+        assert len(errors) == 1
+        assert len(bench.service.files) == 1
+    assert lingering.orphans == []

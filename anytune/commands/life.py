@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 PATIENCE = 3.0  # seconds that `show` waits for events
+ON_A_SCREEN = 50  # jobs that `list` shows there
 
 
 def submit(
@@ -49,8 +51,8 @@ def submit(
         terminal.next_commands(ui.then(job))
 
 
-def list_jobs(as_json: options.Json = False) -> None:
-    """List all jobs, newest first; hosted ones as last seen."""
+def list_jobs(every: options.Every = False, as_json: options.Json = False) -> None:
+    """List jobs, newest first, on a screen the newest 50; hosted ones as last seen."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
@@ -66,7 +68,7 @@ def list_jobs(as_json: options.Json = False) -> None:
         terminal.emit({"jobs": found, "worker": worker}, then=then)
         return
     if found:
-        ui.many(found, on=terminal.result())
+        ui.many(found, newest=None if every or not sys.stdout.isatty() else ON_A_SCREEN)
     else:
         typer.echo("no jobs so far")
     if worker is not None:

@@ -29,6 +29,7 @@ Wanted = Annotated[
     str | None, typer.Argument(metavar="JOB", help="A job: its id, the beginning of one, its name, or last.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Follow all live jobs in one table; so without JOB.")]
+Every = Annotated[bool, typer.Option("--all", help="On a screen, too, show every job and not only the newest.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Leave it to a process that goes on without the terminal.")]
 Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="Stop waiting after so long (exit 7).")]
 Out = Annotated[

@@ -5,8 +5,8 @@ from anytune.jobs.alarm import Alarm, cancelling, so_far
 from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
-from anytune.jobs.errand import Beside
 from anytune.jobs.inquiry import Notice
+from anytune.jobs.lane import Beside
 from anytune.jobs.lease import Lease
 from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
 from anytune.jobs.permit import permit

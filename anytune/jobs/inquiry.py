@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from anytune.errors import (
     AmbiguousError,
@@ -60,14 +61,14 @@ class Inquiry:
         self.able = isinstance(provider, Sweeps)
         lister = provider if isinstance(provider, Sweeps) and self.pace.trusts_lists(now) else None
         self.pace.lists = lister is not None
-        most = self.pace.singles(len(jobs))
+        most, until = self.pace.singles(len(jobs)), now + self.pace.interval(len(jobs))
         if lister is not None:
             self._list(lister, [job for job in jobs if not job.alone])
         singly = list(_alone(jobs, now, every=lister is None))[:most]
-        for job in singly:
-            self._single(job)
         left = most - len(singly) if lister is not None else most
-        for job in list(self._to_hear(jobs, now))[:left]:
+        for job in self._in_time(singly, until):
+            self._single(job)
+        for job in self._in_time(list(self._to_hear(jobs, now))[:left], until):
             self._hear(job)
         at = self.desk.clock.now()
         for job in jobs:
@@ -75,6 +76,10 @@ class Inquiry:
             if job.live and job.may_be_past(at) and now - job.reckoned >= RECKON:
                 job.reckoned = now
                 self._note_alarm(job)
+
+    def _in_time(self, jobs: Sequence[Watched], until: float) -> Iterator[Watched]:
+        """Yield jobs while their turn lasts: of a provider that answers slowly the list comes first again."""
+        return takewhile(lambda _: self.desk.clock.monotonic() < until, jobs)
 
     def _list(self, provider: Sweeps, jobs: Sequence[Watched]) -> None:
         wanted = {job.remote.id: job for job in jobs if job.remote is not None}
@@ -84,10 +89,11 @@ class Inquiry:
         known = [at for at in made if at is not None]
         found = provider.retrieve_many(wanted.keys(), since=min(known) if len(known) == len(made) else None)
         for remote_id, job in wanted.items():
-            if remote_id in found:
-                self._take(job, found[remote_id])
-            else:
+            remote = found.get(remote_id)
+            if remote is None:
                 job.alone = True  # from now on, until it is clear what became of it
+            elif remote != job.remote:  # of nearly all nothing is new
+                self._take(job, remote)
 
     def _single(self, job: Watched) -> None:
         """Ask for one job alone."""
@@ -146,7 +152,7 @@ class Inquiry:
         assert job.remote is not None
         now = self.desk.clock.monotonic()
         if remote.id != job.remote.id:
-            job.hear(fetch_events(self.desk.store.get(job.id), desk=self.desk, patience=0.0), now=now)
+            job.hear(fetch_events(job, desk=self.desk, patience=0.0), now=now)
         with self.desk.store.acting(job.id):
             current = self.desk.store.get(job.id)
             moved = current.remote is not None and current.remote.id != job.remote.id
@@ -172,7 +178,7 @@ class Inquiry:
         """Take in a job's events; that they cannot be had is no reason to leave the provider alone."""
         job.heard = self.desk.clock.monotonic()
         try:
-            fresh = fetch_events(self.desk.store.get(job.id), desk=self.desk, patience=0.0)
+            fresh = fetch_events(job, desk=self.desk, patience=0.0)
         except RateLimitedError:
             raise
         except (AmbiguousError, RejectedError, UnavailableError):

@@ -22,6 +22,7 @@ from anytune.jobs.alarm import Alarm, raised
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
+from anytune.jobs.watched import Watched
 from anytune.providers.base import Exports
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import TunedModel
@@ -118,7 +119,7 @@ def _minded(update: Update, desk: Desk) -> Update:
     return Update(update.job, [*update.events, event], alarm)
 
 
-def fetch_events(job: Job, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
+def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
     """Take in the provider's events and return those that are new; a job that it does not show has none."""
     remote = job.remote
     if remote is None:

@@ -77,7 +77,7 @@ def _hosted(job: Job, remote_id: str, provider: Resumes, desk: Desk) -> Job:
         job = reserve(job.model_copy(update={"orders": spending.settled(job)}), more, desk, anew=True)
     job = put(job, desk, resuming=desk.clock.now())
     try:
-        remote = provider.resume(remote_id)
+        remote = retry.call(lambda: provider.resume(remote_id), clock=desk.clock, repeat=retry.SURELY_NOT_DONE)
     except AmbiguousError:
         going = _gone_on(job, remote_id, desk)
         if going is None:

@@ -1,14 +1,17 @@
 """One loop for all live jobs: each provider in its turn, by its list where it has one, and no two processes at once.
 
 A process that watches asks a provider only while it holds the provider's lease; another reads what the holder wrote
-down. Submits that were begun are carried on beside it. Time is the desk's clock, and nothing here waits but `follow`.
+down. Each hosted provider is asked in a lane of its own, and submits that were begun are carried on in one, so that
+nobody waits for the slowest. While a lane asks about jobs they are its own: the loop reads them, and changes nothing.
+Time is the desk's clock, and nothing here waits but `follow`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -23,19 +26,19 @@ from anytune.errors import (
 )
 from anytune.jobs.alarm import Alarm
 from anytune.jobs.desk import Desk
-from anytune.jobs.errand import Errands, Inline
 from anytune.jobs.inquiry import Inquiry, Notice
+from anytune.jobs.lane import Inline, Lane
 from anytune.jobs.lease import Lease
+from anytune.jobs.submit import carry_on
 from anytune.jobs.turns import CEILING, EVERY, Turns
 from anytune.jobs.watched import MOVING, Roster, Watched
-from anytune.schema.job import JobState
 
 READ = 15.0  # seconds between two looks into the record for jobs that others began or changed
 READ_EACH = 0.03  # seconds more a job, so that a large record is not read all the time
 ERRAND_AGAIN = 600.0  # seconds after which a submit that was stopped is carried on again
 TELL_AFTER = 2  # failures in a row: one alone is no news
 SHOWN = 20  # jobs whose events are read from the record where another process asks for them
-SOON = 1.0  # seconds to the next look while a submit is being carried on
+SOON = 1.0  # seconds to the next look while a lane is at work
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,21 @@ class Look:
     alarms: tuple[Alarm, ...] = ()
 
 
+Taken = Callable[[], Look]  # takes in what a lane brought back
+
+
 @dataclass
 class Source:
-    """Be one provider in the sweep; `shut` is why it is not asked any more, `key` which key that was."""
+    """Be one provider in the sweep, `busy` while its lane asks.
+
+    `shut` is why it is not asked any more, `key` which key that was.
+    """
 
     name: str
     pace: Turns
     lease: Lease
+    lane: Lane[Taken]
+    busy: bool = False
     told: bool = False
     shut: AnytuneError | None = None
     key: str | None = None
@@ -66,21 +77,22 @@ class Source:
 class Sweep:
     """Watch all live jobs of a record, or end with those that are `only` wanted.
 
-    `mark` tells a provider's key from another without showing it: a provider that refused one is asked again with
-    another, and not before.
+    `lane` makes the lanes, from the name of each; they work at once, at this desk, if it is None. `mark` tells a
+    provider's key from another without showing it: a provider that refused one is asked again with another, and not
+    before.
     """
 
     desk: Desk
     home: Path
     only: Collection[str] = ()
-    errands: Errands | None = None
+    lane: Callable[[str], Lane[Taken]] | None = None
     mark: Callable[[str], str | None] = lambda _: None
     random: Random = field(default_factory=Random)
     sources: dict[str, Source] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._roster = Roster(self.desk.store)
-        self._errands = self.errands or Inline(self.desk)
+        self._errands = self._lane("submits")
         self._read_at = float("-inf")
         self._begun: dict[str, float] = {}
         self._open: set[str] = set()
@@ -105,7 +117,7 @@ class Sweep:
         try:
             while True:
                 yield self.turn()
-                if self.over:
+                if self.over and not self._busy():
                     return
                 self._raise_if_stuck()
                 pause = self.wait()
@@ -118,33 +130,49 @@ class Sweep:
 
     def close(self) -> None:
         """Leave the providers to other processes."""
+        self._errands.close()
         for source in self.sources.values():
+            source.lane.close()
             source.lease.release()
 
     def wait(self) -> float:
         """Return the seconds until something is due."""
         groups = self._roster.by_provider()
-        due = [source.pace.next for name, source in self.sources.items() if name in groups]
-        now = self.desk.clock.monotonic()
-        soonest = min([*due, self._read_at + self._read_every(), *([now + SOON] if self._open else [])])
+        due = [source.pace.next for name, source in self.sources.items() if name in groups and not source.busy]
+        now, works = self.desk.clock.monotonic(), self._open or any(source.busy for source in self.sources.values())
+        soonest = min([*due, self._read_at + self._read_every(), *([now + SOON] if works else [])])
         return max(0.01, soonest - now)
 
     def turn(self) -> Look:
         """Do what is due now, and tell what is new."""
         now = self.desk.clock.monotonic()
-        changed: dict[str, Watched] = {}
-        notices, alarms = list(self._carried_on()), list[Alarm]()
+        looks = list(self._taken_in())
         if now - self._read_at >= self._read_every():
-            changed |= self._read(now)
+            looks.append(Look(tuple(self._read(now).values())))
         self._carry_on(now)
         for name, jobs in self._roster.by_provider().items():
-            source = self._source(name, jobs[0])
-            if source.pace.next <= now:
-                found = self._ask(source, jobs)
-                changed |= {job.id: job for job in found.changed}
-                notices += found.notices
-                alarms += found.alarms
-        return Look(tuple(changed.values()), tuple(notices), tuple(alarms))
+            source = self._source(name, jobs[0], now)
+            if not source.busy and source.pace.next <= now and self._may_ask(source):
+                source.busy = True
+                source.lane.start(partial(self._ask, source, tuple(jobs)))
+        looks += self._taken_in()
+        changed = {job.id: job for look in looks for job in look.changed}
+        notices = tuple(notice for look in looks for notice in look.notices)
+        return Look(tuple(changed.values()), notices, tuple(alarm for look in looks for alarm in look.alarms))
+
+    def _taken_in(self) -> Iterator[Look]:
+        """Take in what the lanes brought back."""
+        for lane in [self._errands, *(source.lane for source in self.sources.values())]:
+            for taken in lane.done():
+                yield taken()
+
+    def _lane(self, name: str) -> Lane[Taken]:
+        return Inline(self.desk) if self.lane is None else self.lane(name)
+
+    def _busy(self) -> bool:
+        """Tell whether a provider is being asked about a job that is shown."""
+        asked = {name for name, source in self.sources.items() if source.busy}
+        return bool(asked) and any(job.provider in asked for job in self.jobs)
 
     def _read_every(self) -> float:
         return READ + READ_EACH * len(self._roster.jobs)
@@ -153,7 +181,8 @@ class Sweep:
         """Read the record, and of some jobs that move the events that others took in."""
         first = self._read_at == float("-inf")
         self._read_at = now
-        changed = {job.id: job for job in self._roster.read(now)}
+        asked = {name for name, source in self.sources.items() if source.busy}
+        changed = {job.id: job for job in self._roster.read(now, but=asked)}
         moving = [job for job in self._roster.jobs.values() if job.state in MOVING]
         for job in [job for job in moving if first or not self._asks(job)][:SHOWN]:
             step = (job.step, job.loss)
@@ -165,36 +194,44 @@ class Sweep:
     def _asks(self, job: Watched) -> bool:
         return job.local or (job.provider in self.sources and self.sources[job.provider].lease.held)
 
-    def _source(self, name: str, job: Watched) -> Source:
+    def _source(self, name: str, job: Watched, now: float) -> Source:
         if name not in self.sources:
-            pace = Turns(local=job.local, random=self.random, next=self.desk.clock.monotonic())
-            self.sources[name] = Source(name, pace, Lease(self.home / "sweeps", name))
+            pace = Turns(local=job.local, random=self.random, next=now)
+            lane: Lane[Taken] = Inline(self.desk) if job.local else self._lane(name)
+            self.sources[name] = Source(name, pace, Lease(self.home / "sweeps", name), lane)
         return self.sources[name]
 
-    def _ask(self, source: Source, jobs: list[Watched]) -> Look:
-        """Have a provider's turn, if it is ours to have."""
-        clock = self.desk.clock
-        if not self._may_ask(source):
-            return Look()
-        inquiry = Inquiry(source.name, self.desk, source.pace)
-        notices = []
+    def _ask(self, source: Source, jobs: Sequence[Watched], desk: Desk) -> Taken:
+        """Have a provider's turn, in its lane."""
+        inquiry = Inquiry(source.name, desk, source.pace)
         try:
             inquiry.ask(jobs)
-            source.pace.done(clock.monotonic(), len(jobs), able=inquiry.able)
+        except (ProviderError, CredentialError, UsageError) as error:
+            return partial(self._answered, source, inquiry, len(jobs), error)
+        return partial(self._answered, source, inquiry, len(jobs), None)
+
+    def _answered(
+        self, source: Source, inquiry: Inquiry, jobs: int, error: ProviderError | CredentialError | UsageError | None
+    ) -> Look:
+        """Take in how a turn went."""
+        now, notices = self.desk.clock.monotonic(), list(inquiry.notices)
+        source.busy = False
+        if error is None:
+            source.pace.done(now, jobs, able=inquiry.able)
             if source.told and source.pace.failures == 0:
                 source.told = False
                 notices.append(Notice(f"{source.name} answers again", "info"))
-        except ProviderError as error:
-            source.pace.failed(clock.monotonic(), len(jobs), error)
+        elif isinstance(error, ProviderError):
+            source.pace.failed(now, jobs, error)
             notices += self._failed(source, error)
-        except (CredentialError, UsageError) as error:
+        else:
             source.shut, source.key = error, self.mark(source.name)
-            source.pace.rest(clock.monotonic())
+            source.pace.rest(now)
             notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
         self._note(source)
         if inquiry.changed or inquiry.notices:
-            self._roster.regroup()
-        return Look(tuple(inquiry.changed.values()), (*inquiry.notices, *notices), tuple(inquiry.alarms))
+            self._roster.regroup(source.name)
+        return Look(tuple(inquiry.changed.values()), tuple(notices), tuple(inquiry.alarms))
 
     def _may_ask(self, source: Source) -> bool:
         """Tell whether a provider is to be asked now: no key was refused, nobody else asks, it is time."""
@@ -231,25 +268,34 @@ class Sweep:
 
     def _carry_on(self, now: float) -> None:
         """Begin to finish the submits that were begun, a stopped one after a while again."""
-        for job in self._roster.jobs.values():
-            if job.state is JobState.SUBMITTING and now >= self._begun.get(job.id, now):
+        for job in self._roster.submitting():
+            if now >= self._begun.get(job.id, now):
                 self._begun[job.id] = float("inf")
                 self._open.add(job.id)
-                self._errands.start(job.id)
+                self._errands.start(partial(self._finish, job))
 
-    def _carried_on(self) -> Iterator[Notice]:
-        """Take in the submits that are through, and say what stopped one."""
-        for job_id, error in self._errands.done():
-            self._open.discard(job_id)
-            self._begun[job_id] = self.desk.clock.monotonic() + ERRAND_AGAIN
-            self._read_at = float("-inf")
-            job = self._roster.jobs[job_id]
-            if error is not None and job.told != error.message:
-                job.told = error.message
-                yield Notice(f"{job_id} could not be submitted: {error.message}", "error")
+    def _finish(self, job: Watched, desk: Desk) -> Taken:
+        """Carry a submit on, in its lane."""
+        try:
+            carry_on(job.id, desk=desk)
+        except AnytuneError as error:
+            return partial(self._finished, job, error)
+        return partial(self._finished, job, None)
+
+    def _finished(self, job: Watched, error: AnytuneError | None) -> Look:
+        """Take in that a submit is through, and say what stopped it."""
+        self._open.discard(job.id)
+        self._begun[job.id] = self.desk.clock.monotonic() + ERRAND_AGAIN
+        self._read_at = float("-inf")
+        if error is None or job.told == error.message:
+            return Look()
+        job.told = error.message
+        return Look((), (Notice(f"{job.id} could not be submitted: {error.message}", "error"),))
 
     def _raise_if_stuck(self) -> None:
         """Raise why, where all jobs that are left are with providers that are not asked any more."""
+        if all(source.shut is None for source in self.sources.values()):
+            return
         shut = [source.shut for job in self.jobs if job.live for source in [self.sources.get(job.provider)] if source]
         living = [job for job in self.jobs if job.live]
         errors = [error for error in shut if error is not None]

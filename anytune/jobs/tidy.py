@@ -1,8 +1,12 @@
 """Files that a refused job left at its provider: removed when surely nobody needs them, as the record says beforehand.
 
 Only what jobs of this record sent is removed, only after a refusal that no change of the job would mend, and never
-while it is open whether a remote job was made after all. A file that another job names stays: bytes are sent once, for
-all jobs.
+while it is open whether a remote job was made after all. A file that another job names, or is about to name, stays:
+bytes are sent once, for all jobs.
+
+A submit writes down what it is going to send, passes `let_through`, and only then looks whether the provider has it. A
+removal looks for such jobs and removes the file in one go, which `let_through` waits for. So either the removal sees
+the submit and leaves the file, or the submit finds it gone and sends it again.
 """
 
 from __future__ import annotations
@@ -43,21 +47,38 @@ def remove(job: Job, desk: Desk) -> tuple[Job, tuple[str, ...]]:
     return job, tuple(told)
 
 
+def let_through(provider: str, desk: Desk) -> None:
+    """Wait until no process of this record is removing a file of this provider."""
+    with desk.store.acting(_removing(provider)):
+        pass
+
+
+def _removing(provider: str) -> str:
+    return f"files-of-{provider}"  # no job's id: those end in ten digits
+
+
 def _removed(file_id: str, job: Job, desk: Desk) -> tuple[str, str]:
-    if _is_used(file_id, job, desk):
-        return "info", f"{file_id} stays at {job.provider}: another job uses it"
     provider = desk.provider(job.provider)
     if not isinstance(provider, DeletesFiles):
         return "info", f"{file_id} stays at {job.provider}, which removes files only by hand"
     try:
-        retry.call(lambda: provider.delete_file(file_id), clock=desk.clock, attempts=3, deadline=PATIENCE)
+        with desk.store.acting(_removing(job.provider)):
+            if _is_used(file_id, job, desk):
+                return "info", f"{file_id} stays at {job.provider}: another job uses it"
+            retry.call(lambda: provider.delete_file(file_id), clock=desk.clock, attempts=3, deadline=PATIENCE)
     except AnytuneError as error:
         return "warning", f"{file_id} could not be removed from {job.provider}: {error.message}"
     return "info", f"{file_id} was removed from {job.provider} again"
 
 
 def _is_used(file_id: str, job: Job, desk: Desk) -> bool:
-    return any(file_id in other.files.values() for other in _others(job, desk))
+    """Tell whether another job has the file, or is still to send the same bytes."""
+    same = {file.sha256 for file in job.plan.files if job.files.get(file.role) == file_id}
+    return any(
+        file_id in other.files.values()
+        or any(file.sha256 in same and file.role not in other.files for file in other.plan.files)
+        for other in _others(job, desk)
+    )
 
 
 def _others(job: Job, desk: Desk) -> Iterator[Job]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -54,6 +54,11 @@ class Watched:
     def live(self) -> bool:
         """Tell whether something is still to be waited for."""
         return self.state not in SETTLED and not self.elsewhere
+
+    @property
+    def asked_for(self) -> bool:
+        """Tell whether its provider can say anything new of it."""
+        return self.remote is not None and not self.state.is_terminal and not self.elsewhere
 
     @property
     def so_far(self) -> Decimal | None:
@@ -133,31 +138,44 @@ class Roster:
 
     store: JobStore
     jobs: dict[str, Watched] = field(default_factory=dict)
-    _groups: dict[str, list[Watched]] | None = None
+    _groups: dict[str, list[Watched]] = field(default_factory=dict)
+    _submitting: list[Watched] = field(default_factory=list)
 
-    def read(self, now: float) -> list[Watched]:
-        """Read the record again and return the jobs that are new or stand otherwise: another process saw them."""
-        changed = [job for each in reversed(self.store.summaries()) for job in self._taken(each, now)]
+    def read(self, now: float, *, but: Collection[str] = ()) -> list[Watched]:
+        """Read the record again and return the jobs that are new or stand otherwise: another process saw them.
+
+        The known jobs of the providers `but` these stay as they are.
+        """
+        changed = [job for each in reversed(self.store.summaries()) for job in self._taken(each, now, but)]
         if changed:
-            self.regroup()
+            self._group()
         return changed
 
-    def _taken(self, summary: Summary, now: float) -> Iterable[Watched]:
+    def _taken(self, summary: Summary, now: float, but: Collection[str]) -> Iterable[Watched]:
         known = self.jobs.get(summary.id)
-        if known is None and (not summary.state.is_terminal):
-            yield self.jobs.setdefault(summary.id, watched(summary, now=now))
-        elif known is not None and known.updated_at != summary.updated_at and known.take(summary, now=now):
+        if known is None:
+            if not summary.state.is_terminal:
+                yield self.jobs.setdefault(summary.id, watched(summary, now=now))
+        elif known.updated_at != summary.updated_at and known.provider not in but and known.take(summary, now=now):
             yield known
 
-    def regroup(self) -> None:
-        """Say that jobs have come, or have ended."""
-        self._groups = None
+    def regroup(self, provider: str) -> None:
+        """Leave out the jobs of a provider that it cannot be asked for any more."""
+        left = [job for job in self._groups.pop(provider, ()) if job.asked_for]
+        if left:
+            self._groups[provider] = left
+
+    def _group(self) -> None:
+        self._groups = {}
+        for job in self.jobs.values():
+            if job.asked_for:
+                self._groups.setdefault(job.provider, []).append(job)
+        self._submitting = [job for job in self.jobs.values() if job.state is JobState.SUBMITTING]
 
     def by_provider(self) -> dict[str, list[Watched]]:
         """Return the jobs that their providers can be asked for."""
-        if self._groups is None:
-            self._groups = {}
-            for job in self.jobs.values():
-                if job.remote is not None and not job.state.is_terminal and not job.elsewhere:
-                    self._groups.setdefault(job.provider, []).append(job)
         return self._groups
+
+    def submitting(self) -> list[Watched]:
+        """Return the jobs whose submit was begun and not finished."""
+        return self._submitting

@@ -35,7 +35,10 @@ class JobState(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """Tell whether nothing more will happen."""
-        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+        return self in ENDS
+
+
+ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)  # a tuple is looked through faster than a set
 
 
 def _whole(value: Any) -> Any:

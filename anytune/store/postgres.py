@@ -129,7 +129,7 @@ class PostgresStore:
             "SELECT s.body, CASE WHEN s.body IS NULL THEN j.body END FROM jobs j LEFT JOIN summaries s USING (id) "
             "ORDER BY j.created_at DESC, j.position DESC"
         )
-        return row.summaries_of(rows, self.place)
+        return row.Summaries(rows, self.place)
 
     def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
 
 from pydantic import ValidationError
 
@@ -32,18 +34,37 @@ def readable(body: str) -> Job | None:
         return None
 
 
-def summaries_of(rows: Iterable[tuple[str | None, str | None]], place: object) -> Sequence[Summary]:
-    """Read summaries; of a job that has none yet, the job itself is read.
+@dataclass(frozen=True)
+class Summaries(Sequence[Summary]):
+    """Read each summary where it is wanted, for ten thousand of them are some fifty megabytes.
 
-    Meanwhile Python does not look for cycles: there are none, and to look among ten thousand takes as long as to read.
+    `rows` are the texts of summaries; of a job that has none yet, that of the job itself.
     """
-    looks = gc.isenabled()
-    gc.disable()
-    try:
-        return [_summary_of(summary, body, place) for summary, body in rows]
-    finally:
-        if looks:
-            gc.enable()
+
+    rows: Sequence[tuple[str | None, str | None]]
+    place: object
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, at: int) -> Summary: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Summary]: ...
+    def __getitem__(self, at: int | slice) -> Summary | Sequence[Summary]:
+        if isinstance(at, slice):
+            return Summaries(self.rows[at], self.place)
+        return _summary_of(*self.rows[at], self.place)
+
+    def __iter__(self) -> Iterator[Summary]:
+        """Yield all; meanwhile Python does not look for cycles, which takes as long as to read, and finds none."""
+        looks = gc.isenabled()
+        gc.disable()
+        try:
+            yield from (_summary_of(summary, body, self.place) for summary, body in self.rows)
+        finally:
+            if looks:
+                gc.enable()
 
 
 def _summary_of(summary: str | None, body: str | None, place: object) -> Summary:

@@ -114,7 +114,7 @@ class SqliteStore:
                 "SELECT s.body, CASE WHEN s.body IS NULL THEN j.body END FROM jobs j LEFT JOIN summaries s USING (id) "
                 "ORDER BY j.created_at DESC, j.rowid DESC"
             ).fetchall()
-        return row.summaries_of(rows, self._path)
+        return row.Summaries(rows, self._path)
 
     def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""

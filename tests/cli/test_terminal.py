@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from anytune.store import SqliteStore
+from anytune.testing import sample_job
+
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3\d")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 
@@ -68,6 +71,29 @@ def test_no_line_is_longer_than_sixty_columns(job: Path, line: str) -> None:
 def test_colours_are_for_terminals_and_no_color_is_obeyed(job: Path) -> None:
     assert COLOUR.search(on_terminal("plan", job.name, columns=80))
     assert not COLOUR.search(on_terminal("plan", job.name, columns=80, NO_COLOR="1"))
+
+
+def test_of_many_jobs_a_screen_shows_the_newest_and_a_pipe_all(folder: Path) -> None:
+    store = SqliteStore(folder / "home")
+    for number in range(53):
+        store.add(sample_job(f"job-{number:02d}-0123456789", name=f"job-{number:02d}", minute=number))
+    home = {"ANYTUNE_HOME": str(folder / "home")}
+    drawn = CONTROL.sub("", on_terminal("list", columns=80, **home))
+    assert drawn.count("submitting") == 50
+    assert "job-02-0123456789" not in drawn
+    assert "and 3 earlier; anytune list --all shows them, too" in drawn
+    whole = CONTROL.sub("", on_terminal("list", "--all", columns=80, **home))
+    assert whole.count("submitting") == 53
+    assert "earlier" not in whole
+    piped = subprocess.run(
+        [sys.executable, "-m", "anytune", "list"],
+        env={**os.environ, **home},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert piped.stdout.count("submitting") == 53
+    assert "earlier" not in piped.stderr
 
 
 def test_an_error_on_a_terminal_is_coloured_and_obeys_no_color(folder: Path) -> None:

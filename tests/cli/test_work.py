@@ -329,8 +329,9 @@ def test_a_finished_run_is_not_submitted_again_and_its_comparison_not_offered(an
 
 def test_a_narrow_list_says_what_it_leaves_out(anytune: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     anytune("submit", "-y")
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "48")
     assert "left out here: model, cost" in anytune("list").err
+    monkeypatch.setenv("COLUMNS", "60")
     assert "left out here: methods, context, closes" in anytune("models").err
 
 

@@ -6,6 +6,7 @@ goes on, `REFUSED` the provider said no.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,6 +61,16 @@ def named(order: str, **options: Any) -> Callable[[StubServer, str, str], None]:
     return lambda stub, pattern, _: getattr(stub, order)(pattern, **options)
 
 
+def both(*orders: Callable[[StubServer, str, str], None]) -> Callable[[StubServer, str, str], None]:
+    """Give several orders."""
+
+    def order(stub: StubServer, pattern: str, provider: str) -> None:
+        for each in orders:
+            each(stub, pattern, provider)
+
+    return order
+
+
 def twist(change: Callable[[dict[str, Any], str], Any], *, times: int = 2) -> Callable[[StubServer, str, str], None]:
     """Do the work and change the answer: `change` gets each object that stands in it, and the provider's name."""
 
@@ -82,6 +93,25 @@ def _changed(told: dict[str, Any], change: Callable[[dict[str, Any], str], Any],
     if isinstance(told.get("data"), list):
         return {**told, "data": [change(dict(row), provider) for row in told["data"]]}
     return change(dict(told), provider)
+
+
+def mangle(change: Callable[[bytes], bytes]) -> Callable[[StubServer, str, str], None]:
+    """Do the work once and change the bytes of the answer."""
+
+    def order(stub: StubServer, pattern: str, provider: str) -> None:
+        inner, left = stub.answer, [1]
+
+        def answer(call: Call) -> Reply:
+            reply = inner(call)
+            if left[0] and call.matches(pattern) and isinstance(reply.body, dict | list):
+                left[0] = 0
+                whole = json.dumps(reply.body).encode()
+                return Reply(reply.status, change(whole), {**dict(reply.headers), **JSON})
+            return reply
+
+        stub.answer = answer  # type: ignore[method-assign]
+
+    return order
 
 
 def events(change: Callable[[list[Any]], Any]) -> Callable[[StubServer, str, str], None]:
@@ -183,11 +213,32 @@ GARBAGE: tuple[tuple[str, Any], ...] = (
     ("an error with 200", SAID),
     ("NaN", b'{"id": NaN}'),
 )
+SAYINGS: tuple[tuple[str, Any], ...] = (
+    ("nothing", b""),
+    ("a word", {"error": "no"}),
+    ("a list", [{"msg": "no"}]),
+    ("null", {"error": None}),
+    ("bytes", b"\xff\xfe"),
+    ("a book", b"no " * 300_000),
+)
+MANGLED: tuple[tuple[str, Callable[[bytes], bytes]], ...] = (
+    ("one byte of it", lambda whole: whole[:1]),
+    ("a tenth of it", lambda whole: whole[: len(whole) // 10]),
+    ("nine tenths of it", lambda whole: whole[: len(whole) * 9 // 10]),
+    ("all but a byte", lambda whole: whole[:-1]),
+    ("it twice", lambda whole: whole + whole),
+    ("a mark before it", lambda whole: b"\xef\xbb\xbf" + whole),
+    ("zeros behind it", lambda whole: whole + b"\0" * 64),
+    ("it in UTF-16", lambda whole: whole.decode().encode("utf-16")),
+)
 ARCHIVES = frozenset(("archive",))  # which a service keeps in storage elsewhere, and sends there for
+BYTES = frozenset(("store", "download", "archive"))  # whose deadline is that of a file
 STORES = frozenset(("store",))  # storage says nothing but its status: a 200 of somebody else's is a yes
 EMPTY_IS_AN_ANSWER = frozenset(("store", "look for the file", "quote", "download", "archive"))
 REFUSALS = (400, 402, 403, 404, 405, 409, 410, 413, 418, 422, 451)
+ODD_REFUSALS = (406, 411, 412, 414, 415, 416, 417, 424, 426, 428, 431)
 OUTAGES = (408, 500, 502, 503, 504, 520, 529)
+ODD_OUTAGES = (507, 521, 522, 523, 524, 530, 598)
 REDIRECTS = (301, 302, 303, 307, 308)
 WORDS_UNHEARD_OF: tuple[Any, ...] = ("pre-empted", "", None, 7, ["running"], {"is": "running"}, "SUCCEEDED?", "x" * 999)
 BAD_IDS: tuple[Any, ...] = (None, "", 7, [], "../../x", "ftjob-other", "a\x00b", "x" * 300, "-rf")
@@ -195,18 +246,29 @@ BAD_IDS: tuple[Any, ...] = (None, "", 7, [], "../../x", "ftjob-other", "a\x00b",
 
 def faults(trap: str) -> list[Fault]:
     """List all faults; `trap` is the origin that must never be asked."""
-    return [*_answers(), *_ways(trap), *_garbage(), *_twists(), *_clocks(), *_for_long()]
+    return [*_answers(), *_bodies(), *_ways(trap), *_garbage(), *_mangled(), *_twists(), *_clocks(), *_for_long()]
 
 
 def _answers() -> list[Fault]:
     found = [Fault(f"429, {word}", fail(429, headers=named), ends) for word, named, ends in TIMES]
     found += [Fault("429 four times", fail(429, times=4))]
-    found += [Fault(f"{status} before the work", fail(status)) for status in OUTAGES]
-    found += [Fault(f"{status} after the work", fail(status, when="after")) for status in OUTAGES]
+    outages = (*OUTAGES, *ODD_OUTAGES)
+    found += [Fault(f"{status} before the work", fail(status)) for status in outages]
+    found += [Fault(f"{status} after the work", fail(status, when="after")) for status in outages]
     found += [Fault("500, 500", fail(500, times=2)), Fault("500, 500 after the work", fail(500, times=2, when="after"))]
-    found += [Fault(f"{status}", fail(status), REFUSED) for status in REFUSALS]
+    found += [Fault(f"{status}", fail(status), REFUSED) for status in (*REFUSALS, *ODD_REFUSALS)]
     found += [Fault(f"{status} with a page", fail(status, body=b"<p>no</p>"), REFUSED) for status in (403, 404, 413)]
     found += [Fault("401", fail(401), KEY), Fault("401 with a page", fail(401, body=b"<p>no</p>"), KEY)]
+    return found
+
+
+def _bodies() -> list[Fault]:
+    """Say no in ways that no service describes: what counts is the status."""
+    found = []
+    for word, said in SAYINGS:
+        found += [Fault(f"400 that says {word}", fail(400, body=said), REFUSED)]
+        found += [Fault(f"429 that says {word}", fail(429, body=said))]
+        found += [Fault(f"503 that says {word}", fail(503, body=said))]
     return found
 
 
@@ -221,9 +283,12 @@ def _ways(trap: str) -> list[Fault]:
         Fault("dropped twice after", named("drop_next", times=2, when="after")),
         Fault("cut in half", named("cut_next"), not_at=STORES),
         Fault("broken off", named("break_next")),
-        Fault(
-            "slow body", named("drip_next", pace=0.2), hasty=True, not_at=frozenset(("store", "download", "archive"))
-        ),
+        Fault("cut in half twice", named("cut_next", times=2), TOLD, not_at=STORES),
+        Fault("broken off twice", named("break_next", times=2), TOLD),
+        Fault("dropped, then 500", both(named("drop_next"), fail(500, skip=1)), TOLD),
+        Fault("429, then broken off", both(fail(429), named("break_next", skip=1)), TOLD),
+        Fault("slow headers", named("drip_next", pace=0.2, part="headers"), hasty=True, not_at=BYTES),
+        Fault("slow body", named("drip_next", pace=0.2), hasty=True, not_at=BYTES),
     ]
     return found
 
@@ -235,6 +300,11 @@ def _garbage() -> list[Fault]:
         found += [Fault(f"{word} with 200 after the work", body(raw, when="after"), TOLD)]
         found += [Fault(f"{word} with 200 before the work", body(raw), TOLD, not_at=EMPTY_IS_AN_ANSWER)]
     return found
+
+
+def _mangled() -> list[Fault]:
+    """Do the work, and let what is said of it come to harm on the way, though its length is right."""
+    return [Fault(word, mangle(change), TOLD, not_at=STORES | ARCHIVES | {"download"}) for word, change in MANGLED]
 
 
 def _twists() -> list[Fault]:
@@ -259,7 +329,7 @@ def _twists() -> list[Fault]:
 
 
 def _clocks() -> list[Fault]:
-    found = [Fault(f"clock here {hours:+} h", _nothing, ahead=hours * 3600.0) for hours in (-2, 2)]
+    found = [Fault(f"clock here {h:+} h", _nothing, ahead=h * 3600.0) for h in (-8760, -24, -2, 2, 24, 8760)]
     return found + [Fault(f"clock there {h:+} h", twist(_skewed(h * 3600), times=OFTEN), of="job") for h in (-2, 2)]
 
 
@@ -269,6 +339,11 @@ def _for_long() -> list[Fault]:
     return [
         Fault("429 for long", fail(429, times=OFTEN), ends),
         Fault("500 for long", fail(500, times=OFTEN), ends),
+        Fault("503 for long", fail(503, times=OFTEN), ends),
+        Fault("401 for long", fail(401, times=OFTEN), KEY),
+        Fault("broken off for long", named("break_next", times=OFTEN), ends),
+        Fault("cut in half for long", named("cut_next", times=OFTEN), ends, not_at=STORES),
+        Fault("{} for long", body({}, times=OFTEN, when="after"), ends),
         Fault("500 after the work for long", fail(500, times=OFTEN, when="after"), ends),
         Fault("404 three times", fail(404, times=3), REFUSED),
         Fault("404 for long", fail(404, times=OFTEN), ends),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.soak.work import FIREWORKS, OPENAI, TOGETHER, Hosted
+from tests.soak.work import FINISH, FIREWORKS, OPENAI, TOGETHER, Hosted
 from tests.stubs._http import StubServer
 from tests.stubs.fireworks import FireworksStub
 from tests.stubs.openai import OpenAIStub
@@ -16,6 +16,11 @@ SUBMIT = ("submit", "-y")
 WATCH = ("watch", "last", "--timeout", "7200")
 CANCEL = ("cancel", "last")
 EXPORT = ("export", "last", "--to", "adapter", "--out", "taken")
+RESUME = ("resume", "last")
+SHOW = ("show", "last")
+ALL = ("watch", "--all", "--timeout", "90000")  # by a clock that runs on while a slow machine works
+EVALUATE = ("eval", "last", "--test", "held.jsonl")
+THERE = "THERE"  # in a command: the id of the job that is at the provider
 STANDS: dict[str, Callable[[], StubServer]] = {
     "openai": OpenAIStub,
     "together": TogetherStub,
@@ -28,7 +33,8 @@ class Scene:
     """Be one call: whose, for what (`act`), how it is known (`pattern`), and the command in which it is made.
 
     `before` are the commands that come first, `loses` the call whose answer is lost so that this one is made at all.
-    `job` names where the job stands in the answer: the answer itself, or a list in it; None where none does.
+    `setup` then changes the far side, and `forgets` takes the record away. `job` names where the job stands in the
+    answer: the answer itself, or a list in it; None where none does. `then` are the commands that bring it to its end.
     """
 
     provider: Hosted
@@ -39,6 +45,8 @@ class Scene:
     loses: str | None = None
     job: str | None = None
     setup: Callable[[Any], None] | None = None
+    forgets: bool = False
+    then: tuple[tuple[str, ...], ...] = (FINISH,)
 
     @property
     def name(self) -> str:
@@ -50,6 +58,23 @@ class Scene:
         return self.command == SUBMIT and self.loses is None
 
 
+def _pause(stub: Any) -> None:
+    for id in stub.jobs:
+        stub.set(id, status="paused")
+
+
+def _end(stub: Any) -> None:
+    """Let the jobs end: the list of a stand-in moves none on."""
+    for id in stub.jobs:
+        stub.finish(id)
+
+
+def _adopted(provider: Hosted, one: str) -> Scene:
+    """Take in a job of which this record knows nothing, for it was made with another."""
+    adopt = ("adopt", provider.name, THERE)
+    return Scene(provider, "adopt", one, adopt, (SUBMIT,), job=".", forgets=True, then=(adopt, WATCH))
+
+
 def _openai() -> list[Scene]:
     jobs, one = "/v1/fine_tuning/jobs", "GET /v1/fine_tuning/jobs/ftjob-??????"
     return [
@@ -59,7 +84,14 @@ def _openai() -> list[Scene]:
         Scene(OPENAI, "find", f"GET {jobs}", loses=f"POST {jobs}", job="data"),
         Scene(OPENAI, "retrieve", one, WATCH, (SUBMIT,), job="."),
         Scene(OPENAI, "events", "*/events", WATCH, (SUBMIT,)),
-        Scene(OPENAI, "cancel", "*/cancel", CANCEL, (SUBMIT,), job="."),
+        Scene(OPENAI, "cancel", "*/cancel", CANCEL, (SUBMIT,), job=".", then=(CANCEL, WATCH)),
+        Scene(OPENAI, "look at a paused one", one, RESUME, (SUBMIT,), job=".", setup=_pause, then=(RESUME, WATCH)),
+        Scene(OPENAI, "resume", "*/resume", RESUME, (SUBMIT,), job=".", setup=_pause, then=(RESUME, WATCH)),
+        _adopted(OPENAI, one),
+        Scene(OPENAI, "show", one, SHOW, (SUBMIT,), job="."),
+        Scene(OPENAI, "show events", "*/events", SHOW, (SUBMIT,)),
+        Scene(OPENAI, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data", setup=_end),
+        Scene(OPENAI, "ask the model", "POST */chat/completions", EVALUATE, (SUBMIT, WATCH), then=(EVALUATE,)),
     ]
 
 
@@ -75,8 +107,12 @@ def _together() -> list[Scene]:
         Scene(TOGETHER, "retrieve", one, WATCH, (SUBMIT,), job="."),
         Scene(TOGETHER, "events", "*/events", WATCH, (SUBMIT,)),
         Scene(TOGETHER, "figures", "*/metrics", WATCH, (SUBMIT,)),
-        Scene(TOGETHER, "cancel", "*/cancel", CANCEL, (SUBMIT,), job="."),
-        Scene(TOGETHER, "archive", "GET /v1/finetune/download", EXPORT, (SUBMIT, WATCH)),
+        Scene(TOGETHER, "cancel", "*/cancel", CANCEL, (SUBMIT,), job=".", then=(CANCEL, WATCH)),
+        _adopted(TOGETHER, one),
+        Scene(TOGETHER, "show", one, SHOW, (SUBMIT,), job="."),
+        Scene(TOGETHER, "show events", "*/events", SHOW, (SUBMIT,)),
+        Scene(TOGETHER, "sweep", f"GET {jobs}", ALL, (SUBMIT,), job="data", setup=_end),
+        Scene(TOGETHER, "archive", "GET /v1/finetune/download", EXPORT, (SUBMIT, WATCH), then=(EXPORT,)),
     ]
 
 
@@ -93,9 +129,11 @@ def _fireworks() -> list[Scene]:
         Scene(FIREWORKS, "create", f"POST {jobs}", job="."),
         Scene(FIREWORKS, "find", one, loses=f"POST {jobs}", job="."),
         Scene(FIREWORKS, "retrieve", one, WATCH, (SUBMIT,), job="."),
-        Scene(FIREWORKS, "cancel", "POST *:cancel", CANCEL, (SUBMIT,)),
-        Scene(FIREWORKS, "address", "GET *:getDownloadEndpoint", EXPORT, (SUBMIT, WATCH)),
-        Scene(FIREWORKS, "download", "GET /storage/*", EXPORT, (SUBMIT, WATCH)),
+        Scene(FIREWORKS, "cancel", "POST *:cancel", CANCEL, (SUBMIT,), then=(CANCEL, WATCH)),
+        _adopted(FIREWORKS, one),
+        Scene(FIREWORKS, "show", one, SHOW, (SUBMIT,), job="."),
+        Scene(FIREWORKS, "address", "GET *:getDownloadEndpoint", EXPORT, (SUBMIT, WATCH), then=(EXPORT,)),
+        Scene(FIREWORKS, "download", "GET /storage/*", EXPORT, (SUBMIT, WATCH), then=(EXPORT,)),
     ]
 
 
