@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile, DataReport
-from anytune.schema.job import Event, RemoteJob
+from anytune.schema.job import Event, RemoteJob, Sending
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
@@ -173,6 +173,19 @@ class Resumes(Protocol):
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Go on from the newest whole checkpoint; harmless on a job that runs."""
+        ...
+
+
+@runtime_checkable
+class ResumesUploads(Protocol):
+    """Be a provider that sends large files in parts, and goes on with what an earlier call, or process, has sent."""
+
+    def resume_upload(self, file: DataFile, *, begun: Sending | None, note: Callable[[Sending | None], None]) -> str:
+        """Do as `upload` does; `begun` is what was noted last of this file, None if nothing was.
+
+        `note` hears, in the thread that called, of each part that is there, before the parts are put together
+        (`ending`), and None once the upload is of no more use.
+        """
         ...
 
 

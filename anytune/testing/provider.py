@@ -10,7 +10,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
-from anytune.providers.base import DeletesFiles, Lists, Reused, Sweeps
+from anytune.providers.base import DeletesFiles, Lists, ResumesUploads, Reused, Sweeps
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
@@ -134,6 +134,12 @@ class ProviderContract:
 
     def test_what_is_left_open_is_among_no_settings(self, rig: Rig) -> None:
         assert [path for path, _ in chosen(rig.spec())] == ["training.epochs"]
+
+    def test_an_upload_that_can_be_gone_on_with_is_the_same_upload(self, rig: Rig) -> None:
+        if not isinstance(rig.provider, ResumesUploads):
+            return
+        first = rig.provider.resume_upload(rig.file(), begun=None, note=lambda _: None)
+        assert str(rig.provider.upload(rig.file())) == str(first)
 
     def test_render_gives_the_same_twice_and_plain_json(self, rig: Rig) -> None:
         assert json.dumps(self.request(rig), sort_keys=True) == json.dumps(self.request(rig), sort_keys=True)

@@ -37,6 +37,7 @@ class Host(Protocol):
     key: str
     admin_key: str
     manner: Manner
+    strict_parts: bool
 
     def job(self, id: str) -> StoredJob: ...
     def enter(self, record: StoredJob, word: str) -> None: ...
@@ -58,6 +59,7 @@ class Rest:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.uploads: dict[str, Upload] = {}
+        self.lost = self.garbled = 0
         self.permissions: dict[str, dict[str, dict[str, Any]]] = {}
 
     def answer(self, call: Call, way: list[str]) -> Reply:
@@ -108,8 +110,11 @@ class Rest:
     def _pending(self, id: str) -> Upload:
         if id not in self.uploads:
             raise rules.refusal(404, f"No such Upload object: {id}", param="upload_id")
-        if self.uploads[id].shown["status"] != "pending":
-            raise rules.refusal(400, f"Upload is {self.uploads[id].shown['status']}", param="upload_id")
+        shown = self.uploads[id].shown
+        if shown["status"] == "pending" and self.host.tick() > shown["expires_at"]:
+            shown["status"] = "expired"
+        if shown["status"] != "pending":
+            raise rules.refusal(400, f"Upload is {shown['status']}", param="upload_id")
         return self.uploads[id]
 
     def _part(self, upload: Upload, call: Call) -> Reply:
@@ -122,7 +127,8 @@ class Rest:
         return Reply(200, part)
 
     def _complete(self, upload: Upload, body: dict[str, Any]) -> Reply:
-        if set(body["part_ids"]) != set(upload.parts):
+        listed, there = set(body["part_ids"]), set(upload.parts)
+        if not listed <= there or (self.host.strict_parts and listed != there):
             raise rules.refusal(400, "The part ids are not those of the upload", param="part_ids")
         content = b"".join(upload.parts[id] for id in body["part_ids"])
         if len(content) != upload.shown["bytes"]:
@@ -134,6 +140,22 @@ class Rest:
         self.host.files[file.id] = file
         upload.shown.update(status="completed", file=file.shown())
         return Reply(200, dict(upload.shown))
+
+    def lose(self, parts: int) -> None:
+        """Forget so many of the parts that came; with the last one an upload itself is forgotten."""
+        self.lost = parts
+        for id, upload in list(self.uploads.items()):
+            for part in list(upload.parts)[:parts]:
+                del upload.parts[part]
+            if not upload.parts:
+                del self.uploads[id]
+
+    def garble(self, parts: int) -> None:
+        """Spoil a byte in so many of the parts that came."""
+        self.garbled = parts
+        for upload in self.uploads.values():
+            for part in list(upload.parts)[:parts]:
+                upload.parts[part] = b"!" + upload.parts[part][1:]
 
     def _models(self, method: str, rest: list[str]) -> Reply:
         tuned = self.host.tuned_models()

@@ -35,7 +35,7 @@ from anytune.providers.openai.client import Client
 from anytune.providers.openai.speech import Speech
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
-from anytune.schema.job import Event, JobState, RemoteJob
+from anytune.schema.job import Event, JobState, RemoteJob, Sending
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
@@ -80,16 +80,20 @@ class OpenAIProvider:
         The name at the provider is made of the content's hash: a send whose answer was lost is not repeated.
         Raises `UsageError` for a file that cannot be read, `ConflictError` for one that has changed.
         """
+        return self.resume_upload(file, begun=None, note=lambda _: None)
+
+    def resume_upload(self, file: DataFile, *, begun: Sending | None, note: uploads.Note) -> str:
+        """Send one file as `upload` does; one that is too large for a call goes on where `begun` stands."""
         act = self._client.act("upload")
         with open_unchanged(file, provider=self.name) as handle:
             sent = Marked(handle) if self._speech.dialect.byte_order_mark else handle
             name = f"{file.sha256[:16]}-{file.role}.jsonl"
             known = self._uploaded(name, size=file.bytes + getattr(sent, "added", 0))
-            if known is not None:
-                return Reused(known)
+            if known is not None:  # it is ours if we were putting its parts together
+                return known if begun is not None and begun.ending else Reused(known)
             most = self._speech.dialect.parts_above
             if most is not None and file.bytes > most:
-                return self._large.in_parts(handle, name=name, size=file.bytes)
+                return self._large.in_parts(file, handle, name=name, begun=begun, note=note)
             with self._client.mapped("upload"):
                 return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
 
