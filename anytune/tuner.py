@@ -184,7 +184,7 @@ class Tuner:
 
     def _require_key(self, plan: Plan) -> None:
         if plan.ok:
-            self.reach.require_key(plan.spec.provider)
+            self.reach.require_keys(plan.spec)
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""

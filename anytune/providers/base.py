@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
@@ -26,6 +27,10 @@ from anytune.schema.trainer import Trainer
 ChatMessage = Mapping[str, Any]
 
 
+def _no_wandb_key() -> str:
+    raise CredentialError("Weights & Biases needs a key", fix="export WANDB_API_KEY=…")
+
+
 @dataclass(frozen=True)
 class Profile:
     """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
@@ -35,7 +40,8 @@ class Profile:
     `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
     price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
     `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
-    whole machines: which one, and after how long a job is ended.
+    whole machines: which one, and after how long a job is ended. `wandb_key` is like `key`, for a provider that reports
+    jobs to Weights & Biases and takes the key of it with each.
     """
 
     name: str
@@ -49,6 +55,7 @@ class Profile:
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     flavor: str | None = None
     hours: float | None = None
+    wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     timeout: float = 120.0
     upload_timeout: float = 3600.0
 

@@ -35,6 +35,10 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.beta": (0.1, 0.2),
     "training.seed": (1, 2),
     "suffix": ("one", "two"),
+    "integrations.wandb.project": ("tides", "moons"),
+    "integrations.wandb.name": ("first", "second"),
+    "integrations.wandb.entity": ("crew", "guests"),
+    "integrations.wandb.tags": (["calm"], ["rough", "calm"]),
 }
 JOB_ID = "contract-0123456789"
 
@@ -44,6 +48,9 @@ def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
     document = spec.model_dump(mode="json", exclude_unset=True)
     *way, last = path.split(".")
     place = document
+    if way == ["integrations", "wandb"]:
+        place, way = {"project": "sums"}, []
+        document["integrations"] = [{"type": "wandb", "wandb": place}]
     for key in way:
         place = place.setdefault(key, {})
     place[last] = value

@@ -306,5 +306,6 @@ class OpenAIProvider:
 def _known_to_the_sdk(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a body into what the SDK's `create` names and what it sends only as an extra."""
     named = {"model", "training_file", "validation_file", "suffix", "seed", "method", "metadata", "hyperparameters"}
+    named |= {"integrations"}
     known = {name: value for name, value in request.items() if name in named}
     return known, {name: value for name, value in request.items() if name not in named}
