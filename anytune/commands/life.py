@@ -129,6 +129,15 @@ def cancel(job: options.JobName, as_json: options.Json = False) -> None:
     ui.told(tuner.cancel(options.named(tuner, job)), as_json=as_json)
 
 
+def pause(job: options.JobName = "last", as_json: options.Json = False) -> None:
+    """Have a running job halt at a checkpoint; resume goes on with it."""
+    from anytune.tuner import Tuner
+    from anytune.ui import jobs as ui
+
+    tuner = Tuner()
+    ui.told(tuner.pause(options.named(tuner, job)), as_json=as_json)
+
+
 def resume(job: options.JobName = "last", as_json: options.Json = False) -> None:
     """Go on with an interrupted job from its last checkpoint."""
     from anytune.commands.order import cannot_go_on

@@ -7,7 +7,19 @@ from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.errand import Beside
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lease import Lease
-from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
+from anytune.jobs.life import (
+    YOUNG,
+    Update,
+    cancel,
+    checkpoints,
+    export,
+    fetch_events,
+    follow,
+    model,
+    model_at,
+    pause,
+    refresh,
+)
 from anytune.jobs.permit import permit
 from anytune.jobs.resume import resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
@@ -36,12 +48,15 @@ __all__ = [
     "adopt",
     "cancel",
     "carry_on",
+    "checkpoints",
     "earlier",
     "export",
     "fetch_events",
     "follow",
     "is_own",
     "model",
+    "model_at",
+    "pause",
     "permit",
     "refresh",
     "resume",

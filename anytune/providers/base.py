@@ -19,7 +19,7 @@ from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
-from anytune.schema.model import TunedModel
+from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
 from anytune.schema.trainer import Trainer
@@ -171,6 +171,24 @@ class Exports(Protocol):
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Write the model as `adapter` or `merged` into `out` and return its manifest."""
+        ...
+
+
+@runtime_checkable
+class Checkpoints(Protocol):
+    """Be a provider that keeps models of the way there, which can be used as the last one can."""
+
+    def checkpoints(self, remote_id: str) -> list[Checkpoint]:
+        """List those that are kept, in the order of their steps; a job may run still, or have ended badly."""
+        ...
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """Be a provider whose running job can be halted and taken up later."""
+
+    def pause(self, remote_id: str) -> RemoteJob:
+        """Have the job halt; harmless on one that is halted or has ended. Raises `UsageError` where none can be."""
         ...
 
 

@@ -13,6 +13,7 @@ from tests.stubs._openai_manners import Manner
 from tests.stubs._openai_store import StoredFile, StoredJob, page
 
 HOUR = 3600
+KEPT = 3  # checkpoints of a job
 PART = 64 * 1024 * 1024
 UPLOAD_FIELDS: dict[str, rules.Check] = {
     "filename": rules.text(256),
@@ -65,7 +66,7 @@ class Rest:
     def answer(self, call: Call, way: list[str]) -> Reply:
         match call.method, way:
             case "GET", ["fine_tuning", "jobs", id, "checkpoints"]:
-                return ends(checkpoints(self.host.job(id).shown), call.query, limit=10)
+                return ends(checkpoints(self.host.job(id), tells=self.host.manner.names_model), call.query, limit=10)
             case "POST", ["fine_tuning", "jobs", id, "pause" | "resume" as act]:
                 return self._turn(self.host.job(id), act)
             case method, ["uploads", *rest]:
@@ -203,22 +204,36 @@ def ends(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int) -
     return Reply(200, {**reply.body, "first_id": first, "last_id": last})
 
 
-def checkpoints(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Show the last one of a job that has succeeded."""
-    if job["status"] != "succeeded" or not job["fine_tuned_model"]:
-        return []
-    return [
-        {
-            "object": "fine_tuning.job.checkpoint",
-            "id": f"ftckpt_{job['id']}",
-            "created_at": job["finished_at"],
-            "fine_tuned_model_checkpoint": job["fine_tuned_model"],
-            "fine_tuning_job_id": job["id"],
-            "metrics": {"step": 3, "train_loss": 0.5},
-            "step_number": 3,
-            **({"result_files": job["checkpoint_files"]} if "checkpoint_files" in job else {}),
-        }
+def checkpoints(record: StoredJob, *, tells: bool) -> list[dict[str, Any]]:
+    """Show the last three of a job that has trained, newest first; the last of one that succeeded is its model."""
+    job, at = record.shown, [event["created_at"] for event in record.events if event["type"] == "metrics"]
+    done = job["status"] == "succeeded" and bool(job["fine_tuned_model"])
+    at = at or ([job["finished_at"]] * KEPT if done else [])  # of one that was running from its first word on
+    shown = [
+        _checkpoint(job, step, last=done and step == len(at), made=made, tells=tells) for step, made in enumerate(at, 1)
     ]
+    return shown[: -KEPT - 1 : -1]
+
+
+def _checkpoint(job: Mapping[str, Any], step: int, *, last: bool, made: int, tells: bool) -> dict[str, Any]:
+    ways = job.get("checkpoint_files", {})
+    files = ways.get(step) if isinstance(ways, dict) else ways if last else None
+    name = job["fine_tuned_model"] if last else f"{checkpoint_name(job)}:ckpt-step-{step}"
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": f"ftckpt_{job['id']}" if last else f"ftckpt_{job['id']}_{step}",
+        "created_at": made,
+        **({"fine_tuned_model_checkpoint": name} if tells else {}),
+        "fine_tuning_job_id": job["id"],
+        "metrics": {"step": step, "train_loss": round(1.5 / step, 4)},
+        "step_number": step,
+        **({"result_files": files} if files else {}),
+    }
+
+
+def checkpoint_name(job: Mapping[str, Any]) -> str:
+    """Name a job's models before their own part."""
+    return f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
 
 
 def model(name: str, owner: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from typing import Any
 from tests.stubs import _openai_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
 from tests.stubs._openai_manners import OPENAI, Manner
-from tests.stubs._openai_rest import Rest, ends
+from tests.stubs._openai_rest import Rest, checkpoint_name, ends
 from tests.stubs._openai_store import AUTO, StoredFile, StoredJob, memory, new_job, page, question
 from tests.stubs._process import main
 
@@ -261,10 +261,12 @@ class OpenAIStub(StubServer):
             data = {"step": step, "total_steps": self.steps, "train_loss": loss, "valid_loss": None}
             data = data if self.manner.tells_loss else {}
             self._tell(record, f"Step {step}/{self.steps}: training loss={loss}", kind="metrics", data=data)
+            content = self.files[record.shown["training_file"]].content if self.manner.serves else b""
+            self._answers[f"{checkpoint_name(record.shown)}:ckpt-step-{step}"] = memory(content)
 
     def _succeed(self, record: StoredJob) -> None:
         job = record.shown
-        name = f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
+        name = checkpoint_name(job)
         content = self.files[job["training_file"]].content if job["training_file"] in self.files else b""
         self._answers[name] = memory(content) if self.manner.serves else {}
         if self.results is not None:
