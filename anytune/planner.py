@@ -14,6 +14,7 @@ from anytune import policy as rules
 from anytune.schema.data import DataReport
 from anytune.schema.plan import (
     Capabilities,
+    CostEstimate,
     Plan,
     Policy,
     ResourceEstimate,
@@ -71,6 +72,7 @@ def make(
         warnings=(
             *(doubtful if force else ()),
             *_reported(spec, capabilities),
+            *_unpriced(cost, capabilities),
             *_warnings(data, capabilities, resources, today),
         ),
         fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
@@ -251,6 +253,15 @@ def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
     until = capabilities.accepts_jobs_until
     if until is not None and today > until:
         yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"
+
+
+def _unpriced(cost: CostEstimate, capabilities: Capabilities) -> Iterator[str]:
+    """Say aloud that no price is known, what that does, and where the user can say one."""
+    if cost.expected is not None or capabilities.local:
+        return
+    place = f"catalog.{capabilities.provider}.models.{capabilities.listed_as or capabilities.model}.price"
+    can = "" if capabilities.trainer else f": say it under {place} in your settings, in dollars per million tokens"
+    yield f"{cost.basis}, so nothing bounds what this may cost, and any budget refuses it{can}"
 
 
 def _reported(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
