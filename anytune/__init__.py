@@ -25,10 +25,12 @@ if TYPE_CHECKING:
         evaluate,
         export,
         fix,
+        hand_over,
         plan,
         refresh,
         split,
         submit,
+        take_in,
         wait,
     )
 
@@ -45,10 +47,12 @@ __all__ = [
     "evaluate",
     "export",
     "fix",
+    "hand_over",
     "plan",
     "refresh",
     "split",
     "submit",
+    "take_in",
     "wait",
 ]
 
