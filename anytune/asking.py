@@ -34,14 +34,14 @@ class Asking:
         """Tell whether a job's models can be asked from here."""
         return isinstance(self._reach.provider(job.provider), Generates)
 
-    def generator(self, job: Job, *, base: bool) -> Generator:
-        """Open a job's tuned model (or its base alone) to be asked; close it after use.
+    def generator(self, job: Job, *, base: bool, step: int | None = None) -> Generator:
+        """Open a job's tuned model (or its base alone, or the checkpoint of a `step`) to be asked; close it after use.
 
         Raises `RefusedError` where what is asked may not go to the job's provider; so does an answer to a chat with
         private values that are blocked.
         """
         self._permit(job, act="ask")
-        opened = self._open(job, base=base)
+        opened = self._open(job, base=base, step=step)
         block = frozenset((*job.plan.spec.data.privacy.block, *self._desk.policy.privacy.block))
         if job.plan.capabilities.local or not block:
             return opened
@@ -59,8 +59,13 @@ class Asking:
             self._permit(job, act="ask")
         return provider.endpoint({job.id: jobs.model(self._fresh(job)) for job in wanted})
 
-    def compare(self, job: Job, *, test: Path | None, limit: int | None, progress: Progress) -> EvalReport:
-        """Ask base and tuned model the held-out questions and compare; the report is kept."""
+    def compare(
+        self, job: Job, *, test: Path | None, limit: int | None, step: int | None = None, progress: Progress
+    ) -> EvalReport:
+        """Ask base and tuned model the held-out questions and compare; the report is kept.
+
+        `step` takes the checkpoint of that step for the tuned model.
+        """
         wanted = job.plan.spec.evaluation
         path = test or job.plan.spec.data.test
         if path is None:
@@ -71,7 +76,7 @@ class Asking:
         if not job.plan.capabilities.local:
             self._permit(job, act="evaluate", data=self._planning.held_out(job.plan.spec, path))
         started = self._desk.clock.monotonic()
-        base, tuned = self._answers(job, questions, progress)
+        base, tuned = self._answers(job, questions, progress, step=step)
         report = evals.compare(
             questions,
             base,
@@ -79,12 +84,14 @@ class Asking:
             spec=wanted,
             job_id=job.id,
             base=job.plan.spec.model,
-            tuned=jobs.model(self._fresh(job)).name,
+            tuned=jobs.model_at(self._fresh(job), step=step, desk=self._desk).name,
             test_file=str(path),
             seconds=self._desk.clock.monotonic() - started,
         )
         own = path == job.plan.spec.data.test and limit is None
-        evals.save(report, self._place(job) if own else self._place(job).with_suffix(f".{path.stem}.json"))
+        of = "" if step is None else f".step-{step}"
+        other = self._place(job).with_suffix(f"{of}.json" if own else f"{of}.{path.stem}.json")
+        evals.save(report, self._place(job) if own and step is None else other)
         return report
 
     def compared(self, job: Job) -> EvalReport | None:
@@ -97,21 +104,23 @@ class Asking:
         report = EvalReport.model_validate_json(kept.read_bytes())
         return report if report.test_file == str(test) else None
 
-    def _answers(self, job: Job, questions: list[evals.Question], progress: Progress) -> tuple[list[str], list[str]]:
+    def _answers(
+        self, job: Job, questions: list[evals.Question], progress: Progress, *, step: int | None
+    ) -> tuple[list[str], list[str]]:
         """Ask the base, then the tuned model."""
         of, found = 2 * len(questions), []
         for side, base in enumerate((True, False)):
-            with closing(self._open(job, base=base)) as generator:
+            with closing(self._open(job, base=base, step=step)) as generator:
                 longest = job.plan.spec.evaluation.max_new_tokens
                 said = generator.answer([question.chat for question in questions], max_new_tokens=longest)
                 found.append(list(_told(said, progress, start=side * len(questions), of=of)))
         return found[0], found[1]
 
-    def _open(self, job: Job, *, base: bool) -> Generator:
+    def _open(self, job: Job, *, base: bool, step: int | None) -> Generator:
         provider = self._reach.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
-        tuned = None if base else jobs.model(self._fresh(job))
+        tuned = None if base else jobs.model_at(self._fresh(job), step=step, desk=self._desk)
         opened = provider.generator(base=job.plan.spec.model, tuned=tuned)
         return opened if job.plan.capabilities.local else jobs.Patient(opened, self._desk.clock)
 

@@ -102,13 +102,17 @@ def _facts(catalog: Catalog, model: str) -> dict[str, Any]:
         "cancelling": catalog.cancelling,
         "usd_per_hour": catalog.usd_per_hour,
         "usd_per_kwh": catalog.usd_per_kwh,
-        "similar": () if entry else tuple(difflib.get_close_matches(model, catalog.models, n=3, cutoff=0.4)),
+        "similar": () if entry else tuple(difflib.get_close_matches(model, _tunable(catalog), n=3, cutoff=0.4)),
         "unlisted_on": catalog.listed_on if model in catalog.unlisted else None,
         "settings_source": catalog.settings_source,
         "billed_as": catalog.billed_as,
         "notes": catalog.notes,
         "as_of": (entry.as_of if entry else None) or catalog.as_of,
     }
+
+
+def _tunable(catalog: Catalog) -> list[str]:
+    return [name for name, entry in catalog.models.items() if entry.methods]
 
 
 def _price(catalog: Catalog, entry: Entry) -> Price:

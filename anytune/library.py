@@ -10,6 +10,7 @@ from anytune.look import Look
 from anytune.schema.data import DataMethod, DataReport
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Job
+from anytune.schema.model import Checkpoint
 from anytune.schema.plan import Plan
 from anytune.tuner import BUILT_IN, Tuner
 
@@ -25,6 +26,7 @@ __all__ = [
     "Tuner",
     "cancel",
     "check",
+    "checkpoints",
     "convert",
     "dedupe",
     "evaluate",
@@ -143,14 +145,19 @@ def cancel(job_id: str) -> Job:
     return Tuner().cancel(job_id)
 
 
-def evaluate(job_id: str, *, test: Path | None = None, limit: int | None = None) -> EvalReport:
-    """Compare base and tuned model on held-out questions."""
-    return Tuner().evaluate(job_id, test=test, limit=limit)
+def checkpoints(job_id: str) -> Sequence[Checkpoint]:
+    """List the models of the way there that a job's provider keeps, in the order of their steps."""
+    return Tuner().checkpoints(job_id)
 
 
-def export(job_id: str, *, to: str, out: Path | str) -> dict[str, Any]:
-    """Write a job's model as `adapter` or `merged` into a folder and return its manifest."""
-    return Tuner().export(job_id, to=to, out=Path(out))
+def evaluate(job_id: str, *, test: Path | None = None, limit: int | None = None, step: int | None = None) -> EvalReport:
+    """Compare base and tuned model (or the checkpoint of a `step`) on held-out questions."""
+    return Tuner().evaluate(job_id, test=test, limit=limit, step=step)
+
+
+def export(job_id: str, *, to: str, out: Path | str, step: int | None = None) -> dict[str, Any]:
+    """Write a job's model (or the checkpoint of a `step`) as `adapter` or `merged` and return its manifest."""
+    return Tuner().export(job_id, to=to, out=Path(out), step=step)
 
 
 def hand_over(job_file: Path | str, *, to: str, out: Path | str) -> HandedOver:

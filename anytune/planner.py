@@ -14,6 +14,7 @@ from anytune import policy as rules
 from anytune.schema.data import DataReport
 from anytune.schema.plan import (
     Capabilities,
+    CostEstimate,
     Plan,
     Policy,
     ResourceEstimate,
@@ -55,6 +56,7 @@ def make(
         *over,
         *_chat_refusals(data, capabilities),
         *withheld(spec, sent(data), capabilities, policy),
+        *rules.reports(spec, policy),
         *rules.budget(spec, cost, policy),
         *(() if force else (*doubtful, *too_small)),
     )
@@ -70,7 +72,12 @@ def make(
         request=request,
         refused=refused,
         closed=(*over, *(() if force else closed)),
-        warnings=(*((*doubtful, *too_small) if force else ()), *_warnings(data, capabilities, resources, today)),
+        warnings=(
+            *((*doubtful, *too_small) if force else ()),
+            *_reported(spec, capabilities),
+            *_unpriced(cost, capabilities),
+            *_warnings(data, capabilities, resources, today),
+        ),
         fingerprint=fingerprint(spec, data, trainer=capabilities.trainer),
         made_on=today,
     )
@@ -110,7 +117,7 @@ def fingerprint(spec: TuneSpec, data: DataReport, *, trainer: Trainer | None = N
     """
     content = spec.model_dump(
         mode="json",
-        include={"provider", "model", "method", "training", "suffix", "name"},
+        include={"provider", "model", "method", "training", "suffix", "name", "integrations"},
         exclude_defaults=True,
     )
     hashes = {r.file.role: r.file.sha256 for r in data.files if r.file is not None and r.file.role != "test"}
@@ -135,6 +142,10 @@ def chosen(spec: TuneSpec) -> Iterator[tuple[str, Any]]:
             yield f"training.{name}", value
     if spec.suffix is not None:
         yield "suffix", spec.suffix
+    for told in spec.integrations:
+        for name, field in type(told.wandb).model_fields.items():
+            if (value := getattr(told.wandb, name)) != field.default:
+                yield f"integrations.wandb.{name}", value
 
 
 def _chosen_lora(lora: Lora) -> Iterator[tuple[str, Any]]:
@@ -177,7 +188,8 @@ def _found(name: str, body: dict[str, Any]) -> Any:
     """Return the value of a key at the first place where it stands, from the outside in; None where it does not."""
     if name in body:
         return body[name]
-    inner = (_found(name, part) for part in body.values() if isinstance(part, dict))
+    parts = (part for value in body.values() for part in (value if isinstance(value, list) else [value]))
+    inner = (_found(name, part) for part in parts if isinstance(part, dict))
     return next((value for value in inner if value is not None), None)
 
 
@@ -244,6 +256,20 @@ def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
     until = capabilities.accepts_jobs_until
     if until is not None and today > until:
         yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"
+
+
+def _unpriced(cost: CostEstimate, capabilities: Capabilities) -> Iterator[str]:
+    """Say aloud that no price is known, what that does, and where the user can say one."""
+    if cost.expected is not None or capabilities.local:
+        return
+    place = f"catalog.{capabilities.provider}.models.{capabilities.listed_as or capabilities.model}.price"
+    can = "" if capabilities.trainer else f": say it under {place} in your settings, in dollars per million tokens"
+    yield f"{cost.basis}, so nothing bounds what this may cost, and any budget refuses it{can}"
+
+
+def _reported(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
+    for told in spec.integrations:
+        yield f"{capabilities.provider} will report the job to Weights & Biases, into the project {told.wandb.project}"
 
 
 def _warnings(

@@ -60,6 +60,20 @@ def residency(spec: TuneSpec, capabilities: Capabilities, policy: Policy) -> tup
     return tuple(dict.fromkeys(reasons))
 
 
+def reports(spec: TuneSpec, policy: Policy) -> tuple[str, ...]:
+    """Return why the provider may not tell others how a job goes: where those keep what they are told is unknown."""
+    found = []
+    for kind in (told.type for told in spec.integrations):
+        for wanted, whose in ((spec.data.residency, "data.residency"), (policy.residency, "the project's policy")):
+            if wanted != "any":
+                found.append(
+                    f"{whose} is {wanted}: where {kind} keeps what it is told is unknown: leave out integrations"
+                )
+        if policy.providers is not None and kind not in policy.providers:
+            found.append(f"the project's policy allows only {', '.join(policy.providers) or 'no provider'}, not {kind}")
+    return tuple(dict.fromkeys(found))
+
+
 def _place(wanted: str, whose: str, capabilities: Capabilities) -> str | None:
     if wanted == "any":
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from anytune.errors import CredentialError, UsageError
 from anytune.offers import Offers
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities
+from anytune.schema.spec import TuneSpec
 
 
 class Reach:
@@ -63,6 +64,7 @@ class Reach:
             base_url=said.base_url,
             region=said.region,
             account=said.account or self._account(name),
+            wandb_key=self._wandb_key(name),
             tier=said.tier,
             like=said.like,
             flavor=said.flavor,
@@ -80,6 +82,17 @@ class Reach:
         if said.rate is not None:
             return said.rate
         return None if name == "local" or config.is_here(said.base_url or "") else jobs.RATE
+
+    def _wandb_key(self, name: str) -> Callable[[], str]:
+        """Return the key of Weights & Biases, where the provider takes it along: it goes where its own key does."""
+        if name in self._settings.keyless:
+            return partial(self._no_key, name)
+        return config.key_source("Weights & Biases", self._wandb_variable(name), self.keys)
+
+    def _wandb_variable(self, name: str) -> str | None:
+        with suppress(UsageError):
+            return catalog.load(self.kind(name)).wandb_key
+        return None
 
     def _no_key(self, name: str) -> str:
         where = _host(self._said_of(name).base_url or "") or "at the provider's own address"
@@ -102,11 +115,13 @@ class Reach:
         except UsageError:
             return f"{name.upper().replace('-', '_')}_API_KEY"
 
-    def require_key(self, name: str) -> None:
-        """Raise `CredentialError` where a provider needs a key that is not there."""
-        known = self._offers.of(self.kind(name))
+    def require_keys(self, spec: TuneSpec) -> None:
+        """Raise `CredentialError` where a job needs a key that is not there: its provider's, or one that goes along."""
+        profile, known = self.profile(spec.provider), self._offers.of(self.kind(spec.provider))
         if known is not None and known.key:
-            self.profile(name).key()
+            profile.key()
+        if spec.integrations and self._wandb_variable(spec.provider):
+            profile.wandb_key()
 
     def capabilities(self, name: str, model: str) -> Capabilities:
         """Describe what a provider does with a base model, and where, as its profile has it: offline, without a key."""

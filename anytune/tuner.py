@@ -30,7 +30,7 @@ from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Event, Job, Summary
-from anytune.schema.model import TunedModel
+from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Plan
 from anytune.schema.spec import TuneSpec
 from anytune.store import JobStore, open_store
@@ -212,7 +212,7 @@ class Tuner:
 
     def _require_key(self, plan: Plan) -> None:
         if plan.ok:
-            self.reach.require_key(plan.spec.provider)
+            self.reach.require_keys(plan.spec)
 
     def follow(self, job_id: str, *, timeout: float | None = None) -> Iterator[jobs.Update]:
         """Yield each look at a job until it ends; see `jobs.follow`."""
@@ -332,6 +332,10 @@ class Tuner:
         """Stop a job; harmless on one that has ended."""
         return jobs.cancel(self.store.get(job_id).id, desk=self.desk)
 
+    def pause(self, job_id: str) -> Job:
+        """Have a job halt, to be resumed later; see `jobs.pause`."""
+        return jobs.pause(self.store.get(job_id).id, desk=self.desk)
+
     def resume(self, job_id: str) -> Job:
         """Go on with an interrupted job."""
         return jobs.resume(self.store.get(job_id).id, desk=self.desk)
@@ -356,17 +360,21 @@ class Tuner:
         """Give up a job that its provider does not have; see `jobs.abandon`."""
         return jobs.abandon(self.store.get(job_id).id, desk=self.desk)
 
-    def model(self, job_id: str) -> TunedModel:
-        """Return the model that a job made."""
-        return jobs.model(self.refresh(job_id))
+    def model(self, job_id: str, *, step: int | None = None) -> TunedModel:
+        """Return the model that a job made, or the one of the checkpoint of this `step`."""
+        return jobs.model_at(self.refresh(job_id), step=step, desk=self.desk)
 
-    def generator(self, job_id: str, *, base: bool = False) -> Generator:
-        """Open a job's tuned model (or its base alone) to be asked; close it after use.
+    def checkpoints(self, job_id: str) -> Sequence[Checkpoint]:
+        """List the models of the way there that a job's provider keeps, in the order of their steps."""
+        return jobs.checkpoints(self.refresh(job_id), desk=self.desk)
+
+    def generator(self, job_id: str, *, base: bool = False, step: int | None = None) -> Generator:
+        """Open a job's tuned model (or its base alone, or the checkpoint of a `step`) to be asked; close it after use.
 
         Raises `RefusedError` where what is asked may not go to the job's provider; so does an answer to a chat with
         private values that are blocked.
         """
-        return self._asking.generator(self.store.get(job_id), base=base)
+        return self._asking.generator(self.store.get(job_id), base=base, step=step)
 
     def endpoint(self, job_ids: Sequence[str]) -> Endpoint:
         """Open the tuned models of jobs of one base to be asked by many, each by its job's id, and the base."""
@@ -391,18 +399,22 @@ class Tuner:
         *,
         test: Path | None = None,
         limit: int | None = None,
+        step: int | None = None,
         progress: Callable[[int, int], None] = lambda *_: None,
     ) -> EvalReport:
-        """Ask base and tuned model the held-out questions and compare; the report is kept beside the jobs."""
-        return self._asking.compare(self.store.get(job_id), test=test, limit=limit, progress=progress)
+        """Ask base and tuned model the held-out questions and compare; the report is kept beside the jobs.
+
+        `step` takes the checkpoint of that step for the tuned model.
+        """
+        return self._asking.compare(self.store.get(job_id), test=test, limit=limit, step=step, progress=progress)
 
     def kept_evaluation(self, job_id: str) -> EvalReport | None:
         """Return the last whole comparison on the job's own test data, None if there is none."""
         return self._asking.compared(self.store.get(job_id))
 
-    def export(self, job_id: str, *, to: str, out: Path) -> dict[str, Any]:
-        """Write a job's model into the folder `out` and return its manifest."""
-        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk)
+    def export(self, job_id: str, *, to: str, out: Path, step: int | None = None) -> dict[str, Any]:
+        """Write a job's model, or the one of the checkpoint of a `step`, into `out` and return its manifest."""
+        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk, step=step)
 
     def audit(self, job_id: str | None = None) -> tuple[Sequence[Link], int | None]:
         """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is.

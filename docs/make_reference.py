@@ -59,7 +59,11 @@ def _keys(schema: dict[str, Any], root: dict[str, Any], above: str) -> Iterator[
     for name, field in schema["properties"].items():
         path = f"{above}{name}"
         inner = [_resolved(option, root) for option in field.get("anyOf", [field])]
-        nested = next((option for option in inner if "properties" in option), None)
+        within = [
+            _resolved(option["items"], root) if isinstance(option.get("items"), dict) else option for option in inner
+        ]
+        nested = next((option for option in within if "properties" in option), None)
+        below = f"{path}[]." if nested is not None and nested not in inner else f"{path}."
         default = f"`{field['default']}`" if "default" in field and nested is None else ""
         if name in schema.get("required", ()):
             default = "needed"
@@ -67,7 +71,7 @@ def _keys(schema: dict[str, Any], root: dict[str, Any], above: str) -> Iterator[
         default = "none" if default in {"`None`", "`{}`", "``"} else default
         yield f"`{path}`", _described(field, inner), " or ".join(dict.fromkeys(kinds)), default
         if nested is not None:
-            yield from _keys(nested, root, f"{path}.")
+            yield from _keys(nested, root, below)
 
 
 def _described(field: dict[str, Any], inner: list[dict[str, Any]]) -> str:

@@ -108,7 +108,9 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
         "lora.target_modules": ["q_proj"], "beta": 0.3, "learning_rate_multiplier": 2.0,
     }  # fmt: skip
     plain = _hand_over(_job(tmp_path / "plain"), tool, tmp_path / "plain-job")
-    paths = {path.removeprefix("training.") for path in every_setting() if path != "suffix"} | {"micro_batch_size"}
+    paths = {path.removeprefix("training.") for path in every_setting() if path.startswith("training.")} | {
+        "micro_batch_size"
+    }
     for number, name in enumerate(sorted(paths)):
         inner = name.removeprefix("lora.")
         training = {"lora": {inner: other[name]}} if inner != name else {name: other[name]}

@@ -260,3 +260,67 @@ def test_a_tier_that_became_one_that_roams_stops_a_submit_that_goes_on(
     assert stub.files == {}
     staying = tuner(tmp_path, {"azure": profile}, AZURE_OPENAI_API_KEY=stub.key)
     assert staying.resume(kept.id).remote is not None
+
+
+# like: azure
+
+
+GPT = "gpt-4.1-mini-2025-04-14"
+
+
+@pytest.mark.parametrize("domain", ["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"])
+def test_a_second_resource_at_azure_is_azure(planned: Callable[..., Plan], domain: str) -> None:
+    known = planned(
+        "mine", f"models.mine={GPT}", like="azure", base_url=f"https://mine.{domain}", region="swedencentral"
+    ).capabilities
+    assert (known.known, known.regions) == (True, ("swedencentral", "eu"))
+    assert str(known.accepts_jobs_until) == "2027-04-13"
+    assert known.hosting is not None
+
+
+@pytest.mark.parametrize("host", ["gpu.example", "openai.azure.com.example", "notopenai.azure.com"])
+def test_another_server_that_speaks_as_azure_does_is_not_taken_for_azure(
+    planned: Callable[..., Plan], host: str
+) -> None:
+    made = planned("mine", like="azure", base_url=f"https://{host}", region="swedencentral")
+    known = made.capabilities
+    assert (known.model, known.known) == ("acme/own-7b", True)
+    assert (known.accepts_jobs_until, known.price, known.hosting) == (None, None, None)
+    assert known.regions == ("swedencentral",), "which part of the world that is, only Azure says of its own"
+    assert f"which models {host} tunes, at which price and until when is not known here" in made.warnings
+    assert planned("mine", like="azure", base_url=f"https://{host}").capabilities.regions is None
+
+
+# the price that nobody at hand names
+
+
+@pytest.mark.parametrize("name", ["azure", "mine"])
+def test_a_price_that_is_not_known_is_said_aloud_with_what_it_does_and_where_one_is_put(
+    planned: Callable[..., Plan], name: str
+) -> None:
+    profile = {"base_url": AT_AZURE} if name == "azure" else {"like": "openai", "base_url": "https://gpu.example/v1"}
+    made = planned(name, **profile)
+    assert made.ok
+    assert made.cost.expected is None
+    (said,) = [warning for warning in made.warnings if "any budget refuses it" in warning]
+    assert f"catalog.{name}.models.{made.spec.model}.price in your settings" in said
+    assert any("the price is not known" in reason for reason in planned(name, "budget.usd=20", **profile).refused)
+
+
+@pytest.mark.parametrize("name", ["azure", "mine"])
+def test_a_price_that_the_settings_say_is_planned_with_as_theirs(tmp_path: Path, name: str) -> None:
+    sample_file(tmp_path)
+    (tmp_path / "finetune.yaml").write_text(JOB.replace(", test: test.jsonl", "") + "budget: {usd: 20}\n")
+    profile = {"base_url": AT_AZURE} if name == "azure" else {"like": "azure", "base_url": "https://gpu.example/v1"}
+    model = GPT if name == "azure" else "acme/own-7b"
+    settings = Settings.model_validate({
+        "home": tmp_path / "home",
+        "profiles": {name: profile},
+        "catalog": {name: {"models": {model: {"price": {"sft": "30"}}}}},
+    })  # fmt: skip
+    at = Tuner(settings=settings, environment={}, clock=FakeClock())
+    made = at.plan(at.read(tmp_path / "finetune.yaml", provider=name))
+    assert made.ok, made.refused
+    assert "as your settings say" in made.cost.basis
+    assert made.cost.as_of == FakeClock().now().date()
+    assert not [warning for warning in made.warnings if "any budget" in warning]

@@ -138,6 +138,15 @@ def cancel(job: options.JobName, yes: options.AtOnce = False, as_json: options.J
     ui.told(tuner.cancel(seen.id), as_json=as_json, cancelling=costs)
 
 
+def pause(job: options.JobName = "last", as_json: options.Json = False) -> None:
+    """Have a running job halt at a checkpoint; resume goes on with it."""
+    from anytune.tuner import Tuner
+    from anytune.ui import jobs as ui
+
+    tuner = Tuner()
+    ui.told(tuner.pause(options.named(tuner, job)), as_json=as_json)
+
+
 def resume(job: options.JobName = "last", yes: options.Yes = False, as_json: options.Json = False) -> None:
     """Go on with an interrupted job from its last checkpoint."""
     from anytune.commands.order import cannot_go_on, may_go_on

@@ -35,6 +35,9 @@ Timeout = Annotated[float | None, typer.Option(min=0, metavar="SECONDS", help="S
 Out = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Where to write; FILE.prepared.jsonl beside it if not said.")
 ]
+Step = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="The checkpoint of this step (anytune checkpoints lists them).")
+]
 Replace = Annotated[bool, typer.Option("--force", help="Replace the file that is to be written.")]
 Force = Annotated[bool, typer.Option("--force", help="Try a model or a date that the catalogue says is closed.")]
 

@@ -1,14 +1,18 @@
-"""After a job: eval, chat, export."""
+"""After a job, or on its way: checkpoints, eval, chat, export."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
 from anytune.commands import options
+from anytune.errors import UsageError
+
+if TYPE_CHECKING:
+    from anytune.tuner import Tuner
 
 Trainer = Literal["axolotl", "llama-factory", "trl", "unsloth"]
 Model = Literal[
@@ -17,31 +21,53 @@ Model = Literal[
 To = Literal[Model, Trainer]
 
 
+def checkpoints(job: options.JobName = "last", as_json: options.Json = False) -> None:
+    """List the models of a job's way there that its provider keeps."""
+    from anytune.tuner import Tuner
+    from anytune.ui import jobs as ui
+    from anytune.ui import terminal
+
+    tuner = Tuner()
+    name = options.named(tuner, job)
+    saved, job_id = tuner.checkpoints(name), tuner.job(name).id
+    then = [(f"anytune chat {job_id} --step {saved[-1].step}", "ask one of them")] if saved else []
+    then += [] if saved else [(f"anytune watch {job_id}", "follow it")]
+    if as_json:
+        terminal.emit({"checkpoints": [each.model_dump(mode="json") for each in saved]}, then=then)
+        return
+    ui.checkpoints(saved, on=terminal.result())
+    terminal.next_commands(then)
+
+
 def evaluate(
     job: options.JobName = "last",
     test: Annotated[Path | None, typer.Option(metavar="FILE", help="Other held-out data than the job's.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Ask only the first so many questions.")] = None,
+    step: options.Step = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare base and tuned model on held-out questions."""
     from anytune.commands.order import leaving
 
-    also = [*(["--test", str(test)] if test else []), *(["--limit", str(limit)] if limit else [])]
+    also = [*(["--test", str(test)] if test else []), *(["--limit", str(limit)] if limit else []), *_at(step)]
     with leaving("stopped; there is no comparison", fix=shlex.join(["anytune", "eval", job, *also])):
-        _evaluate(job, test, limit, as_json=as_json)
+        _evaluate(job, test, limit, step, as_json=as_json)
 
 
-def _evaluate(job: str, test: Path | None, limit: int | None, *, as_json: bool) -> None:
+def _at(step: int | None) -> list[str]:
+    return [] if step is None else ["--step", str(step)]
+
+
+def _evaluate(job: str, test: Path | None, limit: int | None, step: int | None, *, as_json: bool) -> None:
     from anytune.tuner import Tuner
     from anytune.ui import asking, evals, terminal
 
     tuner = Tuner()
-    job_id = tuner.model(options.named(tuner, job)).job_id
-    report = asking.counted(lambda progress: tuner.evaluate(job_id, test=test, limit=limit, progress=progress))
-    then = [
-        (f"anytune chat {job_id}", "ask it yourself"),
-        (f"anytune export {job_id} --to merged", ""),
-    ]
+    job_id = tuner.model(options.named(tuner, job), step=step).job_id
+    report = asking.counted(
+        lambda progress: tuner.evaluate(job_id, test=test, limit=limit, step=step, progress=progress)
+    )
+    then = [(shlex.join(["anytune", "chat", job_id, *_at(step)]), "ask it yourself"), *_taking(tuner, job_id, step)]
     if as_json:
         terminal.emit({"evaluation": evals.document(report)}, then=then)
         return
@@ -55,6 +81,7 @@ def chat(
     once: Annotated[str | None, typer.Option(metavar="TEXT", help="Ask this and end.")] = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system message.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="The longest answer.")] = 256,
+    step: options.Step = None,
     as_json: options.Json = False,
 ) -> None:
     """Talk with a tuned model; a pipe gets one answer a line."""
@@ -64,16 +91,24 @@ def chat(
     from anytune.ui import talk, terminal
 
     tuner = Tuner()
-    job_id = tuner.model(options.named(tuner, job)).job_id
+    job_id = tuner.model(options.named(tuner, job), step=step).job_id
     talk.hint(tuner.opening(job_id), given=system)
-    with closing(tuner.generator(job_id, base=base)) as generator:
+    with closing(tuner.generator(job_id, base=base, step=step)) as generator:
         table = talk.Table(generator, system=system, most=max_tokens)
         if once is not None or as_json:
             talk.answer_all(table, [once] if once is not None else talk.lines(), as_json=as_json)
         else:
             talk.converse(table)
     if not as_json:
-        terminal.next_commands([(f"anytune export {job_id} --to merged", "take it with you")])
+        terminal.next_commands(_taking(tuner, job_id, step))
+
+
+def _taking(tuner: Tuner, job_id: str, step: int | None) -> list[tuple[str, str]]:
+    """Name the command that brings the weights home, where they can be had."""
+    can = tuner.job(job_id).plan.capabilities
+    kind = "merged" if can.local else "adapter"
+    command = shlex.join(["anytune", "export", job_id, "--to", kind, *_at(step)])
+    return [(command, "take it with you")] if can.weights_downloadable else []
 
 
 def export(
@@ -88,19 +123,24 @@ def export(
         Path | None,
         typer.Option(metavar="FOLDER", help="A new folder.", show_default="tuned-model, or after the trainer"),
     ] = None,
+    step: options.Step = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a tuned model into a folder, or hand a job to another trainer."""
     from anytune.commands.order import leaving
 
     for_trainer = to in get_args(Trainer)
+    if step is not None and for_trainer:
+        raise UsageError(
+            f"--step takes a model of a job, and for {to} the job itself is written", fix="leave out --step"
+        )
     place = out or Path(f"{to}-job" if for_trainer else "tuned-model")
-    back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(place)])
+    back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(place), *_at(step)])
     with leaving("stopped; nothing was written", fix=back):
         if for_trainer:
             _hand_over(job, to, place, as_json=as_json)
         else:
-            _export(job, to, place, as_json=as_json)
+            _export(job, to, place, step, as_json=as_json)
 
 
 def _hand_over(job: str, to: str, out: Path, *, as_json: bool) -> None:
@@ -140,13 +180,13 @@ def take_in(
     terminal.next_commands(recipe.then_in(done))
 
 
-def _export(job: str, to: str, out: Path, *, as_json: bool) -> None:
+def _export(job: str, to: str, out: Path, step: int | None, *, as_json: bool) -> None:
     from anytune.tuner import Tuner
     from anytune.ui import asking, terminal, weights
 
     tuner = Tuner()
-    job_id = tuner.model(options.named(tuner, job)).job_id
-    manifest = asking.waiting("writing the model", lambda: tuner.export(job_id, to=to, out=out))
+    job_id = tuner.model(options.named(tuner, job), step=step).job_id
+    manifest = asking.waiting("writing the model", lambda: tuner.export(job_id, to=to, out=out, step=step))
     compare = (f"anytune eval {job_id}", "compare it with its base")
     then = [compare if tuner.kept_evaluation(job_id) is None else (f"anytune chat {job_id}", "ask it something")]
     if as_json:

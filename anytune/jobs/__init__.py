@@ -8,7 +8,19 @@ from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lane import Beside
 from anytune.jobs.lease import Lease
-from anytune.jobs.life import YOUNG, Update, cancel, export, fetch_events, follow, model, refresh
+from anytune.jobs.life import (
+    YOUNG,
+    Update,
+    cancel,
+    checkpoints,
+    export,
+    fetch_events,
+    follow,
+    model,
+    model_at,
+    pause,
+    refresh,
+)
 from anytune.jobs.permit import permit
 from anytune.jobs.rate import Bucket
 from anytune.jobs.resume import once_more, resume
@@ -43,13 +55,16 @@ __all__ = [
     "cancel",
     "cancelling",
     "carry_on",
+    "checkpoints",
     "earlier",
     "export",
     "fetch_events",
     "follow",
     "is_own",
     "model",
+    "model_at",
     "once_more",
+    "pause",
     "permit",
     "refresh",
     "resume",

@@ -23,9 +23,9 @@ from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
 from anytune.jobs.watched import Watched
-from anytune.providers.base import Exports
+from anytune.providers.base import Checkpoints, Exports, Pauses
 from anytune.schema.job import Event, Job, JobState
-from anytune.schema.model import TunedModel
+from anytune.schema.model import Checkpoint, TunedModel
 
 YOUNG = 600.0  # seconds for which a job that the provider does not know is thought to be on its way
 PATIENCE = 300.0  # seconds for which one question to a provider is tried again
@@ -144,12 +144,62 @@ def cancel(job_id: str, *, desk: Desk) -> Job:
         return stop(put(job, desk, cancel_wanted=True), desk.provider(job.provider), desk)
 
 
-def export(job: Job, *, to: str, out: Path, desk: Desk) -> dict[str, Any]:
-    """Write the job's model into the folder `out` and return its manifest; a download cut off is gone on with."""
-    provider, made = desk.provider(job.provider), model(job)
+def pause(job_id: str, *, desk: Desk) -> Job:
+    """Have a job halt, to be resumed later; harmless on one that is halted or has ended.
+
+    Raises `UsageError` where its provider cannot, `NotYetError` for one that is not there yet.
+    """
+    job = refresh(job_id, desk=desk)
+    provider = desk.provider(job.provider)
+    if job.state.is_terminal or job.state is JobState.PAUSED:
+        return job
+    if not isinstance(provider, Pauses):
+        raise UsageError(f"{job.provider} cannot pause a job", fix=f"anytune cancel {job.id} ends it")
+    if job.remote is None:
+        raise NotYetError(f"{job.id} is {job.state}: there is nothing to pause yet", fix=f"anytune watch {job.id}")
+    remote_id = job.remote.id
+    with desk.store.acting(job.id):
+        paused = retry.call(lambda: provider.pause(remote_id), clock=desk.clock)
+        return record(desk.store.get(job.id), paused, desk)
+
+
+def checkpoints(job: Job, *, desk: Desk) -> list[Checkpoint]:
+    """List the models of the way there that the job's provider keeps, in the order of their steps.
+
+    Raises `UsageError` where it shows none.
+    """
+    provider, remote = desk.provider(job.provider), job.remote
+    if not isinstance(provider, Checkpoints):
+        raise UsageError(f"{job.provider} shows no checkpoints", fix=f"anytune show {job.id}")
+    if remote is None:
+        return []
+    return retry.call(lambda: provider.checkpoints(remote.id), clock=desk.clock)
+
+
+def export(job: Job, *, to: str, out: Path, desk: Desk, step: int | None = None) -> dict[str, Any]:
+    """Write the job's model into the folder `out` and return its manifest; a download cut off is gone on with.
+
+    `step` takes the model of that checkpoint.
+    """
+    provider, made = desk.provider(job.provider), model_at(job, step=step, desk=desk)
     if not isinstance(provider, Exports):
         raise UsageError(f"{job.provider} does not hand out weights from here")
     return retry.call(lambda: provider.export(made, to=to, out=out), clock=desk.clock, deadline=DOWNLOAD)
+
+
+def model_at(job: Job, *, step: int | None, desk: Desk) -> TunedModel:
+    """Return the model of a job's checkpoint of that step, whatever became of the job since; its last if None.
+
+    Raises `UsageError` when there is no such checkpoint.
+    """
+    if step is None:
+        return model(job)
+    saved = checkpoints(job, desk=desk)
+    found = next((each for each in saved if each.step == step), None)
+    if found is None or job.remote is None:
+        there = f"there are: {', '.join(str(each.step) for each in saved)}" if saved else f"anytune watch {job.id}"
+        raise UsageError(f"{job.id} has no checkpoint of step {step}", fix=there)
+    return _named(job, found.model, job.remote.id)
 
 
 def model(job: Job) -> TunedModel:
@@ -158,12 +208,15 @@ def model(job: Job) -> TunedModel:
         raise JobFailedError(f"{job.id} {job.state}: {job.error or 'no model was made'}")
     if job.state is not JobState.SUCCEEDED or job.remote is None or job.remote.model is None:
         raise NotYetError(f"{job.id} is {job.state}: there is no model yet", fix=f"anytune watch {job.id}")
-    local = job.plan.capabilities.local
+    return _named(job, job.remote.model, job.remote.id)
+
+
+def _named(job: Job, name: str, remote_id: str) -> TunedModel:
     return TunedModel(
         provider=job.provider,
         base=job.plan.spec.model,
-        name=job.remote.model,
-        path=job.remote.model if local else None,
+        name=name,
+        path=name if job.plan.capabilities.local else None,
         job_id=job.id,
-        remote_id=job.remote.id,
+        remote_id=remote_id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anytune import planner
+from anytune import planner, policy
 from anytune.errors import RefusedError
 from anytune.jobs.desk import Desk
 from anytune.schema.audit import Act, Datum, Decision
@@ -10,6 +10,8 @@ from anytune.schema.data import DataReport
 from anytune.schema.job import Job
 from anytune.schema.plan import Capabilities, Policy
 from anytune.schema.spec import TuneSpec
+
+TRAINS = ("submit", "resume")  # acts after which a provider may tell others how the job goes
 
 
 def permit(
@@ -27,7 +29,8 @@ def permit(
     The policy is the one that holds now, which may be stricter than when the job was planned. `found` are reasons
     against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
     """
-    reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *found)
+    reported = policy.reports(job.plan.spec, desk.policy) if act in TRAINS else ()
+    reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *reported, *found)
     decision = Decision(
         at=desk.clock.now(),
         job_id=job.id,
@@ -70,13 +73,14 @@ def _data(data: DataReport) -> list[Datum]:
     return [Datum(role=f.role, sha256=f.sha256, bytes=f.bytes, examples=f.examples) for f in files]
 
 
-def _rules(spec: TuneSpec, policy: Policy) -> dict[str, str]:
+def _rules(spec: TuneSpec, held: Policy) -> dict[str, str]:
     """Name what held, and leave out what forbids nothing."""
     found = {
         "data.residency": spec.data.residency,
         "data.privacy.block": ", ".join(spec.data.privacy.block),
-        "policy.residency": policy.residency,
-        "policy.privacy.block": ", ".join(policy.privacy.block),
-        "policy.providers": "" if policy.providers is None else ", ".join(policy.providers) or "none",
+        "policy.residency": held.residency,
+        "policy.privacy.block": ", ".join(held.privacy.block),
+        "integrations": ", ".join(told.type for told in spec.integrations),
+        "policy.providers": "" if held.providers is None else ", ".join(held.providers) or "none",
     }
     return {name: value for name, value in found.items() if value not in ("", "any")}

@@ -29,14 +29,13 @@ from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.permit import permit
 from anytune.jobs.reserve import limits_of, reserve
-from anytune.providers.base import Provider, Quotes, Reused
-from anytune.schema.data import DataFile
+from anytune.jobs.upload import upload
+from anytune.providers.base import Provider, Quotes
 from anytune.schema.job import Cause, Job, JobState
 from anytune.schema.plan import Plan
 
 CREATE_ROUNDS = 3
 LIST_LAG = 30.0  # seconds for which a provider's list may not show a new job
-SLOW = 1e6  # bytes a second, with which an upload that breaks off is gone on with
 FILE_CHECKS = 1800.0  # seconds that a provider may take to look through an uploaded file before it takes the job
 
 
@@ -76,7 +75,7 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
         try:
             if job.creating is None:  # else it may have been ordered, and counts for that month
                 job = reserve(job, job.plan.cost, desk, quote=job.quote)
-            job = _upload(job, provider, desk)
+            job = upload(job, provider, desk)
             return _create(job, provider, desk)
         except RejectedError as error:
             _refused(desk.store.get(job_id), error, desk)
@@ -177,21 +176,6 @@ def _give_up(job: Job, desk: Desk) -> None:
             orders = spending.void(job.orders)
             said = "nothing was sent; the job file changed"
             put(job, desk, state=JobState.CANCELLED, cause="user", error=said, orders=orders)
-
-
-def _upload(job: Job, provider: Provider, desk: Desk) -> Job:
-    if len(job.files) < len(job.plan.files):
-        tidy.let_through(job.provider, desk)
-    for file in job.plan.files:
-        if file.role not in job.files:
-            file_id = _send(file, provider, desk)
-            sent = () if isinstance(file_id, Reused) else (file_id,)
-            job = put(job, desk, files={**job.files, file.role: str(file_id)}, sent=(*job.sent, *sent))
-    return job
-
-
-def _send(file: DataFile, provider: Provider, desk: Desk) -> str:
-    return retry.call(lambda: provider.upload(file), clock=desk.clock, deadline=max(3600.0, file.bytes / SLOW))
 
 
 def _create(job: Job, provider: Provider, desk: Desk) -> Job:

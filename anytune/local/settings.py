@@ -9,7 +9,7 @@ from typing import Any
 from anytune.errors import RefusedError
 from anytune.local.base_model import locate, text_config
 from anytune.schema.plan import Rule
-from anytune.schema.spec import Lora, Method, Training, TuneSpec
+from anytune.schema.spec import WANDB, Lora, Method, Training, TuneSpec
 
 KEPT = (
     *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
@@ -26,6 +26,7 @@ RULES: dict[str, Rule] = {
         outcome="refused",
         why="the local trainer has no built-in rate to multiply: give training.learning_rate",
     ),
+    **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
     "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g}"),
 }
 LENGTH = 2048  # tokens an example may have by default: short enough for a small GPU, long enough for most chats

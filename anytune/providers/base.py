@@ -16,10 +16,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile, DataReport
-from anytune.schema.job import Event, RemoteJob
-from anytune.schema.model import TunedModel
+from anytune.schema.job import Event, RemoteJob, Sending
+from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
 from anytune.schema.trainer import Trainer
@@ -39,6 +40,10 @@ class Gate(Protocol):
         ...
 
 
+def _no_wandb_key() -> str:
+    raise CredentialError("Weights & Biases needs a key", fix="export WANDB_API_KEY=…")
+
+
 @dataclass(frozen=True)
 class Profile:
     """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
@@ -49,7 +54,8 @@ class Profile:
     price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
     `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
     whole machines: which one, and after how long a job is ended. `gate` is passed by each call to the provider's API,
-    and by none to a storage host.
+    and by none to a storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and
+    takes the key of it with each.
     """
 
     name: str
@@ -63,6 +69,7 @@ class Profile:
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
     flavor: str | None = None
     hours: float | None = None
+    wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     timeout: float = 120.0
     upload_timeout: float = 3600.0
     gate: Gate | None = None
@@ -224,11 +231,42 @@ class Exports(Protocol):
 
 
 @runtime_checkable
+class Checkpoints(Protocol):
+    """Be a provider that keeps models of the way there, which can be used as the last one can."""
+
+    def checkpoints(self, remote_id: str) -> list[Checkpoint]:
+        """List those that are kept, in the order of their steps; a job may run still, or have ended badly."""
+        ...
+
+
+@runtime_checkable
+class Pauses(Protocol):
+    """Be a provider whose running job can be halted and taken up later."""
+
+    def pause(self, remote_id: str) -> RemoteJob:
+        """Have the job halt; harmless on one that is halted or has ended. Raises `UsageError` where none can be."""
+        ...
+
+
+@runtime_checkable
 class Resumes(Protocol):
     """Be a provider whose interrupted job can be taken up where its last checkpoint stands."""
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Go on from the newest whole checkpoint; harmless on a job that runs."""
+        ...
+
+
+@runtime_checkable
+class ResumesUploads(Protocol):
+    """Be a provider that sends large files in parts, and goes on with what an earlier call, or process, has sent."""
+
+    def resume_upload(self, file: DataFile, *, begun: Sending | None, note: Callable[[Sending | None], None]) -> str:
+        """Do as `upload` does; `begun` is what was noted last of this file, None if nothing was.
+
+        `note` hears, in the thread that called, of each part that is there, before the parts are put together
+        (`ending`), and None once the upload is of no more use.
+        """
         ...
 
 

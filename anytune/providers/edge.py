@@ -33,6 +33,8 @@ from anytune.errors import (
 if TYPE_CHECKING:
     from anytune.providers.base import Gate
 
+Secret = str | tuple[str, ...]  # a key, or several
+
 # By name of the exception, or of one of its bases; the first table that holds one decides.
 NO_ANSWER = {
     "APIResponseValidationError",
@@ -55,8 +57,8 @@ CLOSED = {"training_not_available"}
 
 
 @contextmanager
-def mapped(provider: str, act: str, *, secret: str = "") -> Iterator[None]:
-    """Turn whatever an SDK or httpx raises inside into our tree; `secret` never shows in a message."""
+def mapped(provider: str, act: str, *, secret: Secret = "") -> Iterator[None]:
+    """Turn whatever an SDK or httpx raises inside into our tree; no `secret` ever shows in a message."""
     try:
         yield
     except AnytuneError:
@@ -69,7 +71,7 @@ def mapped(provider: str, act: str, *, secret: str = "") -> Iterator[None]:
         raise known from None
 
 
-def translate(error: BaseException, *, provider: str, act: str, secret: str = "") -> AnytuneError | None:
+def translate(error: BaseException, *, provider: str, act: str, secret: Secret = "") -> AnytuneError | None:
     """Return our error for one of the SDKs' or httpx's, None for what is neither."""
     names = _names(error)
     status = _status(error)
@@ -100,7 +102,7 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _from_status(error: BaseException, *, status: int, provider: str, act: str, secret: str) -> AnytuneError:
+def _from_status(error: BaseException, *, status: int, provider: str, act: str, secret: Secret) -> AnytuneError:
     response = getattr(error, "response", None)
     body = getattr(error, "body", None)
     return error_for_status(
@@ -120,7 +122,7 @@ def error_for_status(
     act: str,
     body: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-    secret: str = "",
+    secret: Secret = "",
 ) -> AnytuneError:
     """Return the error that an HTTP status stands for; `body` is the decoded JSON answer if there is one."""
     fault = (body or {}).get("error", body or {})
@@ -296,9 +298,11 @@ class _Deadline:
                 watched.shutdown(socket.SHUT_RDWR)
 
 
-def _one_line(text: str, secret: str, limit: int = 300) -> str:
-    # the key goes first: cut in two, it would no longer be found
-    flat = " ".join((text.replace(secret, "<key>") if secret else text).split())
+def _one_line(text: str, secret: Secret, limit: int = 300) -> str:
+    # the keys go first: cut in two, they would no longer be found
+    for each in (secret,) if isinstance(secret, str) else secret:
+        text = text.replace(each, "<key>") if each else text
+    flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

@@ -43,7 +43,9 @@ class Entry(Value):
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
-    `key` and `account` name environment variables. `sites` are the provider's own names of places where a job can run,
+    `key` and `account` name environment variables; so does `wandb_key`, where the key of Weights & Biases goes with
+    each job that is reported there. `address` is the shape of one that only the user can know, and `domains` are those
+    below which it lies. `sites` are the provider's own names of places where a job can run,
     `hosts` the addresses at which alone data are kept in a region. `settings_source` says what the translation of
     settings goes by, `billed_as` what a job's own cost is. `listed_on` is the day of the provider's own whole list of
     tunable models, and `unlisted` names the models that are not in it.
@@ -54,8 +56,10 @@ class Catalog(Value):
     source: str
     key: str | None = None
     account: str | None = None
+    wandb_key: str | None = None
     base_url: str | None = None
     address: str | None = None
+    domains: tuple[str, ...] = ()
     dialect: Dialect | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None

@@ -38,7 +38,8 @@ class Dialect(Value):
     `parts_above` are sent in parts. A server that `checks_files` takes a
     job only once they are processed. `events` is the order in which events come, `model` where the tuned model's name
     stands; `serving` is what has to be done before it answers, None where it does by itself. Where `events_tell_losses`
-    nothing that an ended job left behind is read for them.
+    nothing that an ended job left behind is read for them. `wandb` says that a job may be reported to Weights & Biases,
+    with the key that the account itself holds.
     """
 
     hyperparameters: Literal["method", "top"] = "method"
@@ -61,3 +62,4 @@ class Dialect(Value):
     pauses: bool = False
     serving: str | None = None
     events_tell_losses: bool = False
+    wandb: bool = False

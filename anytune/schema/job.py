@@ -96,6 +96,22 @@ class RemoteJob(Value):
     _texts = field_validator("*", mode="before")(_whole)
 
 
+class Sending(Value):
+    """Be an upload in parts that has begun and not ended: its id at the provider, and the ids of the parts there.
+
+    `size` is how many bytes a part has, and `parts` goes by the first byte of each. `ending` is written just before
+    they are put together: the file may be there. The provider keeps it for so many seconds as it `lasts`, counted from
+    `since`, when the engine took it in by its own clock; None: nobody said.
+    """
+
+    id: str
+    size: int
+    parts: dict[int, str] = {}
+    ending: bool = False
+    lasts: float | None = None
+    since: datetime | None = None
+
+
 class Stay(Value):
     """Be a state that a job was in, and since when."""
 
@@ -107,7 +123,8 @@ class Job(Value):
     """Be one job from intent to end.
 
     `creating` is written just before `create` is sent, `creates` counts how often it was;
-    `resuming` is when a hosted job was last told to go on. `sent` are the files that the job itself brought to its
+    `resuming` is when a hosted job was last told to go on. `sending` are the files, by role, that are on their way in
+    parts. `sent` are the files that the job itself brought to its
     provider, `to_remove` those that are about to be removed there. `instead_of` says which providers refused it before,
     and why. `quote` is the price that the provider named before it began, `cost`
     what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
@@ -129,6 +146,7 @@ class Job(Value):
     created_at: datetime
     updated_at: datetime
     files: dict[str, str] = {}
+    sending: dict[str, Sending] = {}
     sent: tuple[str, ...] = ()
     to_remove: tuple[str, ...] = ()
     creating: datetime | None = None

@@ -1,6 +1,9 @@
-"""A model that a job made."""
+"""A model that a job made, at its end or on the way."""
 
 from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
 
 from anytune.schema.base import Value
 
@@ -17,3 +20,16 @@ class TunedModel(Value):
     path: str | None = None
     job_id: str
     remote_id: str | None = None
+
+
+class Checkpoint(Value):
+    """Be a model as it was after an optimiser `step`: `model` is its name at the provider, as `TunedModel` has one.
+
+    `figures` are what the provider measured then, such as loss and valid_loss.
+    """
+
+    id: str
+    step: int
+    model: str
+    at: datetime | None = None
+    figures: dict[str, Any] = {}

@@ -98,6 +98,22 @@ class Evaluation(Value):
         return self
 
 
+class Wandb(Value):
+    """Name the run in which a provider reports a job to Weights & Biases; no key of it stands in a job file."""
+
+    project: Annotated[str, _is("where its runs are", pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    name: Annotated[str | None, _is("of the run; null: the provider names it", min_length=1, max_length=128)] = None
+    entity: Annotated[str | None, _is("user or team; null: the key's own", pattern=r"^[A-Za-z0-9._-]{1,128}$")] = None
+    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], _is("of the run")] = ()
+
+
+class Integration(Value):
+    """Name a service that the provider itself tells how a job goes: its settings and its losses."""
+
+    type: Annotated[Literal["wandb"], _is("which service")]
+    wandb: Annotated[Wandb, _is("where it is told")]
+
+
 class Budget(Value):
     """Bound what a job may cost, in US dollars."""
 
@@ -117,6 +133,9 @@ class TuneSpec(Value):
     suffix: Annotated[
         str | None, _is("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     ] = None
+    integrations: Annotated[
+        tuple[Integration, ...], _is("who else is told how the job goes, by the provider", max_length=1)
+    ] = ()
     evaluation: Annotated[Evaluation, _is("how base and tuned are compared")] = Evaluation()
     budget: Annotated[Budget | None, _is("what it may cost")] = None
     fallback: Annotated[
@@ -134,7 +153,10 @@ class TuneSpec(Value):
 def every_setting() -> set[str]:
     """Name each setting of the job file by its path."""
     plain = {f"training.{name}" for name in Training.model_fields}
-    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix"}
+    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix", *WANDB}
+
+
+WANDB = tuple(f"integrations.wandb.{name}" for name in Wandb.model_fields)
 
 
 # What of a job file no provider is told, and what heeds it here.
@@ -143,6 +165,7 @@ HEEDED_HERE = {
     "provider": "who is asked",
     "fallback": "who is asked when a provider refuses for reasons of its own",
     "models": "the model of the chosen provider, which is sent",
+    "integrations.type": "wandb is the only one: what it is told is sent",
     "overrides": "settings of the chosen provider, which are sent",
     "data.split": "part of the training file becomes a validation file, which is sent",
     "data.test": "eval alone reads it",

@@ -23,7 +23,7 @@ from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, Price, Rule
-from anytune.schema.spec import TuneSpec
+from anytune.schema.spec import WANDB, TuneSpec
 
 RULES = {
     "suffix": Rule(outcome="kept", to="suffix"),
@@ -50,6 +50,7 @@ RULES = {
             "beta",
         )
     },
+    **dict.fromkeys(WANDB, Rule(outcome="refused", why="the fake provider tells nobody how a job goes")),
 }
 STATES = {
     "waiting": JobState.QUEUED,

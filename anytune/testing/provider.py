@@ -10,7 +10,7 @@ import pytest
 
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, NotFoundError, RateLimitedError
 from anytune.planner import chosen
-from anytune.providers.base import DeletesFiles, Lists, Reused, Sweeps
+from anytune.providers.base import DeletesFiles, Lists, ResumesUploads, Reused, Sweeps
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig, sample_file
@@ -35,6 +35,10 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.beta": (0.1, 0.2),
     "training.seed": (1, 2),
     "suffix": ("one", "two"),
+    "integrations.wandb.project": ("tides", "moons"),
+    "integrations.wandb.name": ("first", "second"),
+    "integrations.wandb.entity": ("crew", "guests"),
+    "integrations.wandb.tags": (["calm"], ["rough", "calm"]),
 }
 JOB_ID = "contract-0123456789"
 
@@ -44,6 +48,9 @@ def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
     document = spec.model_dump(mode="json", exclude_unset=True)
     *way, last = path.split(".")
     place = document
+    if way == ["integrations", "wandb"]:
+        place, way = {"project": "sums"}, []
+        document["integrations"] = [{"type": "wandb", "wandb": place}]
     for key in way:
         place = place.setdefault(key, {})
     place[last] = value
@@ -134,6 +141,12 @@ class ProviderContract:
 
     def test_what_is_left_open_is_among_no_settings(self, rig: Rig) -> None:
         assert [path for path, _ in chosen(rig.spec())] == ["training.epochs"]
+
+    def test_an_upload_that_can_be_gone_on_with_is_the_same_upload(self, rig: Rig) -> None:
+        if not isinstance(rig.provider, ResumesUploads):
+            return
+        first = rig.provider.resume_upload(rig.file(), begun=None, note=lambda _: None)
+        assert str(rig.provider.upload(rig.file())) == str(first)
 
     def test_render_gives_the_same_twice_and_plain_json(self, rig: Rig) -> None:
         assert json.dumps(self.request(rig), sort_keys=True) == json.dumps(self.request(rig), sort_keys=True)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anytune.schema.job import Event, Job, JobState, Summary
+from anytune.schema.model import Checkpoint
 from anytune.schema.plan import Deviation
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
@@ -129,6 +130,24 @@ def events(happened: Sequence[Event], *, on: Console) -> None:
     terminal.put(on, table)
 
 
+def checkpoints(saved: Sequence[Checkpoint], *, on: Console) -> None:
+    """Show the models of the way there, one a line, with what was measured of each."""
+    if not saved:
+        terminal.say(on, "no checkpoint is kept so far", style="dim")
+        return
+    measured = [name for name in ("loss", "valid_loss", "full_valid_loss") if any(name in c.figures for c in saved)]
+    hidden = ["model"] if on.width < 100 else []
+    names = ("step", *measured, "made", *(["model"] if not hidden else []))
+    table = terminal.columns(*names, right=("step", *measured), whole=("step", *measured))
+    for each in saved:
+        losses = (each.figures.get(name) for name in measured)
+        shown = [f"{loss:.4f}" if isinstance(loss, int | float) else "" for loss in losses]
+        row = [str(each.step), *shown, words.ago(each.at) if each.at else "", words.clean(each.model)]
+        table.add_row(*row[: len(names)])
+    terminal.put(on, table)
+    terminal.left_out(hidden)
+
+
 def told(job: Job, *, as_json: bool, **also: Any) -> None:
     """Say how a job stands after the user's word: a line, or a document with what `also` was told, and what is next."""
     if as_json:
@@ -152,8 +171,11 @@ def _sensible(job: Job, again: str) -> Iterator[terminal.Command]:
             yield f"anytune chat {job.id}", "ask it something"
             yield f"anytune eval {job.id}", "compare it with its base"
             can = job.plan.capabilities
-            kind = "adapter" if can.weights_downloadable and not can.local else "merged"
-            yield f"anytune export {job.id} --to {kind}", "take the weights with you"
+            if can.weights_downloadable:
+                yield (
+                    f"anytune export {job.id} --to {'merged' if can.local else 'adapter'}",
+                    "take the weights with you",
+                )
         case JobState.PAUSED:
             yield f"anytune resume {job.id}", "go on from the last checkpoint"
         case JobState.FAILED:

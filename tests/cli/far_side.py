@@ -8,6 +8,7 @@ from typing import Any
 from anytune.providers.base import Profile
 from anytune.schema.job import RemoteJob
 from anytune.schema.model import TunedModel
+from anytune.schema.plan import Capabilities
 from anytune.testing.fake import FakeProvider, FakeService
 
 SERVICES: dict[Path, FakeService] = {}
@@ -18,6 +19,9 @@ class LastingFake(FakeProvider):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__(profile, SERVICES.setdefault(profile.home, FakeService()))
+
+    def capabilities(self, model: str) -> Capabilities:
+        return super().capabilities(model).model_copy(update={"weights_downloadable": True})
 
     def resume(self, remote_id: str) -> RemoteJob:
         self.service.jobs[remote_id]["status"] = "working"

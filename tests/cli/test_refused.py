@@ -12,14 +12,10 @@ import pytest
 from anytune import catalog, providers
 from tests.cli.conftest import Type
 from tests.cli.test_bad_input import mistaken
+from tests.models import VERSION
 from tests.stubs._http import Trap
 
-# Those that list models and take chats.
-HOSTED = [
-    name
-    for name in providers.BUILT_IN
-    if name != "fake" and any(entry.trainer is None for entry in catalog.load(name).models.values())
-]
+HOSTED = [name for name in providers.BUILT_IN if name not in {"fake", "local"}]
 FAULTS: dict[str, tuple[Any, ...]] = {
     "an unknown provider": ("--provider {near}", 2, "no provider is called '{near}'", "did you mean {provider}?"),
     "an unknown model": (
@@ -45,6 +41,42 @@ FAULTS: dict[str, tuple[Any, ...]] = {
     "no data": ("--set data.train=nowhere.jsonl", 3, "nowhere.jsonl"),
 }
 
+# Of providers whose catalogue lists no models that they tune by themselves: what is said there instead.
+OTHERWISE: dict[str, dict[str, tuple[Any, ...]]] = {
+    "replicate": {
+        "an unknown model": ("--model acme/other", 3, "which inputs acme/other has for data and settings is not known"),
+        "no version": ("--model acme/trainer", 3, "one version of a model, by the 64 digits"),
+        "data of another shape": ("--model acme/plain:{version}", 3, "anytune convert --to prompt-completion"),
+        "a setting of which no input is known": ("--set training.seed=3", 3, "no input of acme/trainer is known"),
+        "a method that the model has not": ("--set method=dpo --set data.train=pairs.jsonl", 3, "by sft only"),
+        "a budget": ("--set budget.usd=5", 3, "the job's budget is $5.00 and the price is not known"),
+    },
+    "hf-jobs": {
+        "an unknown model": ("--model nowhere", 3, "hf-jobs trains models of the Hub (owner/name); 'nowhere' is none"),
+        "a setting that the provider has not": (
+            "--set training.learning_rate_multiplier=2",
+            3,
+            "training.learning_rate_multiplier = 2",
+        ),
+        "a budget": ("--set budget.usd=0.5", 3, "the job's budget is $0.50; this may cost up to $"),
+        "quantised weights": ("--set training.lora=null --set training.quantize=nf4", 3, "cannot be trained"),
+    },
+}
+SEVERAL = {("replicate", "an unknown model")}  # of a trainer that nobody knows, its inputs are not known either
+MODELS = {"replicate": f"acme/trainer:{VERSION}", "hf-jobs": "acme/tiny-chat"}
+TRAINERS = {"acme/trainer": {"data": "train_data", "fields": {"training.epochs": "epochs"}}, "acme/plain": {
+    "data": "train_data", "fields": {"training.epochs": "epochs"}, "chats": False
+}}  # fmt: skip
+
+
+def table() -> Iterator[tuple[str, str]]:
+    for name in HOSTED:
+        other = OTHERWISE.get(name, {})
+        unlisted = {"a method that the model has not"} if other else set()
+        yield from (
+            (name, fault) for fault in dict.fromkeys((*FAULTS, *other)) if fault not in unlisted or fault in other
+        )
+
 
 def pair(number: int) -> dict[str, object]:
     answers = (f"{number + number}.", f"Who knows {number}?")
@@ -59,32 +91,33 @@ def trap() -> Iterator[Trap]:
         yield running
 
 
-@pytest.mark.parametrize("name", HOSTED)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("name", "fault"), table())
 def test_each_fault_is_told_in_one_line_before_anything_is_sent(
     anytune: Type, folder: Path, trap: Trap, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ) -> None:
     known = catalog.load(name)
-    model = next(model for model, entry in known.models.items() if "sft" in entry.methods)
-    given = {"provider": name, "near": f"{name}x", "model": model, "key": str(known.key)}
+    model = MODELS.get(name) or next(model for model, entry in known.models.items() if "sft" in entry.methods)
+    given = {"provider": name, "near": f"{name}x", "model": model, "key": str(known.key), "version": VERSION}
     if fault == "no key":
         monkeypatch.delenv(given["key"], raising=False)
     else:
         monkeypatch.setenv(given["key"], "a-key-0123456789")
     models = "models: {only-sft: {methods: [sft]}}"
     most = ", max_file_bytes: 99" if fault == "a file too large" else ""
-    profile = f"profiles: {{{name}: {{base_url: '{trap.base_url}'}}}}"
+    trainers = f", trainers: {json.dumps(TRAINERS)}" if name == "replicate" else ""
+    profile = f"profiles: {{{name}: {{base_url: '{trap.base_url}'{trainers}}}}}"
     (folder / "anytune.yaml").write_text(f"{profile}\ncatalog: {{{name}: {{{models}{most}}}}}\n")
     (folder / "finetune.yaml").write_text(f"name: s\nprovider: {name}\nmodel: {model}\ndata: {{train: train.jsonl}}\n")
     (folder / "pairs.jsonl").write_text("".join(json.dumps(pair(number)) + "\n" for number in range(12)))
-    more, code, *wanted = FAULTS[fault]
+    more, code, *wanted = {**FAULTS, **OTHERWISE.get(name, {})}[fault]
     arguments = ("run", "-y", *more.format(**given).split())
     said = anytune(*arguments)
     mistaken(said, code=code)
     for words in wanted:
         assert words.format(**given) in said.err
     reasons = [line for line in said.err.splitlines() if line.startswith("  - ")]
-    assert len(reasons) == (1 if code == 3 else 0), reasons
+    most = len(reasons) if (name, fault) in SEVERAL else 1
+    assert len(reasons) == (most if code == 3 else 0), reasons
     assert "a-key-0123456789" not in said.out + said.err
     assert trap.journal == []
     assert anytune(*arguments, "--json").document["error"]["exit_code"] == code

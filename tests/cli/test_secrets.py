@@ -43,6 +43,8 @@ LINES = (
     "watch JOB",
     "events JOB --json",
     "audit JOB --json",
+    "pause JOB",
+    "checkpoints JOB",
     "cancel JOB",
     "resume JOB",
     "adopt {provider} nothing-there",

@@ -16,6 +16,7 @@ from anytune.testing import ProviderContract, Rig
 from anytune.testing.rig import Fault, no_key, sample_file, sample_spec
 from tests.providers._openai import ANY_JOB, JOBS, LIST, MODEL, provider
 from tests.stubs._openai_manners import AZURE, NEBIUS, OPENAI, OWN, Manner
+from tests.stubs._openai_rest import KEPT
 from tests.stubs.openai import OpenAIStub
 
 AT = {"create": JOBS, "retrieve": ANY_JOB}
@@ -51,7 +52,7 @@ class OpenAIRig:
 
     def told(self, remote_id: str) -> int:
         ended = self.stub.jobs[remote_id]["status"] == "succeeded"
-        return self.stub.told(remote_id) + (ended and not self.stub.manner.names_model)  # its checkpoint is told, too
+        return self.stub.told(remote_id) + KEPT * (ended and not self.stub.manner.names_model)  # its checkpoints, too
 
     def without_key(self) -> Provider:
         return provider(self.stub, key=no_key, **self.profile)

@@ -48,6 +48,15 @@ def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _wandb(value: Any) -> bool:
+    texts = [value.get(name) for name in ("apiKey", "project")] if isinstance(value, dict) else [None]
+    return (
+        all(map(_text(256), texts))
+        and set(value) <= {"enabled", "apiKey", "project", "entity", "runId"}
+        and value.get("enabled") is True
+    )
+
+
 TRAINING: dict[str, Check] = {
     "baseModel": lambda value: isinstance(value, str) and MODEL.fullmatch(value) is not None,
     "outputModel": lambda value: isinstance(value, str) and MODEL.fullmatch(value) is not None,
@@ -67,12 +76,14 @@ JOB: dict[str, dict[str, Check]] = {
         "evaluationDataset": _text(256),
         "displayName": _text(63),
         "evalAutoCarveout": _flag,
+        "wandbConfig": _wandb,
     },
     "dpoJobs": {
         "dataset": _text(256),
         "displayName": _text(63),
         "trainingConfig": _mapping,
         "lossConfig": _mapping,
+        "wandbConfig": _wandb,
     },
 }
 LOSS: dict[str, Check] = {"method": lambda value: value in {"DPO", "ORPO"}, "dpo": _mapping}

@@ -90,7 +90,7 @@ def _at_least(low: float) -> rules.Check:
 OPENAI = Manner()
 AZURE = Manner(
     fields={
-        **rules.JOB_FIELDS,
+        **_without(rules.JOB_FIELDS, "integrations"),
         "suffix": _short_suffix,
         "trainingType": _word("Standard", "GlobalStandard", "developerTier"),
     },
@@ -106,7 +106,7 @@ NEBIUS = Manner(
         "meta-llama/Llama-3.3-70B-Instruct": {"supervised"},
     },
     fields={
-        **_without(rules.JOB_FIELDS, "method", "metadata"),
+        **_without(rules.JOB_FIELDS, "method", "metadata", "integrations"),
         "hyperparameters": lambda value: isinstance(value, dict),
     },
     knobs={

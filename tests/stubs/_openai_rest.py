@@ -13,6 +13,7 @@ from tests.stubs._openai_manners import Manner
 from tests.stubs._openai_store import StoredFile, StoredJob, page
 
 HOUR = 3600
+KEPT = 3  # checkpoints of a job
 PART = 64 * 1024 * 1024
 UPLOAD_FIELDS: dict[str, rules.Check] = {
     "filename": rules.text(256),
@@ -37,6 +38,7 @@ class Host(Protocol):
     key: str
     admin_key: str
     manner: Manner
+    strict_parts: bool
 
     def job(self, id: str) -> StoredJob: ...
     def enter(self, record: StoredJob, word: str) -> None: ...
@@ -58,12 +60,13 @@ class Rest:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.uploads: dict[str, Upload] = {}
+        self.lost = self.garbled = 0
         self.permissions: dict[str, dict[str, dict[str, Any]]] = {}
 
     def answer(self, call: Call, way: list[str]) -> Reply:
         match call.method, way:
             case "GET", ["fine_tuning", "jobs", id, "checkpoints"]:
-                return ends(checkpoints(self.host.job(id).shown), call.query, limit=10)
+                return ends(checkpoints(self.host.job(id), tells=self.host.manner.names_model), call.query, limit=10)
             case "POST", ["fine_tuning", "jobs", id, "pause" | "resume" as act]:
                 return self._turn(self.host.job(id), act)
             case method, ["uploads", *rest]:
@@ -108,8 +111,11 @@ class Rest:
     def _pending(self, id: str) -> Upload:
         if id not in self.uploads:
             raise rules.refusal(404, f"No such Upload object: {id}", param="upload_id")
-        if self.uploads[id].shown["status"] != "pending":
-            raise rules.refusal(400, f"Upload is {self.uploads[id].shown['status']}", param="upload_id")
+        shown = self.uploads[id].shown
+        if shown["status"] == "pending" and self.host.tick() > shown["expires_at"]:
+            shown["status"] = "expired"
+        if shown["status"] != "pending":
+            raise rules.refusal(400, f"Upload is {shown['status']}", param="upload_id")
         return self.uploads[id]
 
     def _part(self, upload: Upload, call: Call) -> Reply:
@@ -122,7 +128,8 @@ class Rest:
         return Reply(200, part)
 
     def _complete(self, upload: Upload, body: dict[str, Any]) -> Reply:
-        if set(body["part_ids"]) != set(upload.parts):
+        listed, there = set(body["part_ids"]), set(upload.parts)
+        if not listed <= there or (self.host.strict_parts and listed != there):
             raise rules.refusal(400, "The part ids are not those of the upload", param="part_ids")
         content = b"".join(upload.parts[id] for id in body["part_ids"])
         if len(content) != upload.shown["bytes"]:
@@ -134,6 +141,22 @@ class Rest:
         self.host.files[file.id] = file
         upload.shown.update(status="completed", file=file.shown())
         return Reply(200, dict(upload.shown))
+
+    def lose(self, parts: int) -> None:
+        """Forget so many of the parts that came; with the last one an upload itself is forgotten."""
+        self.lost = parts
+        for id, upload in list(self.uploads.items()):
+            for part in list(upload.parts)[:parts]:
+                del upload.parts[part]
+            if not upload.parts:
+                del self.uploads[id]
+
+    def garble(self, parts: int) -> None:
+        """Spoil a byte in so many of the parts that came."""
+        self.garbled = parts
+        for upload in self.uploads.values():
+            for part in list(upload.parts)[:parts]:
+                upload.parts[part] = b"!" + upload.parts[part][1:]
 
     def _models(self, method: str, rest: list[str]) -> Reply:
         tuned = self.host.tuned_models()
@@ -181,22 +204,36 @@ def ends(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int) -
     return Reply(200, {**reply.body, "first_id": first, "last_id": last})
 
 
-def checkpoints(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Show the last one of a job that has succeeded."""
-    if job["status"] != "succeeded" or not job["fine_tuned_model"]:
-        return []
-    return [
-        {
-            "object": "fine_tuning.job.checkpoint",
-            "id": f"ftckpt_{job['id']}",
-            "created_at": job["finished_at"],
-            "fine_tuned_model_checkpoint": job["fine_tuned_model"],
-            "fine_tuning_job_id": job["id"],
-            "metrics": {"step": 3, "train_loss": 0.5},
-            "step_number": 3,
-            **({"result_files": job["checkpoint_files"]} if "checkpoint_files" in job else {}),
-        }
+def checkpoints(record: StoredJob, *, tells: bool) -> list[dict[str, Any]]:
+    """Show the last three of a job that has trained, newest first; the last of one that succeeded is its model."""
+    job, at = record.shown, [event["created_at"] for event in record.events if event["type"] == "metrics"]
+    done = job["status"] == "succeeded" and bool(job["fine_tuned_model"])
+    at = at or ([job["finished_at"]] * KEPT if done else [])  # of one that was running from its first word on
+    shown = [
+        _checkpoint(job, step, last=done and step == len(at), made=made, tells=tells) for step, made in enumerate(at, 1)
     ]
+    return shown[: -KEPT - 1 : -1]
+
+
+def _checkpoint(job: Mapping[str, Any], step: int, *, last: bool, made: int, tells: bool) -> dict[str, Any]:
+    ways = job.get("checkpoint_files", {})
+    files = ways.get(step) if isinstance(ways, dict) else ways if last else None
+    name = job["fine_tuned_model"] if last else f"{checkpoint_name(job)}:ckpt-step-{step}"
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": f"ftckpt_{job['id']}" if last else f"ftckpt_{job['id']}_{step}",
+        "created_at": made,
+        **({"fine_tuned_model_checkpoint": name} if tells else {}),
+        "fine_tuning_job_id": job["id"],
+        "metrics": {"step": step, "train_loss": round(1.5 / step, 4)},
+        "step_number": step,
+        **({"result_files": files} if files else {}),
+    }
+
+
+def checkpoint_name(job: Mapping[str, Any]) -> str:
+    """Name a job's models before their own part."""
+    return f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
 
 
 def model(name: str, owner: str) -> dict[str, Any]:

@@ -62,8 +62,18 @@ def expires(value: dict[str, Any]) -> bool:
 
 
 def _integrations(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(item, dict) and item.get("type") == "wandb" and "project" in item.get("wandb", {}) for item in value
+    return isinstance(value, list) and all(isinstance(item, dict) and _wandb(item) for item in value)
+
+
+def _wandb(item: dict[str, Any]) -> bool:
+    told = item.get("wandb", {})
+    texts = [value for name, value in told.items() if name != "tags"]
+    return (
+        set(item) == {"type", "wandb"}
+        and item["type"] == "wandb"
+        and "project" in told
+        and set(told) <= {"project", "name", "entity", "tags"}
+        and all(isinstance(value, str) for value in (*texts, *told.get("tags", [])))
     )
 
 

@@ -98,6 +98,7 @@ JOB_FIELDS: dict[str, Check] = {
     "max_grad_norm": _number(0, 1e9),
     "max_seq_length": _whole(8, 131072),
     "random_seed": _whole(0, 2147483647),
+    **dict.fromkeys(("wandb_key", "wandb_project_name", "wandb_name", "wandb_entity"), _text(256)),
     "training_type": _mapping,
     "training_method": _mapping,
     # what the vendor's SDK sends beside them

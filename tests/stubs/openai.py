@@ -13,6 +13,10 @@ What can be set before or between calls:
 - `not_ready`: how many chats a new model answers with 404
 - `unchecked`: how many looks at a file find it pending, where files are checked first
 - `manner`: whose ways these are: OPENAI, AZURE, NEBIUS, OWN of `_openai_manners`
+- `hours_passed`: how late it is; setting it lets uploads in parts run out
+- `lost`: setting it makes the stand-in forget so many parts that came, of uploads that wait
+- `garbled`: setting it spoils a byte in so many of them
+- `strict_parts`: an upload is whole only if no part of it came twice
 - `results`: what the result file of a job is that succeeds, None for none
 - `set(job_id, status=…)`: any field of a job, by hand; `finish(job_id)`: the rest of its life at once
 """
@@ -28,7 +32,7 @@ from typing import Any
 from tests.stubs import _openai_rules as rules
 from tests.stubs._http import Call, Reply, StubServer, multipart
 from tests.stubs._openai_manners import OPENAI, Manner
-from tests.stubs._openai_rest import Rest, ends
+from tests.stubs._openai_rest import Rest, checkpoint_name, ends
 from tests.stubs._openai_store import AUTO, StoredFile, StoredJob, memory, new_job, page, question
 from tests.stubs._process import main
 
@@ -62,6 +66,8 @@ class OpenAIStub(StubServer):
         self.closed = False
         self.spent = False
         self.not_ready = 0
+        self.strict_parts = True
+        self.hours_passed = 0
         self.files: dict[str, StoredFile] = {}
         self._records: dict[str, StoredJob] = {}
         self._answers: dict[str, dict[str, str]] = {}
@@ -255,10 +261,12 @@ class OpenAIStub(StubServer):
             data = {"step": step, "total_steps": self.steps, "train_loss": loss, "valid_loss": None}
             data = data if self.manner.tells_loss else {}
             self._tell(record, f"Step {step}/{self.steps}: training loss={loss}", kind="metrics", data=data)
+            content = self.files[record.shown["training_file"]].content if self.manner.serves else b""
+            self._answers[f"{checkpoint_name(record.shown)}:ckpt-step-{step}"] = memory(content)
 
     def _succeed(self, record: StoredJob) -> None:
         job = record.shown
-        name = f"ft:{job['model']}:stub-org:{job['user_provided_suffix'] or ''}:{job['id'][-6:]}"
+        name = checkpoint_name(job)
         content = self.files[job["training_file"]].content if job["training_file"] in self.files else b""
         self._answers[name] = memory(content) if self.manner.serves else {}
         if self.results is not None:
@@ -311,13 +319,29 @@ class OpenAIStub(StubServer):
             "data": {} if data is None else data,
         })  # fmt: skip
 
+    @property
+    def lost(self) -> int:
+        return self.rest.lost
+
+    @lost.setter
+    def lost(self, parts: int) -> None:
+        self.rest.lose(parts)
+
+    @property
+    def garbled(self) -> int:
+        return self.rest.garbled
+
+    @garbled.setter
+    def garbled(self, parts: int) -> None:
+        self.rest.garble(parts)
+
     def pass_time(self, seconds: int) -> None:
         """Set the clock forward."""
         self._ticks += seconds
 
     def tick(self) -> int:
         self._ticks += 1
-        return self._ticks
+        return self._ticks + 3600 * self.hours_passed
 
 
 if __name__ == "__main__":

@@ -86,8 +86,11 @@ class FireworksProvider:
                 self._require_ready(dataset)
         parent = f"{body['dataset'].partition('/datasets/')[0]}/{request['collection']}"
         query = {requests.ID_IN_QUERY[request["collection"]]: request["id"]}
+        report = body.get(requests.REPORT)
+        key = self._profile.wandb_key() if report else ""
+        body = {**body, requests.REPORT: {**report, "apiKey": key}} if report else body
         try:
-            answer = self._gateway.ask("POST", parent, act=act, body=body, query=query)
+            answer = self._gateway.ask("POST", parent, act=act, body=body, query=query, secret=key)
         except RejectedError as error:
             standing = self._gateway.seek(f"{parent}/{request['id']}", act=act) if error.status == 409 else None
             if standing is None:

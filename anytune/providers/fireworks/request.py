@@ -13,6 +13,7 @@ from anytune.errors import UsageError
 from anytune.schema.plan import Rule
 from anytune.schema.spec import Lora, TuneSpec
 
+REPORT = "wandbConfig"
 SFT, DPO = "supervisedFineTuningJobs", "dpoJobs"
 ID_IN_QUERY = {SFT: "supervisedFineTuningJobId", DPO: "dpoJobId"}
 PUBLIC_MODELS = "accounts/fireworks/models/"
@@ -61,6 +62,10 @@ RULES = {
     ),
     "training.beta": Rule(outcome="kept", to="lossConfig.dpo.beta", maximum=0.499),  # "must be < 0.5"
     "training.seed": Rule(outcome="refused", why=UNSET),
+    "integrations.wandb.project": Rule(outcome="kept", to="wandbConfig.project"),
+    "integrations.wandb.name": Rule(outcome="refused", why="Fireworks names its runs by itself"),
+    "integrations.wandb.entity": Rule(outcome="kept", to="wandbConfig.entity"),
+    "integrations.wandb.tags": Rule(outcome="refused", why="Fireworks gives its runs no tags"),
     "suffix": Rule(
         outcome="translated",
         to="outputModel",
@@ -73,7 +78,7 @@ def request(
     spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None, region: str | None
 ) -> dict[str, Any]:
     """Translate a spec into collection, id and body; the display name carries our job id as it is."""
-    shared = {"dataset": training_file, "displayName": job_id}
+    shared = {"dataset": training_file, "displayName": job_id, **_reported(spec)}
     config = _config(spec, model_id=model_id(job_id, suffix=spec.suffix), beside=training_file, region=region)
     if spec.method == "dpo":
         if validation_file is not None:
@@ -106,6 +111,14 @@ def _config(spec: TuneSpec, *, model_id: str, beside: str, region: str | None) -
         "epochs": training.epochs,
         **{field: value for field, value in chosen.items() if value != "auto"},
     }
+
+
+def _reported(spec: TuneSpec) -> dict[str, Any]:
+    """Return where Weights & Biases is told of the job; the key for it is put in when the job is made."""
+    for told in spec.integrations:
+        place = {"project": told.wandb.project, "entity": told.wandb.entity}
+        return {REPORT: {"enabled": True, **{name: value for name, value in place.items() if value is not None}}}
+    return {}
 
 
 def _loss(spec: TuneSpec) -> dict[str, Any]:

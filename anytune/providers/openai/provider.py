@@ -6,7 +6,7 @@ id travels in the job's metadata or suffix, and `find` looks for it there.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from anytune.errors import (
     AmbiguousError,
+    MalformedAnswerError,
     NotFoundError,
     RateLimitedError,
     RejectedError,
@@ -35,8 +36,8 @@ from anytune.providers.openai.client import Client
 from anytune.providers.openai.speech import Speech
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
-from anytune.schema.job import Event, JobState, RemoteJob
-from anytune.schema.model import TunedModel
+from anytune.schema.job import Event, JobState, RemoteJob, Sending
+from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
 
@@ -80,16 +81,20 @@ class OpenAIProvider:
         The name at the provider is made of the content's hash: a send whose answer was lost is not repeated.
         Raises `UsageError` for a file that cannot be read, `ConflictError` for one that has changed.
         """
+        return self.resume_upload(file, begun=None, note=lambda _: None)
+
+    def resume_upload(self, file: DataFile, *, begun: Sending | None, note: uploads.Note) -> str:
+        """Send one file as `upload` does; one that is too large for a call goes on where `begun` stands."""
         act = self._client.act("upload")
         with open_unchanged(file, provider=self.name) as handle:
             sent = Marked(handle) if self._speech.dialect.byte_order_mark else handle
             name = f"{file.sha256[:16]}-{file.role}.jsonl"
             known = self._uploaded(name, size=file.bytes + getattr(sent, "added", 0))
-            if known is not None:
-                return Reused(known)
+            if known is not None:  # it is ours if we were putting its parts together
+                return known if begun is not None and begun.ending else Reused(known)
             most = self._speech.dialect.parts_above
             if most is not None and file.bytes > most:
-                return self._large.in_parts(handle, name=name, size=file.bytes)
+                return self._large.in_parts(file, handle, name=name, begun=begun, note=note)
             with self._client.mapped("upload"):
                 return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
 
@@ -172,7 +177,7 @@ class OpenAIProvider:
                 if job.get("status") != "succeeded":
                     return []
                 if self._speech.dialect.model == "checkpoint":
-                    return [results.checkpoint(each, act=act) for each in self._checkpoints(remote_id)]
+                    return [results.as_event(each) for each in self.checkpoints(remote_id)]
                 files = job.get("result_files") or [None]
                 if not isinstance(files[0], str):
                     return []
@@ -183,16 +188,28 @@ class OpenAIProvider:
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop the job; one that has ended is answered as it stands."""
+        return self._halted("cancel", remote_id, already=lambda job: job.state.is_terminal)
+
+    def _halted(self, act: str, remote_id: str, *, already: Callable[[RemoteJob], bool]) -> RemoteJob:
+        """Have a job halt; where that is refused because it has `already`, answer with how it stands."""
         try:
-            with self._client.mapped("cancel"):
-                return self._told(self._client.jobs.cancel(remote_id), act="cancel", asked=remote_id)
+            with self._client.mapped(act):
+                return self._told(getattr(self._client.jobs, act)(remote_id), act=act, asked=remote_id)
         except RejectedError as error:
             if error.status not in ENDED_ALREADY:
                 raise
             stands = self.retrieve(remote_id)
-            if not stands.state.is_terminal:
+            if not already(stands):
                 raise
             return stands
+
+    def pause(self, remote_id: str) -> RemoteJob:
+        """Have the job halt at a checkpoint; one that is halted or has ended is answered as it stands."""
+        if not self._speech.dialect.pauses:
+            raise UsageError(f"{self.name} cannot pause a job")
+        return self._halted(
+            "pause", remote_id, already=lambda job: job.state.is_terminal or job.state is JobState.PAUSED
+        )
 
     def resume(self, remote_id: str) -> RemoteJob:
         """Go on with a paused job; any other is answered as it stands."""
@@ -239,11 +256,11 @@ class OpenAIProvider:
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Download a checkpoint's files into `out` and return its manifest; raise `UsageError` where none are given."""
         if self._speech.dialect.model != "checkpoint":
-            raise UsageError(f"{self.name} does not hand out weights from here")
+            fix = "anytune models shows whose weights come home"
+            raise UsageError(f"{self.name} does not hand out weights from here", fix=fix)
         folder = download_of.free_folder(out)
         remote_id, _, wanted = tuned.name.partition(":")
-        with self._client.mapped("checkpoints"):
-            found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})
+        found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})
         files = [id for id in found.get("result_files") or [] if isinstance(id, str)]
         if not files:
             raise NotFoundError(f"{self.name}: {tuned.name} has no files")
@@ -278,17 +295,32 @@ class OpenAIProvider:
         """Name the model of a job that succeeded after its last checkpoint, where the job itself names none."""
         if self._speech.dialect.model != "checkpoint" or job.status != "succeeded" or job.model is not None:
             return job
-        last = None
-        with suppress(NotFoundError), self._client.mapped("checkpoints"):  # not there (yet); the job is
-            last = results.newest(self._checkpoints(job.id))
-        if last is None:
-            return job
-        name = f"{job.id}:{answers.id_of(last, act=self._client.act('checkpoints'))}"
-        return job.model_copy(update={"state": JobState.SUCCEEDED, "model": name})
+        saved = list[Checkpoint]()
+        with suppress(NotFoundError):  # not there (yet); the job is
+            saved = self.checkpoints(job.id)
+        return job.model_copy(update={"state": JobState.SUCCEEDED, "model": saved[-1].model}) if saved else job
+
+    def checkpoints(self, remote_id: str) -> list[Checkpoint]:
+        """List the checkpoints that are kept, in the order of their steps; OpenAI keeps the last three."""
+        act = self._client.act("checkpoints")
+        found = (
+            results.checkpoint(each, act=act, model=self._name_of(each, remote_id, act=act))
+            for each in self._checkpoints(remote_id)
+        )
+        return sorted(found, key=lambda saved: saved.step)
+
+    def _name_of(self, checkpoint: dict[str, Any], remote_id: str, *, act: str) -> str:
+        id, name = answers.id_of(checkpoint, act=act), checkpoint.get("fine_tuned_model_checkpoint")
+        if self._speech.dialect.model == "checkpoint":
+            return f"{remote_id}:{id}"
+        if isinstance(name, str) and name:
+            return name
+        raise MalformedAnswerError(f"{act}: {id} names no model")
 
     def _checkpoints(self, remote_id: str) -> list[dict[str, Any]]:
-        ask = partial(self._client.calls.fine_tuning.jobs.checkpoints.with_raw_response.list, remote_id, limit=PAGE)
-        return answers.whole_list(ask, act=self._client.act("checkpoints"))
+        with self._client.mapped("checkpoints"):
+            calls = self._client.calls.fine_tuning.jobs.checkpoints.with_raw_response
+            return answers.whole_list(partial(calls.list, remote_id, limit=PAGE), act=self._client.act("checkpoints"))
 
     def _uploaded(self, name: str, *, size: int) -> str | None:
         act = self._client.act("files")
@@ -302,5 +334,6 @@ class OpenAIProvider:
 def _known_to_the_sdk(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part a body into what the SDK's `create` names and what it sends only as an extra."""
     named = {"model", "training_file", "validation_file", "suffix", "seed", "method", "metadata", "hyperparameters"}
+    named |= {"integrations"}
     known = {name: value for name, value in request.items() if name in named}
     return known, {name: value for name, value in request.items() if name not in named}

@@ -10,7 +10,7 @@ from typing import Any
 from anytune.errors import UsageError
 from anytune.schema.dialect import Dialect
 from anytune.schema.plan import Rule
-from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.spec import WANDB, Lora, TuneSpec
 
 TAG = "anytune_job"  # the metadata key under which our job id travels
 METHODS = {"sft": "supervised", "dpo": "dpo"}
@@ -25,7 +25,8 @@ def rules(dialect: Dialect) -> dict[str, Rule]:
     place = PLACES[dialect.hyperparameters]
     knobs = {path: rule.model_copy(update={"to": f"{place}.{rule.to}"}) for path, rule in dialect.knobs.items()}
     refused = {path: Rule(outcome="refused", why=each.why) for each in dialect.refused for path in each.settings}
-    return {**refused, **knobs, **dialect.fields, "suffix": _suffix_rule(dialect)}
+    told = {path: Rule(outcome="kept", to=path) for path in WANDB} if dialect.wandb else {}
+    return {**refused, **knobs, **dialect.fields, **told, "suffix": _suffix_rule(dialect)}
 
 
 def _suffix_rule(dialect: Dialect) -> Rule:
@@ -56,6 +57,7 @@ def render(
         "metadata": None if dialect.tag == "suffix" else {TAG: job_id},
         **_chosen(spec, dialect, dialect.fields),
         **_placed(spec, dialect),
+        "integrations": _integrations(spec) if dialect.wandb else None,
         **beside,
     }
     return {name: value for name, value in body.items() if value is not None}
@@ -67,6 +69,11 @@ def _placed(spec: TuneSpec, dialect: Dialect) -> dict[str, Any]:
         return {"hyperparameters": knobs}
     method = METHODS[spec.method]
     return {"method": {"type": method, method: {"hyperparameters": knobs}}}
+
+
+def _integrations(spec: TuneSpec) -> list[dict[str, Any]] | None:
+    told = (each.model_dump(mode="json", exclude_defaults=True) for each in spec.integrations)
+    return [{"type": "wandb", "wandb": each["wandb"]} for each in told] or None
 
 
 def _chosen(spec: TuneSpec, dialect: Dialect, among: Mapping[str, Rule]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from anytune.providers.openai.answer import EPOCH, id_of, moment, named
 from anytune.schema.job import Event
+from anytune.schema.model import Checkpoint
 
 
 def steps(content: bytes, *, remote_id: str, at: datetime | None) -> Iterator[Event]:
@@ -58,17 +59,19 @@ def _number(cell: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def checkpoint(told: Mapping[str, Any], *, act: str) -> Event:
-    """Read a decoded checkpoint as an event."""
-    metrics, id = told.get("metrics"), id_of(told, act=act)
-    figures = {**(metrics if isinstance(metrics, Mapping) else {}), "step": _step(told)}
-    at = moment(told.get("created_at")) or EPOCH
-    return Event(id=id, at=at, message=f"checkpoint at step {_step(told)}: {id}", data=named(figures))
+def checkpoint(told: Mapping[str, Any], *, act: str, model: str) -> Checkpoint:
+    """Read a decoded checkpoint, whose model goes by this name."""
+    metrics = told.get("metrics")
+    figures = named(metrics if isinstance(metrics, Mapping) else {})
+    figures.pop("step", None)
+    at = moment(told.get("created_at"))
+    return Checkpoint(id=id_of(told, act=act), step=_step(told), model=model, at=at, figures=figures)
 
 
-def newest(checkpoints: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the checkpoint of the last step, None when there is none."""
-    return max(checkpoints, key=_step, default=None)
+def as_event(saved: Checkpoint) -> Event:
+    """Tell of a checkpoint as of something that happened."""
+    message = f"checkpoint at step {saved.step}: {saved.id}"
+    return Event(id=saved.id, at=saved.at or EPOCH, message=message, data={**saved.figures, "step": saved.step})
 
 
 def _step(told: Mapping[str, Any]) -> int:

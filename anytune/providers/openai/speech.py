@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from anytune import catalog
 from anytune.catalog import Catalog
@@ -41,7 +41,9 @@ class Speech:
     def moved(self) -> bool:
         """Tell whether it is reached at another host than the provider's own, or one below that."""
         given, own = self.profile.base_url, self.like.base_url
-        return given is not None and own is not None and not _is_below(urlsplit(given), urlsplit(own))
+        hosts = (*([urlsplit(own).hostname or ""] if own else []), *self.like.domains)
+        host = urlsplit(given).hostname if given is not None else None
+        return given is not None and not any(f".{host}".endswith(f".{each}") for each in hosts)
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -103,6 +105,7 @@ class Speech:
         return {
             **blank,
             "hosts": {},
+            "places": {},
             "known": True,
             "methods": self.dialect.methods,
             "similar": (),
@@ -130,10 +133,6 @@ class Speech:
         if tier is not None and tiers is not None and tier not in tiers.words:
             found.append(_no_such_tier(self.name, tier, tiers))
         return found
-
-
-def _is_below(given: SplitResult, own: SplitResult) -> bool:
-    return f".{given.hostname}".endswith(f".{own.hostname}")
 
 
 def _no_such_tier(name: str, tier: str, tiers: Tiers) -> str:

@@ -32,9 +32,9 @@ class Gateway(PlainGateway):
         """Tell whether it is the API itself that says so."""
         return "detail" in body
 
-    def read(self, answer: Any, *, act: str) -> dict[str, Any]:
+    def read(self, answer: Any, *, act: str, secret: str = "") -> dict[str, Any]:
         """Return the object that an answer holds, `{}` where it has none, or raise what it is instead."""
-        return {} if answer.is_success and not answer.content else super().read(answer, act=act)
+        return {} if answer.is_success and not answer.content else super().read(answer, act=act, secret=secret)
 
     def rows(self, path: str, *, act: str) -> Iterator[dict[str, Any]]:
         """Yield all rows of a list, page by page; the newest come first there.
@@ -81,7 +81,7 @@ class Gateway(PlainGateway):
             raise UsageError(f"{self._account!r} is no name of an account at Replicate", fix=TO_CHOOSE)
         return self._account
 
-    def refusal(self, answer: Any, *, act: str) -> AnytuneError:
+    def refusal(self, answer: Any, *, act: str, secret: str = "") -> AnytuneError:
         """Return the error that an answer without success is, with the time to wait where its text says one."""
         said, param = spoken(decoded(answer.text))
         error = error_for_status(
@@ -90,7 +90,7 @@ class Gateway(PlainGateway):
             act=act,
             body={"error": {"message": said, "param": param}},
             headers=answer.headers,
-            secret=self._key,
+            secret=(self._key, secret),
         )
         if isinstance(error, RateLimitedError) and error.retry_after is None and (when := WHEN.search(said)):
             error.retry_after = float(when[1])

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from anytune.errors import UsageError
 from anytune.planner import chosen
 from anytune.schema.plan import Rule
-from anytune.schema.spec import TuneSpec, every_setting
+from anytune.schema.spec import WANDB, TuneSpec, every_setting
 from anytune.schema.trainer import MAPPABLE, Trainer
 
 PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -30,6 +30,9 @@ NAME_LIMIT = 63
 HARDWARE = "gpu-t4"
 
 SUFFIX = "the model is named after the job, by which a lost answer is found again"
+UNTOLD = (
+    "Replicate tells nobody how a training goes; an input of the trainer's may, but would need a key in the request"
+)
 MANY = "it is more than one value, which no single input takes: profiles.replicate.trainers can send inputs as they are"
 
 
@@ -43,6 +46,8 @@ def rules(trainer: Trainer | None, name: str) -> dict[str, Rule]:
             made[path] = Rule(outcome="kept", to=f"input.{to}")
         elif path == "suffix":
             made[path] = Rule(outcome="refused", why=SUFFIX)
+        elif path in WANDB:
+            made[path] = Rule(outcome="refused", why=UNTOLD)
         elif path not in MAPPABLE:
             made[path] = Rule(outcome="refused", why=MANY)
         else:

@@ -85,7 +85,9 @@ class TogetherProvider:
         faulty: in both cases nothing was started.
         """
         self._require_checked_files(request)
-        return answers.job_of(self._gateway.post("create the job", JOBS, request), act="create the job")
+        key = self._gateway.profile.wandb_key() if requests.PROJECT in request else ""
+        body = {**request, requests.WANDB_KEY: key} if key else request
+        return answers.job_of(self._gateway.post("create the job", JOBS, body, secret=key), act="create the job")
 
     def _require_checked_files(self, request: Mapping[str, Any]) -> None:
         act = "look at the file"

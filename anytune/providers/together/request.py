@@ -15,6 +15,7 @@ from anytune.schema.plan import Rule
 from anytune.schema.spec import Lora, TuneSpec
 
 MAX_RANK = 64
+PROJECT, WANDB_KEY = "wandb_project_name", "wandb_key"  # the description says wandb_api_key, the SDK sends this
 
 # The vendor's SDK sends 1e-5 whatever is trained, its command line 1e-3 for every LoRA: the provider has not one
 # choice but two. Adapters want about ten times the rate of full weights, preferences a tenth.
@@ -60,6 +61,10 @@ RULES = {
     "training.max_length": Rule(outcome="kept", to="max_seq_length"),
     "training.beta": Rule(outcome="kept", to="training_method.dpo_beta"),
     "training.seed": Rule(outcome="kept", to="random_seed"),
+    "integrations.wandb.project": Rule(outcome="kept", to="wandb_project_name"),
+    "integrations.wandb.name": Rule(outcome="kept", to="wandb_name"),
+    "integrations.wandb.entity": Rule(outcome="kept", to="wandb_entity"),
+    "integrations.wandb.tags": Rule(outcome="refused", why="Together gives its runs no tags"),
     "suffix": Rule(
         outcome="translated",
         to="suffix",
@@ -105,8 +110,20 @@ def body(spec: TuneSpec, *, job_id: str, training_file: str, validation_file: st
         "validation_file": validation_file,
         "max_seq_length": _chosen(training.max_length, None),
         "random_seed": _chosen(training.seed, None),
+        **_reported(spec),
     }
     return {**request, **{field: value for field, value in optional.items() if value is not None}}
+
+
+def _reported(spec: TuneSpec) -> dict[str, Any]:
+    """Return where Weights & Biases is told of the job; the key for it is put in when the job is made."""
+    for told in spec.integrations:
+        return {
+            PROJECT: told.wandb.project,
+            "wandb_name": told.wandb.name,
+            "wandb_entity": told.wandb.entity,
+        }
+    return {}
 
 
 def _chosen(value: Any, otherwise: Any) -> Any:
