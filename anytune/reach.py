@@ -64,6 +64,7 @@ class Reach:
             hours=said.hours,
             timeout=said.timeout,
             trainers=said.trainers,
+            storage=said.storage,
         )
 
     def _no_key(self, name: str) -> str:

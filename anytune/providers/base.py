@@ -34,7 +34,8 @@ class Profile:
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
     `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
     price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
-    `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
+    `trainers` are the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the
+    provider beside those of the catalogue. `flavor` and `hours` are for providers that rent out
     whole machines: which one, and after how long a job is ended.
     """
 
@@ -47,6 +48,7 @@ class Profile:
     tier: str | None = None
     like: str | None = None
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
+    storage: tuple[str, ...] = ()
     flavor: str | None = None
     hours: float | None = None
     timeout: float = 120.0

@@ -18,6 +18,7 @@ from anytune.errors import MalformedAnswerError, RejectedError
 from anytune.local.hf_jobs.fault import mapped, of_answer
 from anytune.local.hf_jobs.request import NAME
 from anytune.providers._storage import safe_place
+from anytune.providers.base import Profile
 from anytune.providers.edge import bounded_client
 
 MOST_HOPS = 5
@@ -38,9 +39,9 @@ def lent(client: Guarded) -> Iterator[None]:
 class Guarded:
     """Send what huggingface_hub wants sent: to the Hub with the key, to its storage without, nowhere by redirect."""
 
-    def __init__(self, endpoint: str, *, key: str, act: str, seconds: float, upload_seconds: float) -> None:
-        self._endpoint, self._key, self._act = endpoint, key, act
-        self._seconds, self._upload_seconds = seconds, upload_seconds
+    def __init__(self, endpoint: str, profile: Profile, *, key: str, act: str) -> None:
+        self._endpoint, self._profile, self._key, self._act = endpoint, profile, key, act
+        self._seconds, self._upload_seconds = profile.timeout, profile.upload_timeout
 
     def request(self, method: str, url: Any, **options: Any) -> Any:
         """Send one request and return its answer, which is a success."""
@@ -98,7 +99,7 @@ class Guarded:
     def _allowed(self, url: Any, headers: Mapping[str, str]) -> dict[str, str]:
         if self._is_hub(url):
             return dict(headers)
-        safe_place(url, api=self._endpoint, provider=NAME, act=self._act)
+        safe_place(url, api=self._endpoint, profile=self._profile, act=self._act)
         if any(name.lower() == "authorization" for name in headers):
             raise RejectedError(f"{NAME}: {self._act}: the key was wanted at {url.host}; it is not sent there")
         return dict(headers)
