@@ -122,6 +122,15 @@ class Sweeps(Protocol):
 
 
 @runtime_checkable
+class Measures(Protocol):
+    """Be a provider whose jobs come with their events, and that tells the figures of a run's steps apart from them."""
+
+    def measured(self, remote_id: str, events: Sequence[Event]) -> list[Event]:
+        """Return these, which are all events of the job, with the figures among them, as `events` would."""
+        ...
+
+
+@runtime_checkable
 class Quotes(Protocol):
     """Be a provider that names an exact price before the job is made."""
 
