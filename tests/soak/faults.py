@@ -80,6 +80,8 @@ def run(places: Places, *, rounds: int | None, seed: int, only: Callable[[Cell],
 def _try(folder: Path, scene: Scene, fault: Fault, tally: Tally) -> None:
     with STANDS[scene.provider.name]() as stub:
         more, timeout = BUDGET if scene.act == "quote" else "", HASTY if fault.hasty else 20
+        if scene.setup is not None:
+            scene.setup(stub)
         desk = laid_out(folder, scene.provider, stub.origin, topic="tides", more=more, timeout=timeout)
         wrong = _struck(desk, stub, scene, fault, tally)
     tally.cells += 1

@@ -28,7 +28,8 @@ class Scene:
     """Be one call: whose, for what (`act`), how it is known (`pattern`), and the command in which it is made.
 
     `before` are the commands that come first, `loses` the call whose answer is lost so that this one is made at all.
-    `job` names where the job stands in the answer: the answer itself, or a list in it; None where none does.
+    `job` names where the job stands in the answer: the answer itself, or a list in it; None where none does. `setup`
+    makes the service one that needs this call.
     """
 
     provider: Hosted
@@ -63,6 +64,10 @@ def _openai() -> list[Scene]:
     ]
 
 
+def _brings_no_events(stub: TogetherStub) -> None:
+    stub.tells_events = False
+
+
 def _together() -> list[Scene]:
     jobs, one = "/v1/fine-tunes", "GET /v1/fine-tunes/ft-????????-????????"
     return [
@@ -73,7 +78,7 @@ def _together() -> list[Scene]:
         Scene(TOGETHER, "create", f"POST {jobs}", job="."),
         Scene(TOGETHER, "find", f"GET {jobs}", loses=f"POST {jobs}", job="data"),
         Scene(TOGETHER, "retrieve", one, WATCH, (SUBMIT,), job="."),
-        Scene(TOGETHER, "events", "*/events", WATCH, (SUBMIT,)),
+        Scene(TOGETHER, "events", "*/events", WATCH, (SUBMIT,), setup=_brings_no_events),
         Scene(TOGETHER, "figures", "*/metrics", WATCH, (SUBMIT,)),
         Scene(TOGETHER, "cancel", "*/cancel", CANCEL, (SUBMIT,), job="."),
         Scene(TOGETHER, "archive", "GET /v1/finetune/download", EXPORT, (SUBMIT, WATCH)),
