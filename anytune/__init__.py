@@ -24,10 +24,12 @@ if TYPE_CHECKING:
         evaluate,
         export,
         fix,
+        hand_over,
         plan,
         refresh,
         split,
         submit,
+        take_in,
         wait,
     )
 
@@ -43,10 +45,12 @@ __all__ = [
     "evaluate",
     "export",
     "fix",
+    "hand_over",
     "plan",
     "refresh",
     "split",
     "submit",
+    "take_in",
     "wait",
 ]
 

@@ -41,7 +41,8 @@ COMMANDS = (
     ("abandon", "adopt:abandon", "Give up a job that its provider does not have."),
     ("eval", "results:evaluate", "Compare base and tuned model on held-out questions."),
     ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
-    ("export", "results:export", "Write a tuned model into a folder."),
+    ("export", "results:export", "Write a tuned model into a folder, or hand a job to another trainer."),
+    ("import", "results:take_in", "Take in another trainer's config as a job file, losses named."),
     ("models", "around:models", "List the models that can be tuned: where, until when, at which price."),
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )
@@ -73,6 +74,7 @@ EXAMPLES = {
     "eval": "anytune eval last --test held-out.jsonl",
     "chat": "anytune chat last --once 'How many books are there?'",
     "export": "anytune export last --to merged --out tuned-model",
+    "import": "anytune import axolotl.yml --out finetune.yaml",
     "providers refresh": "anytune providers refresh --provider together",
     "models": "anytune models --provider openai",
     "doctor": "anytune doctor",

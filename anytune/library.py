@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anytune.data.fix import Fixed
     from anytune.data.privacy.text import Finder
     from anytune.data.split import By, Split
+    from anytune.recipe import HandedOver, TakenIn
 
 __all__ = [
     "Tuner",
@@ -29,10 +30,12 @@ __all__ = [
     "evaluate",
     "export",
     "fix",
+    "hand_over",
     "plan",
     "refresh",
     "split",
     "submit",
+    "take_in",
     "wait",
 ]
 
@@ -148,3 +151,16 @@ def evaluate(job_id: str, *, test: Path | None = None, limit: int | None = None)
 def export(job_id: str, *, to: str, out: Path | str) -> dict[str, Any]:
     """Write a job's model as `adapter` or `merged` into a folder and return its manifest."""
     return Tuner().export(job_id, to=to, out=Path(out))
+
+
+def hand_over(job_file: Path | str, *, to: str, out: Path | str) -> HandedOver:
+    """Write a job file as the config of another trainer, with the data beside it; see `recipe.hand_over`."""
+    tuner = Tuner()
+    return tuner.hand_over(tuner.read(job_file, provider="local"), to=to, out=Path(out))
+
+
+def take_in(path: Path | str, *, out: Path | str, source: str | None = None, force: bool = False) -> TakenIn:
+    """Make a job file of another trainer's config; see `recipe.take_in`."""
+    from anytune.recipe import take_in as carry_out
+
+    return carry_out(Path(path), out=Path(out), source=source, force=force)

@@ -82,7 +82,7 @@ class Planning:
         """
         provider = self._reach.provider(spec.provider)
         capabilities = self._reach.capabilities(spec.provider, spec.model)
-        data = self._checked(spec, checks or self._alone(spec))
+        data = self.checked(spec, checks=checks)
         draft = planner.make(
             spec,
             data,
@@ -98,8 +98,9 @@ class Planning:
         """Check a file that is held out of a job as the job's own data are checked."""
         return self._alone(spec).report(spec, {"test": path})
 
-    def _checked(self, spec: TuneSpec, checks: Checks) -> DataReport:
+    def checked(self, spec: TuneSpec, *, checks: Checks | None = None) -> DataReport:
         """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
+        checks = checks or self._alone(spec)
         named: dict[Role, Path] = {"train": spec.data.train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}

@@ -36,6 +36,7 @@ from anytune.store import JobStore, open_store
 
 if TYPE_CHECKING:
     from anytune.notify import Notifier
+    from anytune.recipe import HandedOver
 
 BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 
@@ -153,6 +154,13 @@ class Tuner:
     def plan(self, spec: TuneSpec, *, force: bool = False) -> Plan:
         """Decide what a submit would do: offline, without a key, sending nothing."""
         return self._planning.plan(spec, force=force)
+
+    def hand_over(self, spec: TuneSpec, *, to: str, out: Path) -> HandedOver:
+        """Write a job as another trainer's config file with its data beside it; see `recipe.hand_over`."""
+        from anytune.recipe import hand_over  # for those alone who go elsewhere
+
+        mine = spec.model_copy(update={"provider": "local"})
+        return hand_over(mine, self._planning.checked(mine), to=to, out=out)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.

@@ -10,6 +10,9 @@ import typer
 
 from anytune.commands import options
 
+Trainer = Literal["axolotl", "llama-factory", "trl", "unsloth"]
+To = Literal["adapter", "merged", "axolotl", "llama-factory", "trl", "unsloth"]
+
 
 def evaluate(
     job: options.JobName = "last",
@@ -71,19 +74,65 @@ def chat(
 
 
 def export(
-    job: options.JobName = "last",
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="A job; or, for another trainer, a job file, too.")
+    ] = "last",
     to: Annotated[
-        Literal["adapter", "merged"], typer.Option(help="The adapter alone, or one ordinary model.")
+        To, typer.Option(help="The adapter alone, one ordinary model, or the job itself for another trainer.")
     ] = "merged",
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder.")] = Path("tuned-model"),
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A new folder.", show_default="tuned-model, or after the trainer"),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a tuned model into a folder."""
+    """Write a tuned model into a folder, or hand a job to another trainer."""
     from anytune.commands.order import leaving
 
-    back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(out)])
-    with leaving("stopped; the model was not written", fix=back):
-        _export(job, to, out, as_json=as_json)
+    place = out or Path("tuned-model" if to in ("adapter", "merged") else f"{to}-job")
+    back = shlex.join(["anytune", "export", job, "--to", to, "--out", str(place)])
+    with leaving("stopped; nothing was written", fix=back):
+        if to in ("adapter", "merged"):
+            _export(job, to, place, as_json=as_json)
+        else:
+            _hand_over(job, to, place, as_json=as_json)
+
+
+def _hand_over(job: str, to: str, out: Path, *, as_json: bool) -> None:
+    from anytune.tuner import Tuner
+    from anytune.ui import recipe, terminal
+
+    tuner = Tuner()
+    is_file = Path(job).suffix in (".yaml", ".yml")
+    spec = tuner.read(job, provider="local") if is_file else tuner.job(job).plan.spec
+    done = tuner.hand_over(spec, to=to, out=out)
+    if as_json:
+        terminal.emit(done.model_dump(mode="json"), then=recipe.then_over(done))
+        return
+    recipe.show_over(done, on=terminal.result())
+    terminal.next_commands(recipe.then_over(done))
+
+
+def take_in(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The config file of another trainer: YAML or JSON.")],
+    source: Annotated[
+        Trainer | None,
+        typer.Option("--from", metavar="TRAINER", help="Whose it is: axolotl, llama-factory, trl, unsloth."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The job file to write.")] = Path("finetune.yaml"),
+    force: options.Replace = False,
+    as_json: options.Json = False,
+) -> None:
+    """Take in another trainer's config as a job file, losses named."""
+    from anytune.recipe import take_in as carry_out
+    from anytune.ui import recipe, terminal
+
+    done = carry_out(file, out=out, source=source, force=force)
+    if as_json:
+        terminal.emit(recipe.document(done), then=recipe.then_in(done))
+        return
+    recipe.show_in(done, on=terminal.result())
+    terminal.next_commands(recipe.then_in(done))
 
 
 def _export(job: str, to: str, out: Path, *, as_json: bool) -> None:

@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from anytune.config.document import Document
     from anytune.config.job import job_schema, load_job, nearest
     from anytune.config.place import PROJECT_FILE, places
     from anytune.config.settings import NotifySettings, ProfileSettings, Settings, key_source, load_settings
 
 __all__ = [
     "PROJECT_FILE",
+    "Document",
     "NotifySettings",
     "ProfileSettings",
     "Settings",
@@ -22,7 +24,11 @@ __all__ = [
     "nearest",
     "places",
 ]
-_PARTS = {"job": ("job_schema", "load_job", "nearest"), "place": ("PROJECT_FILE", "places")}
+_PARTS = {
+    "document": ("Document",),
+    "job": ("job_schema", "load_job", "nearest"),
+    "place": ("PROJECT_FILE", "places"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ def summary(plan: Plan, *, on: Console) -> None:
     terminal.put(on, terminal.pairs(_facts(plan)))
     if plan.settings:
         on.print()
-        terminal.put(on, _settings(plan.settings))
+        terminal.put(on, settings(plan.settings))
         if plan.capabilities.settings_source:
             terminal.say(on, f"settings go by {plan.capabilities.settings_source}", style="dim")
     if plan.warnings:
@@ -141,9 +141,10 @@ def _closing(capabilities: Capabilities) -> str:
     return "; ".join([*said, f"model shuts down on {end}"] if end else said)
 
 
-def _settings(settings: Sequence[Setting]) -> Table:
+def settings(given: Sequence[Setting]) -> Table:
+    """Lay out what becomes of each setting."""
     table = terminal.columns("setting", "value", "what becomes of it", whole=("setting",))
-    for setting in settings:
+    for setting in given:
         name = setting.path.removeprefix("training.")
         shown = Text(setting.outcome, style=STYLES[setting.outcome])
         translated = setting.outcome == "translated" and setting.sent is not None

@@ -46,6 +46,8 @@ LINES = (
     "eval JOB --limit 1",
     "chat JOB --once Hello",
     "export JOB --to adapter --out weights",
+    "export JOB --to axolotl --out handed",
+    "import handed/config.yaml --out taken.yaml --json",
     "providers --json",
     "providers refresh --provider {provider} --json",
     "models --json",

@@ -1,0 +1,148 @@
+"""The YAML file of `trl sft` and `trl dpo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from anytune.recipe import pair
+from anytune.recipe.tool import (
+    Handed,
+    Key,
+    Reading,
+    Record,
+    Tool,
+    batches,
+    modules,
+    read_batches,
+    read_warmup_steps,
+    said,
+)
+from anytune.schema.plan import Setting
+from anytune.schema.spec import Method
+
+_KEYS = (
+    Key("num_train_epochs", "training.epochs", 3),
+    Key("lr_scheduler_type", "training.scheduler", "linear", {"constant": "constant_with_warmup"}),
+    Key("weight_decay", "training.weight_decay", 0.0),
+    Key("max_grad_norm", "training.max_grad_norm", 1.0),
+    Key("max_length", "training.max_length", 1024),
+    Key("seed", "training.seed", 42),
+    Key("lora_r", "training.lora.rank", 16),
+    Key("lora_alpha", "training.lora.alpha", 32),
+    Key("lora_dropout", "training.lora.dropout", 0.05),
+    Key("beta", "training.beta", 0.1),
+)
+_RATES = {"sft": 2e-5, "dpo": 1e-6}  # what TRL's own configs take where nothing is said
+
+
+def _write(handed: Handed) -> Iterator[Setting]:
+    yield said("model", handed.model, "model_name_or_path", handed.model)
+    yield said("data.train", handed.train, "dataset_name", "./data")
+    if handed.validation:
+        yield said("data.validation", handed.validation, "dataset_test_split", "validation")
+        yield said("data.validation", handed.validation, "eval_strategy", "epoch")
+    yield said("training.learning_rate", (rate := handed.values["training.learning_rate"]), "learning_rate", rate)
+    yield from batches(handed, micro="per_device_train_batch_size", accumulation="gradient_accumulation_steps")
+    ratio = handed.values["training.warmup_ratio"]
+    yield said("training.warmup_ratio", ratio, "warmup_steps", ratio, why="below 1 it is a share in transformers 5")
+    if handed.method == "sft":
+        yield said("method", "sft", "assistant_only_loss", True)
+    if not handed.trains_adapters:
+        return
+    yield said("training.lora", "adapters", "use_peft", True)
+    layers = handed.values["training.lora.target_modules"]
+    yield said(
+        "training.lora.target_modules",
+        layers,
+        "lora_target_modules",
+        [layers] if isinstance(layers, str) else list(layers),
+    )
+    if handed.is_quantised:
+        yield said("training.quantize", "nf4", "load_in_4bit", True)
+        yield said("training.quantize", "nf4", "use_bnb_nested_quant", True)
+
+
+def _record(record: Record, method: Method) -> Record:
+    return pair.plain(record, tool="TRL") if method == "dpo" else pair.refuse_weights(record, tool="TRL")
+
+
+def _read(reading: Reading) -> None:
+    reading.keep("model", (model := str(reading.take("model_name_or_path", ""))), name="model_name_or_path", said=model)
+    method = "dpo" if "beta" in reading.left or "loss_type" in reading.left else "sft"
+    reading.keep("method", method, name="beta" if method == "dpo" else "(no beta)", said=None)
+    rate = float(reading.take("learning_rate", _RATES[method]))
+    reading.keep("training.learning_rate", rate, name="learning_rate", said=rate)
+    train = _data(reading)
+    read_batches(reading, micro=("per_device_train_batch_size", 8), accumulation=("gradient_accumulation_steps", 1))
+    steps = float(reading.take("warmup_steps", 0)) or float(reading.take("warmup_ratio", 0))
+    if steps >= 1:
+        read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
+    else:
+        reading.keep("training.warmup_ratio", steps, name="warmup_steps", said=steps)
+    _adapters(reading)
+    if not reading.take("assistant_only_loss") and method == "sft":
+        reading.refuse("assistant_only_loss", False, "ours learns from the answers alone, not from questions, too")
+    if reading.take("packing"):
+        reading.refuse("packing", True, "a row of it holds several examples: a larger batch_size comes near it")
+    if (loss := reading.take("loss_type", "sigmoid")) not in ("sigmoid", ["sigmoid"], "nll", "chunked_nll"):
+        reading.refuse("loss_type", loss, "ours is DPO's own")
+
+
+def _data(reading: Reading) -> str | None:
+    sets = reading.take("datasets") or []
+    first = sets[0] if sets and isinstance(sets[0], dict) else {}
+    files = first.get("data_files")
+    files = files.get("train") if isinstance(files, dict) else files
+    found = files[0] if isinstance(files, list) and files else files or first.get("path")
+    folder = reading.take("dataset_name")
+    if not found and folder:
+        found = f"{str(folder).removeprefix('./')}/train.jsonl" if str(folder).startswith((".", "/")) else str(folder)
+    for number, one in enumerate(sets[1:], start=1):
+        reading.refuse(f"datasets[{number}]", one, "a job has one file: put them into one")
+    if share := reading.take("test_split_size"):
+        reading.keep("data.split", share, name="test_split_size", said=share, why="drawn by prompt, not by record")
+    if not found:
+        return None
+    reading.keep("data.train", str(found), name="datasets" if sets else "dataset_name", said=found)
+    return str(found)
+
+
+def _adapters(reading: Reading) -> None:
+    if not reading.take("use_peft"):
+        reading.keep("training.lora", None, name="use_peft", said=False)
+        return
+    if reading.take("load_in_8bit"):
+        reading.refuse("load_in_8bit", True, "ours has 4 bits (nf4) or none")
+    four = bool(reading.take("load_in_4bit"))
+    reading.keep("training.quantize", "nf4" if four else None, name="load_in_4bit", said=four)
+    named = reading.take("lora_target_modules")
+    if named is not None:
+        layers = modules(named)
+        ours = "all-linear" if layers == ["all-linear"] else layers
+        reading.keep("training.lora.target_modules", ours, name="lora_target_modules", said=named)
+    else:
+        why = "where nothing is said PEFT picks layers by the kind of model; ours takes all linear ones"
+        reading.refuse("lora_target_modules", None, why)
+
+
+TRL = Tool(
+    name="trl",
+    title="TRL",
+    source="TRL's configs of 2026-07-24 (trl/trainer, trl/scripts, commit f2cd577) and transformers 5.23",
+    command="trl {method} --config config.yaml",
+    keys=_KEYS,
+    marks=frozenset({"model_name_or_path"}),
+    fixed={
+        "env": {"HF_HUB_DISABLE_TELEMETRY": "1"},
+        "packing": False,
+        "optim": "adamw_torch",
+        "bf16": True,
+        "report_to": "none",
+        "output_dir": "out",
+    },
+    lacks={},
+    write=_write,
+    read=_read,
+    record=_record,
+    notes=("assistant_only_loss needs a chat template that marks the answers, or one that TRL knows",),
+)

@@ -1,0 +1,277 @@
+"""A job goes to another trainer and comes back, and nothing changes on the way without a word."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from anytune.errors import RefusedError, UsageError
+from anytune.local.settings import resolve
+from anytune.planner import chosen
+from anytune.recipe import TOOLS, take_in
+from anytune.schema.spec import TuneSpec, every_setting
+from anytune.tuner import Tuner
+
+CHAT = {"messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Seven."}]}
+PAIR = {
+    "input": {"messages": CHAT["messages"][:1]},
+    "preferred_output": [{"role": "assistant", "content": "Seven."}],
+    "non_preferred_output": [{"role": "assistant", "content": "Nine."}],
+}
+SETTINGS: dict[str, Any] = {
+    "epochs": st.integers(1, 9),
+    "batch_size": st.integers(1, 64),
+    "learning_rate": st.sampled_from([1e-5, 2e-4, 0.004, 0.1]),
+    "warmup_ratio": st.sampled_from([0.0, 0.03, 0.1, 0.5]),
+    "weight_decay": st.sampled_from([0.0, 0.01, 0.1]),
+    "max_grad_norm": st.sampled_from([0.3, 1.0, 2.0]),
+    "scheduler": st.sampled_from(["linear", "cosine", "constant"]),
+    "max_length": st.integers(64, 8192),
+    "seed": st.integers(0, 2**31 - 1),
+    "lora": st.none()
+    | st.fixed_dictionaries(
+        {"rank": st.integers(1, 256)},
+        optional={
+            "alpha": st.integers(1, 512),
+            "dropout": st.sampled_from([0.0, 0.05, 0.5]),
+            "target_modules": st.sampled_from(["all-linear", ["q_proj"], ["q_proj", "v_proj"]]),
+        },
+    ),
+    "quantize": st.sampled_from([None, "nf4"]),
+}
+
+
+def _job(folder: Path, training: dict[str, Any] | None = None, *, lines: list[Any] | None = None, **more: Any) -> Path:
+    records = lines if lines is not None else [_numbered(n) for n in range(12)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    job = {"name": "job", "provider": "local", "model": "org/base", "data": {"train": "train.jsonl"}} | more
+    path = folder / "finetune.yaml"
+    path.write_text(yaml.safe_dump(job | {"training": training or {}}))
+    return path
+
+
+def _numbered(number: int) -> dict[str, Any]:
+    asked = {"role": "user", "content": f"How many in {number}?"}
+    return {"messages": [asked, {"role": "assistant", "content": str(number)}]}
+
+
+def _spec(path: Path) -> TuneSpec:
+    return Tuner().read(path, provider="local")
+
+
+def _hand_over(job: Path, to: str, out: Path) -> dict[str, Any]:
+    Tuner().hand_over(_spec(job), to=to, out=out)
+    document: dict[str, Any] = yaml.safe_load((out / "config.yaml").read_text())
+    return document
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(training=st.fixed_dictionaries({}, optional=SETTINGS))
+def test_a_job_that_goes_and_comes_back_trains_the_same(
+    tool: str, training: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp(tool)
+    if training.get("lora", "auto") is None:
+        training = {**training, "quantize": None}
+    job = _job(folder / "from", training)
+    if tool == "unsloth":  # which has no key for these
+        training = {name: value for name, value in training.items() if name not in ("scheduler", "max_grad_norm")}
+        job = _job(folder / "from", training)
+    _hand_over(job, tool, folder / "job")
+    back = take_in(folder / "job" / "config.yaml", out=folder / "back.yaml")
+    before, after = resolve(_spec(job)), resolve(_spec(folder / "back.yaml"))
+    assert before.pop("micro_batch_size") in (None, after.pop("micro_batch_size"))
+    if tool == "unsloth" and before["lora"] and before["lora"]["target_modules"] == "all-linear":
+        assert after["lora"].pop("target_modules")[0] == "q_proj"
+        before["lora"].pop("target_modules")
+    steps = 12 // min(before["batch_size"], 12) * before["epochs"] or 1
+    assert abs(before.pop("warmup_ratio") - after.pop("warmup_ratio")) <= 1 / steps
+    assert before == after
+    assert not back.lost
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) -> None:
+    other: dict[str, Any] = {
+        "epochs": 7, "batch_size": 6, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_ratio": 0.4,
+        "weight_decay": 0.2, "max_grad_norm": 0.5, "scheduler": "cosine", "lora": {"rank": 3}, "quantize": None,
+        "max_length": 99, "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
+        "lora.target_modules": ["q_proj"], "beta": 0.3, "learning_rate_multiplier": 2.0,
+    }  # fmt: skip
+    plain = _hand_over(_job(tmp_path / "plain"), tool, tmp_path / "plain-job")
+    paths = {path.removeprefix("training.") for path in every_setting() if path != "suffix"} | {"micro_batch_size"}
+    for number, name in enumerate(sorted(paths)):
+        inner = name.removeprefix("lora.")
+        training = {"lora": {inner: other[name]}} if inner != name else {name: other[name]}
+        method: dict[str, Any] = {"method": "dpo", "lines": [PAIR] * 12} if name == "beta" else {}
+        job = _job(tmp_path / f"{number}", training, **method)
+        with suppress(RefusedError):
+            assert _hand_over(job, tool, tmp_path / f"{number}-job") != plain, name
+
+
+def test_all_that_the_trainer_would_choose_by_itself_is_said(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    document = _hand_over(job, "axolotl", tmp_path / "job")
+    assert document["learning_rate"] == 2e-4
+    assert document["lora_alpha"] == 32
+    assert document["seed"] == 0
+    assert document["adapter"] == "qlora"
+    assert document["lr_scheduler"] == "linear"
+    assert document["excess_length_strategy"] == "truncate"
+    assert document["sample_packing"] is False
+    assert not list(chosen(_spec(job)))[1:], "only the epochs were said"
+
+
+@pytest.mark.parametrize("tool", ["axolotl", "llama-factory", "trl"])
+def test_pairs_are_written_as_the_trainer_reads_them(tool: str, tmp_path: Path) -> None:
+    job = _job(tmp_path, {"beta": 0.3}, lines=[PAIR], method="dpo")
+    document = _hand_over(job, tool, tmp_path / "job")
+    record = json.loads((tmp_path / "job/data/train.jsonl").read_text())
+    assert record["prompt"] == PAIR["input"]["messages"]
+    chosen_one = record["chosen"] if tool == "llama-factory" else record["chosen"][0]
+    assert chosen_one == PAIR["preferred_output"][0]
+    assert 0.3 in document.values()
+
+
+def test_a_validation_file_and_a_split_lie_beside_the_config(tmp_path: Path) -> None:
+    job = _job(tmp_path, data={"train": "train.jsonl", "split": 0.25})
+    document = _hand_over(job, "trl", tmp_path / "job")
+    counts = [len((tmp_path / f"job/data/{role}.jsonl").read_text().splitlines()) for role in ("train", "validation")]
+    assert sum(counts) == 12
+    assert min(counts) >= 1
+    assert document["dataset_test_split"] == "validation"
+    assert document["dataset_name"] == "./data"
+
+
+def test_an_answer_of_weight_0_goes_where_it_is_heeded_and_nowhere_else(tmp_path: Path) -> None:
+    unlearnt = {"role": "assistant", "content": "Hm.", "weight": 0}
+    chat = {"messages": [CHAT["messages"][0], unlearnt, *CHAT["messages"]]}
+    job = _job(tmp_path, lines=[CHAT, chat])
+    _hand_over(job, "axolotl", tmp_path / "axolotl")
+    written = (tmp_path / "axolotl/data/train.jsonl").read_text().splitlines()
+    assert json.loads(written[1])["messages"][1] == {"role": "assistant", "content": "Hm.", "train": False}
+    for tool in ("llama-factory", "trl", "unsloth"):
+        with pytest.raises(RefusedError, match=r"train\.jsonl:2: .*weight 0"):
+            _hand_over(job, tool, tmp_path / tool)
+        assert not (tmp_path / tool).exists()
+    assert not [file.name for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_tool_calls_do_not_go_to_a_trainer_that_reads_them_otherwise(tmp_path: Path) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "count", "arguments": "{}"}}
+    chat = {
+        "messages": [
+            CHAT["messages"][0],
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": "7"},
+            CHAT["messages"][1],
+        ],
+        "tools": [{"type": "function", "function": {"name": "count", "parameters": {"type": "object"}}}],
+    }
+    job = _job(tmp_path, lines=[chat])
+    with pytest.raises(RefusedError, match="tool calls"):
+        _hand_over(job, "llama-factory", tmp_path / "no")
+    _hand_over(job, "trl", tmp_path / "yes")
+
+
+def test_faulty_data_and_a_folder_that_is_there_are_told_before_anything_is_written(tmp_path: Path) -> None:
+    job = _job(tmp_path, lines=[{"messages": []}])
+    with pytest.raises(RefusedError) as refused:
+        _hand_over(job, "trl", tmp_path / "job")
+    assert any("train.jsonl line 1" in reason for reason in refused.value.reasons)
+    with pytest.raises(UsageError, match="is there already"):
+        _hand_over(_job(tmp_path), "trl", tmp_path)
+    with pytest.raises(UsageError, match="no trainer is called"):
+        _hand_over(_job(tmp_path), "torchtune", tmp_path / "job")
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_method_that_the_trainer_does_not_have_is_refused(tmp_path: Path) -> None:
+    job = _job(tmp_path, lines=[PAIR], method="dpo")
+    with pytest.raises(RefusedError) as refused:
+        _hand_over(job, "unsloth", tmp_path / "job")
+    assert "method dpo" in refused.value.reasons[0]
+
+
+def _take(tmp_path: Path, text: str, **more: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Take in a file; return the job file's training and why each key is not in it."""
+    (tmp_path / "theirs.yml").write_text(text)
+    done = take_in(tmp_path / "theirs.yml", out=tmp_path / "job.yaml", force=True, **more)
+    job = yaml.safe_load((tmp_path / "job.yaml").read_text())
+    return job, {setting.path: str(setting.why) for setting in done.lost}
+
+
+def test_what_a_file_leaves_out_comes_as_its_trainers_default(tmp_path: Path) -> None:
+    _job(tmp_path)
+    axolotl = "base_model: org/base\nadapter: lora\nlora_r: 8\nlora_alpha: 16\nlearning_rate: 1e-4\n"
+    job, _ = _take(tmp_path, axolotl + "datasets: [{path: train.jsonl, type: chat_template}]\n")
+    assert job["training"]["scheduler"] == "cosine"
+    assert job["training"]["max_length"] == 512
+    assert job["training"]["epochs"] == 1
+    assert job["training"]["learning_rate"] == 1e-4
+    assert job["training"]["quantize"] is None
+    job, lost = _take(tmp_path, "model_name_or_path: org/base\ndatasets: [{path: json, data_files: train.jsonl}]\n")
+    assert job["training"]["learning_rate"] == 2e-5
+    assert job["training"]["lora"] is None
+    assert "answers alone" in lost["assistant_only_loss"]
+
+
+def test_a_warm_up_in_steps_becomes_a_share_where_the_examples_can_be_counted(tmp_path: Path) -> None:
+    _job(tmp_path)
+    text = (
+        "model: org/base\ndata: {local_dataset: [train.jsonl]}\ntraining: {warmup_steps: 3, train_on_completions: true}"
+    )
+    job, lost = _take(tmp_path, text)
+    assert job["training"]["warmup_ratio"] == 0.5, "12 examples, 8 a step, 3 epochs: 6 steps"
+    assert not lost
+    _, lost = _take(tmp_path, text.replace("train.jsonl", "elsewhere.jsonl"))
+    assert set(lost) == {"training.warmup_steps", "data.train"}
+
+
+def test_what_a_job_file_cannot_hold_stands_in_it_as_a_comment(tmp_path: Path) -> None:
+    _job(tmp_path)
+    text = "model_name_or_path: org/base\nstage: sft\ndataset: mine\nuse_dora: true\n"
+    text += "num_train_epochs: 1.5\ntemplate: qwen3\n"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/dataset_info.json").write_text(json.dumps({"mine": {"file_name": "../train.jsonl"}}))
+    job, lost = _take(tmp_path, text)
+    assert set(lost) == {"use_dora", "training.epochs", "template"}
+    assert job["data"]["train"] == "train.jsonl"
+    assert "epochs" not in job["training"]
+    written = (tmp_path / "job.yaml").read_text()
+    assert "#   use_dora: true" in written
+    assert "Not taken over" in written
+    assert _spec(tmp_path / "job.yaml").training.lora != "auto"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1", "no key of it tells"),
+        ("base_model: ''\ndatasets: []", "names no model"),
+        ("base_model: org/base", "names no data"),
+        ("base_model: org/base\nrl: kto\ndatasets: [{path: x.jsonl, type: y}]", "trains by kto"),
+        ("- 1", "not a mapping"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_in_says_why_and_leaves_nothing(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs.yml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        take_in(tmp_path / "theirs.yml", out=tmp_path / "job.yaml")
+    assert [file.name for file in tmp_path.iterdir()] == ["theirs.yml"]
+
+
+def test_a_job_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    with pytest.raises(UsageError, match="is there already"):
+        take_in(tmp_path / "theirs.yml", out=job)
