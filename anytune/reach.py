@@ -72,6 +72,7 @@ class Reach:
             timeout=said.timeout,
             trainers=said.trainers,
             gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,
+            storage=said.storage,
         )
 
     def _rate(self, name: str) -> float | None:

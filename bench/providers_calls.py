@@ -12,11 +12,13 @@ from anytune.schema.plan import Policy
 from anytune.store import SqliteStore
 from anytune.testing import FakeClock
 from tests.providers._fireworks import FireworksRig
+from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig
 from tests.providers.test_openai_contract import OpenAIRig
 from tests.rigs import report_of
 from tests.stubs.fireworks import FireworksStub
 from tests.stubs.openai import OpenAIStub
+from tests.stubs.replicate import ReplicateStub
 from tests.stubs.together import TogetherStub
 
 LOOKS = 40
@@ -36,6 +38,7 @@ KINDS = (
     Kind("openai", OpenAIStub, OpenAIRig, "queued", "running"),
     Kind("together", TogetherStub, TogetherRig, "queued", "running"),
     Kind("fireworks", FireworksStub, FireworksRig, "JOB_STATE_CREATING", "JOB_STATE_RUNNING"),
+    Kind("replicate", ReplicateStub, ReplicateRig, "starting", "processing"),
 )
 
 

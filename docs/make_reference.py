@@ -127,6 +127,9 @@ def _facts(found: Catalog) -> Iterator[str]:
     yield f"- key: `{found.key}`" if found.key else "- key: none"
     if found.base_url or found.address:
         yield f"- address: `{found.base_url or found.address}`"
+    if found.storage is not None:
+        hosts = ", ".join(f"`{host}`" for host in found.storage.hosts)
+        yield f"- storage: {hosts} (as of {found.storage.as_of}: {found.storage.source})"
     where = ", ".join(found.regions or ()) or "unknown"
     yield f"- region: {where}" + (f" ({found.region_note})" if found.region_note else "")
     yield f"- at least {found.min_examples} examples"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator
 
 from anytune.config import address
 from anytune.config.document import Document, merge, validated
@@ -26,9 +27,27 @@ NOT_IN_FILES = {
     "project_budget": "write budget instead",
     "keyless": "it follows from who says base_url",
 }
+LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+HOST = re.compile(rf"{LABEL}(\.{LABEL})*|\*\.{LABEL}(\.{LABEL})+")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 APART = {"catalog", "budget"}  # what a project says beside the user, and not above them
-PERSONAL = {"key_variable", "region", "account", "flavor", "hours"}  # what only the user may say of a provider
+PERSONAL = {
+    "key_variable",
+    "region",
+    "account",
+    "flavor",
+    "hours",
+    "storage",
+}  # what only the user may say of a provider
+
+
+def _is_host(name: str) -> str:
+    if HOST.fullmatch(name) is None:
+        raise ValueError("it should be the name of a host, such as files.example.com or *.example.com")
+    return name
+
+
+HostName = Annotated[str, AfterValidator(str.lower), AfterValidator(_is_host)]
 
 
 class ProfileSettings(Value):
@@ -36,8 +55,9 @@ class ProfileSettings(Value):
 
     `region` is where its jobs run and `account` whose they are, as the provider writes them, where it wants to know;
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
-    `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. Where whole
-    machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a second all
+    `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. `storage` are
+    hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
+    whole machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a second all
     processes together make at most.
     """
 
@@ -52,6 +72,7 @@ class ProfileSettings(Value):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     trainers: dict[str, Trainer] = {}
+    storage: tuple[HostName, ...] = ()
 
 
 class CheckSettings(Value):
@@ -132,9 +153,9 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
 
     A project comes with a checkout and may be a stranger's. So its policy can only be stricter than the user's, it
     cannot say in which variable a key is found, which account pays, for which machine, which region a host is in,
-    where jobs are recorded, or what is run and called when one ends, and with its own base_url the user's word on
-    the region no longer holds, nor does a key of theirs go there; what it says under `catalog` is kept apart, too, and
-    its budget of a month counts beside the user's own.
+    which host may keep data, where jobs are recorded, or what is run and called when one ends, and with its own
+    base_url the user's word on the region no longer holds, nor does a key of theirs go there; what it says under
+    `catalog` is kept apart, too, and its budget of a month counts beside the user's own.
     `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
     data = environment.get("XDG_DATA_HOME") or "~/.local/share"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
 from anytune.jobs.watched import Watched
-from anytune.providers.base import Checkpoints, Exports, Pauses
+from anytune.providers.base import Checkpoints, Exports, Measures, Pauses
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import Checkpoint, TunedModel
 
@@ -89,12 +90,8 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
         waited, asked = desk.clock.monotonic() - started, 0.0
         patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
         try:
-            seen = _look(job_id, desk=desk, patience=patience)
-            job = seen.job
-            asks = pace.asks(job, desk.clock.monotonic())
-            told = fetch_events(job, desk=desk, patience=patience) if asks else None
-            pace.took(job, told, desk.clock.monotonic())
-            update = _minded(Update(job, [*seen.events, *(told or ())]), desk)
+            update = _minded(_turn(job, pace, desk=desk, patience=patience), desk)
+            job = update.job
         except PASSING as error:
             pace.missed(desk.clock.monotonic())
             update = Update(job.model_copy(update={"error": error.message}))
@@ -119,18 +116,43 @@ def _minded(update: Update, desk: Desk) -> Update:
     return Update(update.job, [*update.events, event], alarm)
 
 
+def _turn(job: Job, pace: Pace, *, desk: Desk, patience: float) -> Update:
+    """Look at a job; where it is time to listen, ask for its events first, and for the job only if there were some."""
+    heard: Sequence[Event] | None = None
+    if pace.listens(job, desk.clock.monotonic()) and _tells_apart(job, desk):
+        heard = fetch_events(job, desk=desk, patience=patience)
+        if not heard and desk.store.get(job.id).updated_at == job.updated_at:
+            pace.took(job, heard, desk.clock.monotonic())
+            return Update(job)
+    seen = _look(job.id, desk=desk, patience=patience)
+    told = fetch_events(seen.job, desk=desk, patience=patience) if pace.asks(seen.job) else None
+    news = heard if told is None else [*(heard or ()), *told]
+    pace.took(seen.job, news, desk.clock.monotonic())
+    return Update(seen.job, [*seen.events, *(news or ())])
+
+
+def _tells_apart(job: Job, desk: Desk) -> bool:
+    """Tell whether there is anything to be asked for beside the job: its events, or its figures."""
+    came = job.remote is not None and job.remote.told is not None
+    return not came or isinstance(desk.provider(job.provider), Measures)
+
+
 def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
     """Take in the provider's events and return those that are new; a job that it does not show has none."""
     remote = job.remote
     if remote is None:
         return []
-    if remote.told is not None:
-        return desk.store.add_events(job.id, remote.told)
-    provider = desk.provider(job.provider)
+    provider, came = desk.provider(job.provider), remote.told
+    if came is None:
+        ask = partial(provider.events, remote.id)
+    elif isinstance(provider, Measures):
+        ask = partial(provider.measured, remote.id, came)
+    else:
+        return desk.store.add_events(job.id, came)
     try:
-        told = retry.call(lambda: provider.events(remote.id), clock=desk.clock, deadline=patience)
+        told = retry.call(ask, clock=desk.clock, deadline=patience)
     except NotFoundError:
-        return []
+        told = list(came or ())
     return desk.store.add_events(job.id, told)
 
 

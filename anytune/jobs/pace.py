@@ -1,9 +1,10 @@
 """Say when a job is looked at next: often while something may happen, seldom while it only runs on.
 
-A look at a hosted job is one call, and the question for its events one or two more. So the looks come apart as a state
-lasts, and close up again where the end is near; events are asked for when something about the job has changed, and
-otherwise at every third look, or after a minute. A job of six hours of which nothing changes costs some 410 looks and
-some 370 questions for events; one that only waits costs the looks alone.
+A look at a hosted job is one call, and the question for its events another. So the looks come apart as a state lasts,
+and close up again where the end is near. Events are asked for when something about the job has changed. Where nothing
+has, every third look, or every second one where 40 seconds pass, asks for them in place of the job, and for the job
+only if there were some. So a look is one call, and a second one where something happened: a job of six hours of which
+nothing changes costs some 640 calls.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 
 from anytune.schema.job import Event, Job, JobState, RemoteJob
 
-POLL = {True: (0.25, 2.0), False: (5.0, 60.0)}  # first and longest wait in seconds: on this machine, hosted
+POLL = {True: (0.25, 2.0), False: (5.0, 36.0)}  # first and longest wait in seconds: on this machine, hosted
 WAITING = frozenset((JobState.VALIDATING, JobState.QUEUED))
 _LASTED = 20  # a look for each twentieth of the time that a state has lasted
 _AHEAD = 4  # and for each quarter of the time that is said to be left, or to have passed since
@@ -33,13 +34,17 @@ class Pace:
         self._looks = 0
         self._end: float | None = None
 
-    def asks(self, job: Job, now: float) -> bool:
+    def asks(self, job: Job) -> bool:
         """Tell whether the events of a job, as it was just seen, are to be asked for."""
         if job.state in WAITING:  # a queue has nothing to tell, however often a provider dates the job anew
             return _unmarked(job.remote) != _unmarked(self._seen)
-        if job.remote != self._seen:
-            return True
-        return self._local or self._looks + 1 >= _EACH or now - self._asked >= _LATEST
+        return self._local or job.remote != self._seen
+
+    def listens(self, job: Job, now: float) -> bool:
+        """Tell whether this look is for the events of a job alone, as it was last seen."""
+        if self._local or job.state in WAITING or self._seen is None or job.remote != self._seen:
+            return False
+        return self._looks + 1 >= _EACH or (self._looks > 0 and now - self._asked >= _LATEST)
 
     def took(self, job: Job, events: Sequence[Event] | None, now: float) -> None:
         """Note what a look brought; `events` are the new ones, None where they were not asked for."""

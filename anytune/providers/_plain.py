@@ -9,6 +9,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import AmbiguousError, AnytuneError, KeyRefusedError, MalformedAnswerError
+from anytune.providers._storage import safe_place
 from anytune.providers.base import Profile
 from anytune.providers.edge import bounded_client, decoded, error_for_status, mapped, sendable_key
 
@@ -78,6 +79,14 @@ class PlainGateway(ABC):
         if not isinstance(found, dict):
             raise MalformedAnswerError(f"{self.name}: {act}: the answer is not the JSON it should be")
         return found
+
+    def place(self, address: str, *, act: str) -> Any:
+        """Return where an answer says that bytes are (httpx.URL); raise `RejectedError` where they must not go."""
+        import httpx
+
+        with self.connected(act):
+            url = httpx.URL(self.origin).join(address)
+        return safe_place(url, api=self.origin, profile=self._profile, act=act)
 
     @property
     def origin(self) -> str:

@@ -1,7 +1,8 @@
 """The storage behind hosted APIs: a signed address to which bytes are put, or from which they are read.
 
 The address itself is a secret: whoever has it may write or read there. It is never shown, our key never goes there,
-and a redirect of it is not followed.
+and a redirect of it is not followed. It comes in an answer, so that whoever can forge one could have the data sent
+anywhere: only hosts that the catalogue or the user names are gone to, and the API's own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from contextlib import closing, suppress
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from anytune import catalog
 from anytune.errors import AnytuneError, RejectedError, UnavailableError
+from anytune.providers.base import Profile
 from anytune.providers.checked import changed
 from anytune.providers.edge import bounded_client, error_for_status
 from anytune.schema.data import DataFile
@@ -23,23 +26,53 @@ CHUNK = 1024 * 1024
 EXPIRED = {401, 403, 404}  # an address that is not ours any more; the next try is given a new one
 
 
-def safe_place(url: Any, *, api: Any, provider: str, act: str) -> Any:
-    """Return the address (httpx.URL); raise `RejectedError` for one that is not reached by https.
+def safe_place(url: Any, *, api: Any, profile: Profile, act: str) -> Any:
+    """Return the address (httpx.URL); raise `RejectedError` for one that is not on a listed host, or not by https.
 
     On this machine it may be, by http too, only where the address of the API itself is: a service far away that names
     one would have us call a port of ours.
     """
-    place = f"the storage at {url.scheme}://{url.host}"
+    place, own = f"{profile.name}: {act}: the storage at {url.scheme}://{url.host}", _host(urlsplit(str(api)).hostname)
     here = _is_loopback(url.host)
-    if here and not _is_loopback(urlsplit(str(api)).hostname or ""):
-        raise RejectedError(f"{provider}: {act}: {place} is on this machine, and the service is not")
-    if url.host and (url.scheme == "https" or (url.scheme == "http" and here)):
-        return url
-    raise RejectedError(f"{provider}: {act}: {place} is not reached by https")
+    if here and not _is_loopback(own):
+        raise RejectedError(f"{place} is on this machine, and the service is not")
+    if not url.host or not (url.scheme == "https" or (url.scheme == "http" and here)):
+        raise RejectedError(f"{place} is not reached by https")
+    if not here and _host(url.host) != own and not is_listed(url.host, profile):
+        raise _unlisted(_host(url.host), profile, act=act)
+    return url
+
+
+def is_listed(host: str, profile: Profile) -> bool:
+    """Tell whether a provider keeps files on this host, by its catalogue or by the user's own word."""
+    return is_known(host, profile.name) or any(_fits(_host(host), each) for each in profile.storage)
+
+
+def is_known(host: str, provider: str) -> bool:
+    """Tell whether the catalogue says that a provider keeps files on this host."""
+    storage = catalog.load(provider).storage
+    return storage is not None and any(_fits(_host(host), each) for each in storage.hosts)
+
+
+def _fits(host: str, listed: str) -> bool:
+    return host.endswith(listed[1:]) if listed.startswith("*.") else host == listed
+
+
+def _unlisted(host: str, profile: Profile, *, act: str) -> RejectedError:
+    storage = catalog.load(profile.name).storage
+    known = f"is not one that it is known to use (list of {storage.as_of})" if storage else "is not known"
+    return RejectedError(
+        f"{profile.name}: {act}: the service names {host} as the place of the bytes, which {known}: nothing went there",
+        fix=f"if you trust it, set profiles.{profile.name}.storage: [{host}] in your own config.yaml",
+    )
+
+
+def _host(name: str | None) -> str:
+    return (name or "").lower().removesuffix(".")
 
 
 def _is_loopback(host: str) -> bool:
-    bare = host.lower().removesuffix(".")
+    bare = _host(host)
     try:
         ip = ipaddress.ip_address(bare)
     except ValueError:

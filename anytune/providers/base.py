@@ -52,10 +52,11 @@ class Profile:
     `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
     `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
     price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
-    `trainers` are the user's own words on the inputs of trainers. `flavor` and `hours` are for providers that rent out
-    whole machines: which one, and after how long a job is ended. `gate` is passed by each call to the provider's API,
-    and by none to a storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and
-    takes the key of it with each.
+    `trainers` are the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the
+    provider beside those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which
+    one, and after how long a job is ended. `gate` is passed by each call to the provider's API, and by none to a
+    storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and takes the key of
+    it with each.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Profile:
     tier: str | None = None
     like: str | None = None
     trainers: Mapping[str, Trainer] = field(default_factory=dict)
+    storage: tuple[str, ...] = ()
     flavor: str | None = None
     hours: float | None = None
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
@@ -152,6 +154,15 @@ class Sweeps(Protocol):
         A job that is not in the list is left out: that it exists or not is for `retrieve` to say. `since` is when the
         provider says that the oldest of them was made: what is older need not be walked through.
         """
+        ...
+
+
+@runtime_checkable
+class Measures(Protocol):
+    """Be a provider whose jobs come with their events, and that tells the figures of a run's steps apart from them."""
+
+    def measured(self, remote_id: str, events: Sequence[Event]) -> list[Event]:
+        """Return these, which are all events of the job, with the figures among them, as `events` would."""
         ...
 
 

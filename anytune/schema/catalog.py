@@ -40,13 +40,25 @@ class Entry(Value):
     priced_by: str | None = None
 
 
+class Storage(Value):
+    """Name the hosts that keep what a provider is sent and hands out, as read on `as_of` from `source`.
+
+    `*.` at the front of one stands for every host below it.
+    """
+
+    hosts: tuple[str, ...]
+    as_of: date
+    source: str
+
+
 class Catalog(Value):
     """Describe one provider as read on `as_of` from `source`.
 
     `key` and `account` name environment variables; so does `wandb_key`, where the key of Weights & Biases goes with
     each job that is reported there. `address` is the shape of one that only the user can know, and `domains` are those
     below which it lies. `sites` are the provider's own names of places where a job can run,
-    `hosts` the addresses at which alone data are kept in a region. `settings_source` says what the translation of
+    `hosts` the addresses at which alone data are kept in a region, `storage` those to which its answers may send us for
+    bytes. `settings_source` says what the translation of
     settings goes by, `billed_as` what a job's own cost is. `listed_on` is the day of the provider's own whole list of
     tunable models, and `unlisted` names the models that are not in it.
     """
@@ -66,6 +78,7 @@ class Catalog(Value):
     sites: tuple[str, ...] = ()
     places: dict[str, tuple[str, ...]] = {}
     hosts: dict[str, str] = {}
+    storage: Storage | None = None
     flavors: dict[str, Decimal] = {}
     min_examples: int = 1
     max_file_bytes: int | None = None

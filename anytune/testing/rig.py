@@ -12,7 +12,9 @@ from anytune.providers.base import Provider
 from anytune.schema.data import DataFile, Role
 from anytune.schema.spec import TuneSpec
 
-Fault = Literal["lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list"]
+Fault = Literal[
+    "lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list", "small-pages"
+]
 
 
 class Rig(Protocol):
@@ -64,6 +66,7 @@ class Rig(Protocol):
         `lost-answer`: the far side acts, then drops the connection. `rate-limit`: 429 with Retry-After 7.
         `server-error`: 503. `garbage`: an answer that is not JSON. `wrong-key`: the key is not taken from now on.
         `unknown-word`: the job's status is a word that nobody has heard of. `blind-list`: 503 for what `find` asks.
+        `small-pages`: from now on a page of the list that `find` reads holds one job, and is not searched for it.
         """
         ...
 

@@ -39,7 +39,16 @@ class ReplicateRig:
     """Drive Replicate's provider, on its stand-in, through the contract."""
 
     supports: frozenset[Fault] = frozenset(
-        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
+        (
+            "lost-answer",
+            "rate-limit",
+            "server-error",
+            "garbage",
+            "wrong-key",
+            "unknown-word",
+            "blind-list",
+            "small-pages",
+        )
     )
 
     def __init__(self, folder: Path, stub: ReplicateStub, **settings: Any) -> None:
@@ -90,6 +99,8 @@ class ReplicateRig:
             self.stub.html_next(pattern, when="after")
         elif fault == "wrong-key":
             self.stub.key = "another-key"
+        elif fault == "small-pages":
+            self.stub.page = 1
         else:
             self.stub.life = ("meditating",) * 9
 

@@ -34,6 +34,8 @@ PUBLISHED = {
     "CANCELLING": "cancelling",
     "EARLY_STOPPED": "succeeded",
     "PAUSED": "paused",
+    "DELETED": "cancelled",
+    "ARCHIVED": "cancelled",
 }
 
 
@@ -48,7 +50,13 @@ def test_every_published_word_has_its_state(word: str, state: str) -> None:
     assert job(state=f"JOB_STATE_{word}").status == f"JOB_STATE_{word}"
 
 
-@pytest.mark.parametrize("word", ["JOB_STATE_MEDITATING", "", None, 7, "JOB_STATE_ARCHIVED"])
+def test_progress_shows_that_a_running_job_goes_on() -> None:
+    marks = [job(jobProgress=told).mark for told in ({"percent": 7, "epoch": 0}, {"percent": 7, "epoch": 1}, None, 9)]
+    assert len(set(marks)) == 3
+    assert marks[2] == marks[3] == ""
+
+
+@pytest.mark.parametrize("word", ["JOB_STATE_MEDITATING", "", None, 7])
 def test_an_unheard_of_word_ends_nothing(word: object) -> None:
     assert job(state=word).state is JobState.UNKNOWN
 

@@ -79,7 +79,7 @@ def test_a_region_that_is_none_of_the_providers_is_refused(tmp_path: Path) -> No
         ("{lora: null}", "not documented"),
         ("{lora: {rank: 8, alpha: 16}}", "no field"),
         ("{seed: 7}", "no field"),
-        ("{scheduler: cosine}", "no field"),
+        ("{scheduler: cosine}", "not documented"),
         ("{warmup_ratio: 0.1}", "in steps"),
         ("{weight_decay: 0}", "the least that fireworks takes"),
         ("{max_length: 8}", "the least that fireworks takes is 16"),

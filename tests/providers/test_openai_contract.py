@@ -26,7 +26,16 @@ class OpenAIRig:
     """Drive a stand-in that speaks OpenAI's API through the contract."""
 
     supports: frozenset[Fault] = frozenset(
-        ("lost-answer", "rate-limit", "server-error", "garbage", "wrong-key", "unknown-word", "blind-list")
+        (
+            "lost-answer",
+            "rate-limit",
+            "server-error",
+            "garbage",
+            "wrong-key",
+            "unknown-word",
+            "blind-list",
+            "small-pages",
+        )
     )
 
     def __init__(self, folder: Path, stub: OpenAIStub, *, model: str = MODEL, **profile: Any) -> None:
@@ -76,6 +85,8 @@ class OpenAIRig:
                 self.stub.key = "sk-a-newer-key"
             case "unknown-word":
                 self.stub.life = (*self.stub.life[:1], "meditating")
+            case "small-pages":
+                self.stub.deaf, self.stub.page = True, 1
 
 
 SPEAKERS: dict[str, tuple[Manner, dict[str, Any]]] = {

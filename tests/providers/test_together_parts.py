@@ -171,9 +171,13 @@ def test_parts_travel_by_https_or_stay_on_this_machine(rig: TogetherRig) -> None
         {},
         [],
         {"upload_id": "u", "file_id": "f", "parts": []},
-        {"upload_id": "u", "file_id": "f", "parts": [{"PartNumber": 1, "URL": "https://storage.example/1"}]},
-        {"upload_id": "u", "file_id": "../f", "parts": [{"PartNumber": n, "URL": "https://s/"} for n in range(1, 6)]},
-        {"file_id": "f", "parts": [{"PartNumber": n, "URL": "https://s/"} for n in range(1, 6)]},
+        {"upload_id": "u", "file_id": "f", "parts": [{"PartNumber": 1, "URL": "https://s3.amazonaws.com/1"}]},
+        {
+            "upload_id": "u",
+            "file_id": "../f",
+            "parts": [{"PartNumber": n, "URL": "https://s3.amazonaws.com/"} for n in range(1, 6)],
+        },
+        {"file_id": "f", "parts": [{"PartNumber": n, "URL": "https://s3.amazonaws.com/"} for n in range(1, 6)]},
         {"upload_id": "u", "file_id": "f", "parts": [None, 3, {"PartNumber": "1"}]},
     ],
 )

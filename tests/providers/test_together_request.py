@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytune.errors import UsageError
@@ -134,6 +134,7 @@ def test_the_users_suffix_gives_way_to_the_job_id(suffix: str | None, sent: str)
     assert requests.tag(JOB_ID, suffix=suffix) == sent
 
 
+@settings(deadline=None)
 @given(
     job_id=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,23}-[0-9a-f]{10}", fullmatch=True),
     suffix=st.none() | st.from_regex(r"[A-Za-z0-9._-]{1,64}", fullmatch=True),

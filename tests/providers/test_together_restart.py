@@ -187,7 +187,7 @@ def test_an_answer_about_another_job_is_still_none(rig: TogetherRig, desk: Desk)
 def test_a_last_look_at_the_old_events_that_fails_is_made_up_for(rig: TogetherRig, desk: Desk) -> None:
     job, old = submitted(rig, desk)
     rig.stub.restart(old)
-    rig.stub.fail_next(f"GET /v1/fine-tunes/{old}/events", status=403, skip=1)
+    rig.stub.fail_next(f"GET /v1/fine-tunes/{old}/events", status=403)
     with pytest.raises(ProviderError):
         jobs.refresh(job.id, desk=desk)
     jobs.refresh(job.id, desk=desk)

@@ -95,6 +95,10 @@ def _openai() -> list[Scene]:
     ]
 
 
+def _brings_no_events(stub: TogetherStub) -> None:
+    stub.tells_events = False
+
+
 def _together() -> list[Scene]:
     jobs, one = "/v1/fine-tunes", "GET /v1/fine-tunes/ft-????????-????????"
     return [
@@ -105,7 +109,7 @@ def _together() -> list[Scene]:
         Scene(TOGETHER, "create", f"POST {jobs}", job="."),
         Scene(TOGETHER, "find", f"GET {jobs}", loses=f"POST {jobs}", job="data"),
         Scene(TOGETHER, "retrieve", one, WATCH, (SUBMIT,), job="."),
-        Scene(TOGETHER, "events", "*/events", WATCH, (SUBMIT,)),
+        Scene(TOGETHER, "events", "*/events", WATCH, (SUBMIT,), setup=_brings_no_events),
         Scene(TOGETHER, "figures", "*/metrics", WATCH, (SUBMIT,)),
         Scene(TOGETHER, "cancel", "*/cancel", CANCEL, (SUBMIT,), job=".", then=(CANCEL, WATCH)),
         _adopted(TOGETHER, one),

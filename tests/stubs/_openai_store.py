@@ -73,7 +73,7 @@ def new_job(body: dict[str, Any], kind: str, knobs: dict[str, Any], *, id: str, 
     }
 
 
-def page(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int = 20) -> Reply:
+def page(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int = 20, most: int = 100) -> Reply:
     after, asked = query.get("after"), query.get("limit", str(limit))
     if not asked.isdigit():
         raise rules.refusal(400, "Invalid value for 'limit'.", param="limit")
@@ -82,7 +82,7 @@ def page(items: list[dict[str, Any]], query: Mapping[str, str], *, limit: int = 
         if after not in ids:
             raise rules.refusal(400, f"No such object: {after}", param="after")
         items = items[ids.index(after) + 1 :]
-    size = int(asked)
+    size = min(int(asked), most)
     return Reply(200, {"object": "list", "data": items[:size], "has_more": len(items) > size})
 
 

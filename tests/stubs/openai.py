@@ -7,6 +7,7 @@ What can be set before or between calls:
 
 - `life`: the words that a job goes through; each retrieve moves it one word on (any word is allowed)
 - `steps`: how many `metrics` events a run writes
+- `page`: how many jobs a page of their list has at most
 - `hide_new`: for how many list calls a new job stays out of the list
 - `deaf`: the list does not heed the metadata filter
 - `closed`, `spent`: creation is refused with training_not_available, or with insufficient_quota
@@ -62,6 +63,7 @@ class OpenAIStub(StubServer):
         self.results: bytes | None = None
         self.steps = 3
         self.hide_new = 0
+        self.page = 100
         self.deaf = False
         self.closed = False
         self.spent = False
@@ -206,7 +208,7 @@ class OpenAIStub(StubServer):
                 record.hidden -= 1
             elif self.deaf or all(metadata.get(name) == value for name, value in wanted.items()):
                 found.append(self.manner.shown(record.shown))
-        return page(found, query)
+        return page(found, query, most=self.page)
 
     def job(self, id: str) -> StoredJob:
         if id not in self._records:

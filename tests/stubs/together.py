@@ -8,11 +8,13 @@ What can be set before or between calls:
 - `life`: the words that a job goes through; each retrieve moves it one word on (any word is allowed)
 - `file_life`: the words that a file goes through once its checks are asked for; each look moves it on
 - `steps`: how many `checkpoint_save` events a run writes; `hashes`: whether events carry one
+- `tells_events`: whether the answer about one job carries its events, as the service's does
 - `hide_new`: for how many list calls a new job stays out of the list
 - `cancels_ended`: a cancel of an ended job is answered with the job, without its events, instead of refused
 - `spent`: creation is refused with 402; `allowed`: what the price estimate says of it
 - `storage`: the origin that uploads are sent to, when it is not this server
 - `store.models`, `store.version`, `store.away`: the archives of models, and how they are handed out
+- `more_figures`: rows of figures beside those of the checkpoints
 - `restart(job_id, …)`: a job fails, and is started again under a new id
 - `set(job_id, status=…)`, `tell(job_id, kind, message, …)`: any field or event of a job, by hand;
   `finish(job_id)` completes one at once; `hold(content)` is a file that was uploaded and validated before
@@ -52,6 +54,8 @@ class TogetherStub(StubServer):
         self.file_life: tuple[str, ...] = FILE_LIFE
         self.steps = 2
         self.hashes = True
+        self.tells_events = True
+        self.more_figures: list[dict[str, float]] = []
         self.hide_new = 0
         self.spent = False
         self.allowed = True
@@ -251,7 +255,8 @@ class TogetherStub(StubServer):
         elif record.shown["status"] not in ENDED and record.step + 1 < len(self.life):
             record.step += 1
             self.enter(record, self.life[record.step])
-        return Reply(200, dict(record.shown))
+        told = {"events": [dict(event) for event in record.events]} if self.tells_events else {}
+        return Reply(200, {**record.shown, **told})
 
     def enter(self, record: StoredJob, word: str) -> None:
         """Move a job to its next word, with the events and fields that belong to it."""

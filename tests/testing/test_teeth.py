@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,17 @@ def drops_the_epochs(render: Method) -> Method:
     return broken
 
 
+def drops_the_rank(render: Method) -> Method:
+    def broken(self: Any, spec: Any, **rest: Any) -> Any:
+        lora = spec.training.lora
+        if hasattr(lora, "rank"):
+            training = spec.training.model_copy(update={"lora": lora.model_copy(update={"rank": 8})})
+            spec = spec.model_copy(update={"training": training})
+        return render(self, spec, **rest)
+
+    return broken
+
+
 def leaves_open_how_many_epochs(render: Method) -> Method:
     def broken(self: Any, spec: Any, **rest: Any) -> Any:
         left = {} if "epochs" in spec.training.model_fields_set else {"epochs": "as you like"}
@@ -50,6 +62,15 @@ def leaves_open_how_many_epochs(render: Method) -> Method:
 
 def puts_the_key_in(render: Method) -> Method:
     return lambda self, spec, **rest: {**render(self, spec, **rest), "api_key": self._profile.key()}
+
+
+def sends_the_key_twice(create: Method) -> Method:
+    def with_key(held: Any, key: str) -> Any:
+        if not isinstance(held, dict):
+            return held
+        return {**{name: with_key(value, key) for name, value in held.items()}, "api_key": key}
+
+    return lambda self, request: create(self, with_key(request, self._profile.key()))
 
 
 def forgets_our_id(render: Method) -> Method:
@@ -74,6 +95,16 @@ def has_an_undated_price(capabilities: Method) -> Method:
         if found.price is None:
             return found.model_copy(update={"notes": ()})
         return found.model_copy(update={"price": found.price.model_copy(update={"source": ""})})
+
+    return broken
+
+
+def has_a_price_of_long_ago(capabilities: Method) -> Method:
+    def broken(self: Any, model: str) -> Any:
+        found = capabilities(self, model)
+        if found.price is None:
+            return found.model_copy(update={"notes": ()})
+        return found.model_copy(update={"price": found.price.model_copy(update={"as_of": date(1, 1, 1)})})
 
     return broken
 
@@ -214,6 +245,15 @@ def finds_anything(find: Method) -> Method:
     return broken
 
 
+def reads_one_page_only(find: Method) -> Method:
+    def broken(self: Any, job_id: str) -> Any:
+        newest = next((job for each in "21" if (job := find(self, f"contract-{each * 10}"))), None)
+        found = find(self, job_id)
+        return found if newest is None or found == newest else None
+
+    return broken
+
+
 def finds_nothing(find: Method) -> Method:
     return lambda self, job_id: find(self, job_id + "0")
 
@@ -233,6 +273,10 @@ def tells_the_newest_first(events: Method) -> Method:
 
 def tells_the_last_only(events: Method) -> Method:
     return lambda self, remote_id: events(self, remote_id)[-1:]
+
+
+def tells_each_twice(events: Method) -> Method:
+    return lambda self, remote_id: [event for event in events(self, remote_id) for _ in range(2)]
 
 
 def names_events_anew(events: Method) -> Method:
@@ -310,6 +354,9 @@ SWEPT = "test_a_job_in_the_list_reads_as_it_does_alone_and_none_is_invented"
 
 MUTANTS = {
     "a dropped knob": Mutant("render", drops_the_epochs, "test_what_is_kept_or_translated_changes_the_request"),
+    "a dropped knob within lora": Mutant(
+        "render", drops_the_rank, "test_what_is_kept_or_translated_changes_the_request"
+    ),
     "epochs left open": Mutant(
         "render", leaves_open_how_many_epochs, "test_the_number_of_epochs_is_sent_although_nobody_chose_one"
     ),
@@ -317,6 +364,9 @@ MUTANTS = {
         "capabilities", translates_without_a_formula, "test_every_setting_of_the_job_file_has_a_rule"
     ),
     "a secret in a request": Mutant("render", puts_the_key_in, "test_the_request_carries_our_job_id_and_no_key"),
+    "a key in the header and in the body": Mutant(
+        "create", sends_the_key_twice, "test_what_was_rendered_arrives_unchanged"
+    ),
     "a request without our id": Mutant("render", forgets_our_id, "test_the_request_carries_our_job_id_and_no_key"),
     "a file left out": Mutant("render", forgets_the_validation_file, "test_the_request_names_the_model_and_both_files"),
     "a plan that needs a key": Mutant("render", asks_for_the_key, "test_what_can_be_known_offline_needs_no_key"),
@@ -324,6 +374,9 @@ MUTANTS = {
         "capabilities", asks_for_the_key, "test_what_can_be_known_offline_needs_no_key"
     ),
     "an undated price": Mutant("capabilities", has_an_undated_price, "test_a_price_has_a_date_and_a_source"),
+    "a price of no known day": Mutant(
+        "capabilities", has_a_price_of_long_ago, "test_a_price_has_a_date_and_a_source"
+    ),
     "a setting without a rule": Mutant(
         "capabilities", forgets_a_rule, "test_every_setting_of_the_job_file_has_a_rule"
     ),
@@ -357,6 +410,7 @@ MUTANTS = {
     "a find that finds anything": Mutant(
         "find", finds_anything, "test_a_job_that_was_never_created_is_not_found"
     ),
+    "a find that reads one page": Mutant("find", reads_one_page_only, "test_a_job_on_a_later_page_is_found"),
     "a find that finds nothing": Mutant("find", finds_nothing, "test_a_created_job_is_retrieved_and_found_by_our_id"),
     "a cancel that harms": Mutant(
         "cancel", harms_what_has_ended, "test_cancelling_stops_a_job_and_harms_none_that_ended"
@@ -383,6 +437,7 @@ MUTANTS = {
         "events", tells_the_newest_first, "test_events_come_oldest_first_with_ids_that_stay"
     ),
     "events left out": Mutant("events", tells_the_last_only, "test_events_come_oldest_first_with_ids_that_stay"),
+    "events told twice": Mutant("events", tells_each_twice, "test_events_come_oldest_first_with_ids_that_stay"),
     "events under new names": Mutant(
         "events", names_events_anew, "test_events_come_oldest_first_with_ids_that_stay"
     ),
@@ -412,8 +467,16 @@ def test_a_broken_provider_is_caught(name: str, rig: Rig, tmp_path: Path, monkey
     kind = type(rig.provider)
     if "removed" in sentence and not isinstance(rig.provider, DeletesFiles):
         pytest.skip("it removes no files: they lie in a repository of the user's own")
+    if "page" in sentence and "small-pages" not in rig.supports:
+        pytest.skip("it finds a job without a list in pages")
+    if "rank" in broken.__name__ and rules(rig)["training.lora.rank"].outcome == "refused":
+        pytest.skip("it takes no rank")
     monkeypatch.setattr(kind, method, broken(getattr(kind, method)))
     assert fails(sentence, rig, tmp_path), f"{kind.__name__} with {name} passes {sentence}"
+
+
+def rules(rig: Rig) -> Any:
+    return rig.provider.capabilities(rig.spec().model).settings
 
 
 def fails(sentence: str, rig: Rig, folder: Path) -> bool:

@@ -1,5 +1,6 @@
 """What the Hub's answers mean: a job's attempts, the result that our trainer left, its events.
 
+Stages and fields are those of huggingface_hub 2.4.0, the newest on 2026-11-27.
 A job of ours is one or more of theirs: the one that `create` started, and one more for each resume. All carry our job
 id as a label; the first one's id is the job's.
 """

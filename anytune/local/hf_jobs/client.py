@@ -18,10 +18,11 @@ from anytune.errors import MalformedAnswerError, RejectedError
 from anytune.local.hf_jobs.fault import mapped, of_answer
 from anytune.local.hf_jobs.request import NAME
 from anytune.providers._storage import safe_place
+from anytune.providers.base import Profile
 from anytune.providers.edge import bounded_client
 
 if TYPE_CHECKING:
-    from anytune.providers.base import Gate
+    pass
 
 MOST_HOPS = 5
 _lent: ContextVar[Guarded | None] = ContextVar("anytune_hub_client", default=None)
@@ -41,11 +42,10 @@ def lent(client: Guarded) -> Iterator[None]:
 class Guarded:
     """Send what huggingface_hub wants sent: to the Hub with the key, to its storage without, nowhere by redirect."""
 
-    def __init__(
-        self, endpoint: str, *, key: str, act: str, seconds: float, upload_seconds: float, gate: Gate | None = None
-    ) -> None:
-        self._endpoint, self._key, self._act, self._gate = endpoint, key, act, gate
-        self._seconds, self._upload_seconds = seconds, upload_seconds
+    def __init__(self, endpoint: str, profile: Profile, *, key: str, act: str) -> None:
+        self._endpoint, self._profile, self._key, self._act = endpoint, profile, key, act
+        self._seconds, self._upload_seconds = profile.timeout, profile.upload_timeout
+        self._gate = profile.gate
 
     def request(self, method: str, url: Any, **options: Any) -> Any:
         """Send one request and return its answer, which is a success."""
@@ -104,7 +104,7 @@ class Guarded:
     def _allowed(self, url: Any, headers: Mapping[str, str]) -> dict[str, str]:
         if self._is_hub(url):
             return dict(headers)
-        safe_place(url, api=self._endpoint, provider=NAME, act=self._act)
+        safe_place(url, api=self._endpoint, profile=self._profile, act=self._act)
         if any(name.lower() == "authorization" for name in headers):
             raise RejectedError(f"{NAME}: {self._act}: the key was wanted at {url.host}; it is not sent there")
         return dict(headers)

@@ -65,14 +65,7 @@ class Hub:
 
     def _client(self, act: str) -> Guarded:
         self._key = self._key or sendable_key(self._profile.key(), provider=NAME)
-        return Guarded(
-            self.endpoint,
-            key=self._key,
-            act=act,
-            seconds=self._profile.timeout,
-            upload_seconds=self._profile.upload_timeout,
-            gate=self._profile.gate,
-        )
+        return Guarded(self.endpoint, self._profile, key=self._key, act=act)
 
     def secrets(self) -> dict[str, str]:
         """Return what the job needs of the key; it goes out with the create and is in no request that is kept."""

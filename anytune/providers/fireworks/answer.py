@@ -42,7 +42,8 @@ STATES = {
     "CANCELLED": JobState.CANCELLED,
     "DELETING": JobState.CANCELLING,
     "DELETING_CLEANING_UP": JobState.CANCELLING,
-    "DELETED": JobState.CANCELLED,  # in newer descriptions than the SDK's, beside ARCHIVED, which tells of no end
+    "DELETED": JobState.CANCELLED,  # this and the next are in newer descriptions than the SDK's of November 2026
+    "ARCHIVED": JobState.CANCELLED,  # what the gateway says of a deleted job whose row is kept
 }
 USERS_FAULTS = {"INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "NOT_FOUND", "PERMISSION_DENIED"}
 BAD_ENDS = {JobState.FAILED, JobState.CANCELLED}
@@ -78,7 +79,13 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
         cost=_dollars(answer.get("estimatedCost")) if state is JobState.SUCCEEDED else None,
         training_file=_text(answer.get("dataset")),
         seen_job_id=_our_id(answer.get("displayName"), made=found[3]),
+        mark=_progress(answer.get("jobProgress")),
     )
+
+
+def _progress(told: object) -> str:
+    """Return how far a job is: while it runs, nothing else in the answer tells whether it goes on."""
+    return f"{told.get('epoch')} {told.get('percent')}" if isinstance(told, Mapping) else ""
 
 
 def _word(state: object) -> str:

@@ -12,25 +12,25 @@ from typing import Any
 from anytune.errors import RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers import _manifest
-from anytune.providers import _storage as storage
 from anytune.providers.edge import bounded_client
+from anytune.providers.fireworks.gateway import Gateway
 from anytune.schema.model import TunedModel
 
 NAME, ACT = "fireworks", download_of.ACT
 SAFE_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
-def download(urls: Mapping[str, str], tuned: TunedModel, *, api: str, out: Path, seconds: float) -> dict[str, Any]:
-    """Write all files and a manifest into `out`, all or nothing; what is half there stays aside for the next call.
-
-    `api` is the address of the service that named the files' places.
-    """
+def download(
+    gateway: Gateway, urls: Mapping[str, str], tuned: TunedModel, *, out: Path, seconds: float
+) -> dict[str, Any]:
+    """Write all files and a manifest into `out`, all or nothing; what is half there stays aside for the next call."""
     aside = download_of.aside(out, tuned.name)
+    sources = {name: gateway.place(url, act=ACT) for name, url in urls.items()}
     places = {name: aside.joinpath(*_parts(name)) for name in urls}
     with download_of.on_disk(out):
         for name, path in sorted(places.items()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch(urls[name], path, api=api, seconds=seconds)
+            _fetch(sources[name], path, seconds=seconds)
         hashes = {name: _manifest.hash_of(path) for name, path in places.items()}
         manifest = _manifest.write(aside, tuned, kind="adapter", files=hashes)
         download_of.settle(aside, out)
@@ -45,10 +45,9 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _fetch(url: str, path: Path, *, api: str, seconds: float) -> None:
+def _fetch(place: Any, path: Path, *, seconds: float) -> None:
     import httpx
 
-    place = storage.safe_place(httpx.URL(url), api=api, provider=NAME, act=ACT)
     with closing(bounded_client(httpx, seconds=seconds)) as client:
         source = download_of.Source(
             provider=NAME,

@@ -197,7 +197,7 @@ class FireworksProvider:
         urls = answers.signed_urls(answer, act=downloads.ACT)
         with self._gateway.connected(downloads.ACT):
             seconds = self._profile.upload_timeout
-            return downloads.download(urls, tuned, api=self._gateway.origin, out=folder, seconds=seconds)
+            return downloads.download(self._gateway, urls, tuned, out=folder, seconds=seconds)
 
 
 def _by_collection(ids: Collection[str]) -> dict[str, set[str]]:

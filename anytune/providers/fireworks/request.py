@@ -1,7 +1,10 @@
 """The request for a Fireworks job: which setting becomes which field, under which id, in which collection.
 
-Fields and their meaning are those of the vendor's published API as its SDK 1.2.30 has it (November 2026). A job's id
-is the client's to choose and goes into the query, so a request here is three things: the collection, the id, the body.
+Fields and their meaning are those of the vendor's published API as its SDK 1.2.30 has it, the newest on 2026-11-27:
+each field sent here stands there, the beta of dpo among them. Newer descriptions of the gateway also name a schedule
+(lrScheduler), and for dpo the scale, dropout and modules of adapters. Nothing tells whether a managed job heeds them,
+so they are refused. A job's id is the client's to choose and goes into the query, so a request here is three things:
+the collection, the id, the body.
 """
 
 from __future__ import annotations
@@ -25,6 +28,9 @@ ID_MARK = "at-"
 
 TILE = 16  # a context that is no multiple of it is refused (fw-ai/cookbook, error reference of August 2026)
 UNSET = "a managed job has no field for it"
+UNDOCUMENTED = (
+    "the vendor's SDK has no field for it, and what a managed job does with the gateway's own is not documented"
+)
 
 RULES = {
     "training.epochs": Rule(outcome="kept", to="epochs"),
@@ -47,7 +53,7 @@ RULES = {
         minimum=1e-6,
     ),
     "training.max_grad_norm": Rule(outcome="refused", why=UNSET),
-    "training.scheduler": Rule(outcome="refused", why=UNSET),
+    "training.scheduler": Rule(outcome="refused", why=UNDOCUMENTED),
     "training.lora": Rule(
         outcome="refused",
         why="Fireworks prices training of all weights, but how a managed job asks for it is not documented",

@@ -27,16 +27,13 @@ def upload(gateway: Gateway, file: DataFile, *, seconds: float) -> str:
 
     Raises `ConflictError` when the file has changed since it was checked.
     """
-    import httpx
-
     with open_unchanged(file, provider="Fireworks") as handle:
         name = f"accounts/{gateway.account()}/datasets/{dataset_id(file.sha256)}"
         standing = gateway.seek(name, act=ACT) or _make(gateway, name, file)
         if standing.get("state") == "READY":
             return Reused(name)
         answers.require_plain(standing, act=ACT)
-        place = httpx.URL(_place(gateway, name, file))
-        url = storage.safe_place(place, api=gateway.origin, provider=answers.NAME, act=ACT)
+        url = gateway.place(_address(gateway, name, file), act=ACT)
         with gateway.connected(ACT):
             _put(url, handle, file, seconds=seconds)
     check(gateway, name, act=ACT)
@@ -64,7 +61,7 @@ def _make(gateway: Gateway, name: str, file: DataFile) -> dict[str, Any]:
         return standing
 
 
-def _place(gateway: Gateway, name: str, file: DataFile) -> str:
+def _address(gateway: Gateway, name: str, file: DataFile) -> str:
     try:
         answer = gateway.ask(
             "POST", f"{name}:getUploadEndpoint", act=ACT, body={"filenameToSize": {FILE: str(file.bytes)}}

@@ -20,7 +20,6 @@ from anytune.providers.replicate.gateway import NAME, Gateway
 from anytune.schema.model import TunedModel
 
 ACT = download_of.ACT
-STORAGE = "replicate.delivery"  # "output files are served by replicate.delivery and its subdomains"
 
 
 def download(gateway: Gateway, address: str, tuned: TunedModel, *, out: Path, seconds: float) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def _opened(gateway: Gateway, address: str, headers: Mapping[str, str], *, secon
     with ExitStack() as stack:
         stack.enter_context(gateway.connected(ACT))
         client = stack.enter_context(bounded_client(httpx, seconds=seconds))
-        url = storage.safe_place(httpx.URL(address), api=gateway.origin, provider=NAME, act=ACT)
+        url = gateway.place(address, act=ACT)
         key = gateway.headers if is_theirs(url, gateway) else {}
         yield stack.enter_context(client.stream("GET", url, headers={**key, "Accept": "*/*", **headers}))
 
@@ -48,4 +47,4 @@ def is_theirs(url: Any, gateway: Gateway) -> bool:
     own = httpx.URL(gateway.origin)
     if (url.scheme, url.host, url.port) == (own.scheme, own.host, own.port):
         return True
-    return bool(url.scheme == "https" and f".{url.host}".endswith(f".{STORAGE}"))
+    return bool(url.scheme == "https" and storage.is_known(url.host, NAME))

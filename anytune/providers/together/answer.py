@@ -102,14 +102,15 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
     """Read a job; raise `MalformedAnswerError` when it has no id or is not the one `expected`.
 
     `total_price` is in nano-dollars (the SDK's list command divides by 10^9). A completed job whose model has
-    no name yet is still at work.
+    no name yet is still at work. The answer about one job carries its events (the CLI of SDK 3.1 counts them), one in
+    a list an empty list. With events a new time of the job is no news: it is dated anew as it goes on.
     """
     job_id = safe_id(answer.get("id"), act=act)
     if expected is not None and job_id != expected:
         raise MalformedAnswerError(f"together: {act}: asked for {expected}, the answer is about another job")
     status = _word(answer.get("status"))
     model = next((answer[f] for f in MODEL_FIELDS if isinstance(answer.get(f), str) and answer[f]), None)
-    state = STATES.get(status, JobState.UNKNOWN)
+    state, told = STATES.get(status, JobState.UNKNOWN), rows(answer, "events")
     if state is JobState.SUCCEEDED and model is None:
         state = JobState.FINALIZING
     return RemoteJob(
@@ -126,7 +127,8 @@ def job_of(answer: Mapping[str, Any], *, act: str, expected: str | None = None) 
         cost=_dollars(answer.get("total_price"), state),
         training_file=file if isinstance(file := answer.get("training_file"), str) else None,
         seen_job_id=job_id_in(answer.get("suffix")),
-        mark=f"{answer.get('updated_at')} {len(rows(answer, 'events'))}",
+        told=tuple(events_of(told)) if told else None,
+        mark=f"{answer.get('steps_completed')}" if told else f"{answer.get('updated_at')}",
     )
 
 

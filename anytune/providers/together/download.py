@@ -14,7 +14,6 @@ from typing import Any
 from anytune.errors import NotFoundError, RejectedError
 from anytune.providers import _download as download_of
 from anytune.providers import _packed
-from anytune.providers import _storage as storage
 from anytune.providers.edge import bounded_client, decoded, error_for_status
 from anytune.providers.together.gateway import NAME, Gateway
 from anytune.schema.model import TunedModel
@@ -60,7 +59,7 @@ def _opened(gateway: Gateway, query: Mapping[str, str], headers: Mapping[str, st
         own = {"Authorization": f"Bearer {sdk.api_key}", "Accept": "application/octet-stream"}
         answer = stack.enter_context(client.stream("GET", url, headers={**ranged, **own}))
         if answer.status_code in ELSEWHERE and answer.headers.get("location"):
-            place = storage.safe_place(url.join(answer.headers["location"]), api=url, provider=NAME, act=ACT)
+            place = gateway.place(answer.headers["location"], base=url, act=ACT)
             answer = stack.enter_context(client.stream("GET", place, headers=ranged))
         elif not answer.is_success and answer.status_code != 416:
             answer.read()

@@ -10,6 +10,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import KeyRefusedError, MalformedAnswerError, MissingExtraError
+from anytune.providers._storage import safe_place
 from anytune.providers.base import Profile
 from anytune.providers.edge import bounded_client, mapped, sendable_key
 
@@ -43,6 +44,10 @@ class Gateway:
 
         with self.connected(act) as sdk:
             sdk.delete(path, cast_to=httpx.Response)
+
+    def place(self, address: Any, *, base: Any, act: str) -> Any:
+        """Return where an answer of `base` says that bytes are (httpx.URL); raise `RejectedError` where not to go."""
+        return safe_place(base.join(address), api=base, profile=self.profile, act=act)
 
     @contextmanager
     def connected(self, act: str, *, secret: str = "") -> Iterator[Any]:

@@ -6,7 +6,7 @@ have been carried out; so only its client is used: the address, the key, the err
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -162,13 +162,16 @@ class TogetherProvider:
         act = "list events"
         answer = self._gateway.get(act, f"{JOBS}/{_in_path(remote_id)}/events")
         told = answers.events_of(answers.listed(answer, act=act))
-        if not metrics.have_begun(told):
-            return told
+        return self.measured(remote_id, told) if metrics.have_begun(told) else told
+
+    def measured(self, remote_id: str, events: Sequence[Event]) -> list[Event]:
+        """Return these events, which came with the job, with the figures of the steps among them, by one call."""
         try:
-            rows = answers.rows(self._gateway.get("list metrics", f"{JOBS}/{remote_id}/metrics"), "metrics")
+            answer = self._gateway.get("list metrics", f"{JOBS}/{_in_path(remote_id)}/metrics")
         except (AmbiguousError, RejectedError, UnavailableError):
-            return told
-        return answers.in_order([*told, *metrics.events_of(rows, among=told, remote_id=remote_id)])
+            return list(events)
+        figures = metrics.events_of(answers.rows(answer, "metrics"), among=events, remote_id=remote_id)
+        return answers.in_order([*events, *figures])
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop a job; one that has ended, or is being cancelled, is returned as it stands."""

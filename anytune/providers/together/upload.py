@@ -79,11 +79,28 @@ class Uploads:
             answer = _reserved(sdk, file)
             if (known := _known_id(answer)) is not None:
                 return Reused(self._checked(answers.safe_id(known, act=ACT), file))
-            url, file_id = _place(answer)
+            url, file_id = self._place(answer)
             file_id = answers.safe_id(file_id, act=ACT)
             storage.put(url, handle, file, provider=NAME, seconds=self._gateway.profile.upload_timeout)
         self._have_checked(file_id, file)
         return file_id
+
+    def _place(self, answer: Any) -> tuple[Any, str]:
+        """Return where to put the bytes (httpx.URL) and the id that the file will have.
+
+        Raises `MalformedAnswerError` for a success, `RejectedError` for a redirect that is no reservation and for a
+        place where no data go.
+        """
+        location, file_id = answer.headers.get("location"), answer.headers.get("x-together-file-id")
+        if answer.status_code != 302 or not location or not file_id:
+            raise error_for_status(
+                answer.status_code,
+                provider=NAME,
+                act=ACT,
+                body=decoded(answer.text),
+                headers=answer.headers,
+            )
+        return self._gateway.place(location, base=answer.request.url, act=ACT), file_id
 
     def _have_checked(self, file_id: str, file: DataFile) -> None:
         """Ask for the checks of a file, which no job may use before; an answer about no file is none."""
@@ -135,13 +152,23 @@ class Uploads:
             if (known := _known_id(answer)) is not None:
                 return answers.safe_id(known, act=ACT)
             told = decoded(answer.text)
-            places = sorted(_places(told, answer.request.url), key=lambda place: place[0])
+            places = sorted(self._places(told, answer.request.url), key=lambda place: place[0])
         if answer.status_code != 200:
             raise error_for_status(answer.status_code, provider=NAME, act=ACT, body=told, headers=answer.headers)
         if [number for number, _ in places] != list(range(1, count + 1)):
             raise MalformedAnswerError(f"{NAME}: {ACT}: the answer does not say where {count} parts go")
         upload_id, file_id = (required_id(told.get(k), provider=NAME, act=ACT) for k in ("upload_id", "file_id"))
         return Begun(upload_id, answers.safe_id(file_id, act=ACT), [place for _, place in places])
+
+    def _places(self, told: Mapping[str, Any], base: Any) -> Iterator[tuple[int, tuple[Any, Mapping[str, str]]]]:
+        """Read where each part goes: its number, its address and the headers that the storage wants with it."""
+        rows = told.get("parts")
+        for row in filter(lambda row: isinstance(row, Mapping), rows if isinstance(rows, list) else []):
+            number = row.get("PartNumber", row.get("part_number"))
+            address, headers = row.get("URL", row.get("UploadURL")), row.get("Headers") or {}
+            if isinstance(number, int) and isinstance(address, str) and isinstance(headers, Mapping):
+                url = self._gateway.place(address, base=base, act=ACT)
+                yield number, (url, {str(name): str(value) for name, value in headers.items()})
 
     def _put(self, begun: Begun, file: DataFile, handle: IO[bytes], cut: tuple[int, int]) -> dict[str, Any]:
         number = len(begun.done) + 1
@@ -207,33 +234,3 @@ def _known_id(answer: Any) -> object:
             f"{NAME}: {ACT}: there is a file with these bytes, but the answer does not say which"
         )
     return told.get("file_id")
-
-
-def _place(answer: Any) -> tuple[Any, str]:
-    """Return where to put the bytes (httpx.URL) and the id that the file will have.
-
-    Raises `MalformedAnswerError` for a success, `RejectedError` for a redirect that is no reservation and for a
-    place that is not safe.
-    """
-    location, file_id = answer.headers.get("location"), answer.headers.get("x-together-file-id")
-    if answer.status_code != 302 or not location or not file_id:
-        raise error_for_status(
-            answer.status_code,
-            provider=NAME,
-            act=ACT,
-            body=decoded(answer.text),
-            headers=answer.headers,
-        )
-    url = answer.request.url.join(location)
-    return storage.safe_place(url, api=answer.request.url, provider=NAME, act=ACT), file_id
-
-
-def _places(told: Mapping[str, Any], base: Any) -> Iterator[tuple[int, tuple[Any, Mapping[str, str]]]]:
-    """Read where each part goes: its number, its address and the headers that the storage wants with it."""
-    rows = told.get("parts")
-    for row in filter(lambda row: isinstance(row, Mapping), rows if isinstance(rows, list) else []):
-        number = row.get("PartNumber", row.get("part_number"))
-        address, headers = row.get("URL", row.get("UploadURL")), row.get("Headers") or {}
-        if isinstance(number, int) and isinstance(address, str) and isinstance(headers, Mapping):
-            url = storage.safe_place(base.join(address), api=base, provider=NAME, act=ACT)
-            yield number, (url, {str(name): str(value) for name, value in headers.items()})
