@@ -57,8 +57,8 @@ class ProfileSettings(Value):
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. `storage` are
     hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
-    whole machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a second all
-    processes together make at most.
+    whole machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a
+    second all processes together make at most.
     """
 
     base_url: str | None = None

@@ -81,8 +81,6 @@ def run(places: Places, *, rounds: int | None, seed: int, only: Callable[[Cell],
 def _try(folder: Path, scene: Scene, fault: Fault, tally: Tally) -> None:
     with STANDS[scene.provider.name]() as stub:
         more, timeout = BUDGET if scene.act == "quote" else "", HASTY if fault.hasty else 20
-        if scene.setup is not None:
-            scene.setup(stub)
         desk = laid_out(folder, scene.provider, stub.origin, topic="tides", more=more, timeout=timeout)
         rows = (desk.folder / "train.jsonl").read_text().splitlines()[:HELD_OUT]
         (desk.folder / "held.jsonl").write_text("\n".join(rows).replace("tides", "moons") + "\n")
