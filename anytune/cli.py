@@ -30,7 +30,7 @@ COMMANDS = (
     ("plan", "before:plan", "Say what a job would do and cost: free, offline, without a key."),
     ("run", "run:run", "Plan, ask, submit, watch and compare; twice is one job."),
     ("submit", "life:submit", "Start a job and leave it to itself; twice is one job."),
-    ("list", "life:list_jobs", "List all jobs, newest first; hosted ones as last seen."),
+    ("list", "life:list_jobs", "List jobs, newest first, 50 on a screen; hosted ones as last seen."),
     ("show", "life:show", "Show how a job stands."),
     ("spend", "spend:spend", "Show what a month has cost, and what its budgets have left."),
     ("watch", "watch:watch", "Follow a job, or all, until they end; Ctrl-C leaves them running."),

@@ -292,7 +292,8 @@ def test_a_list_of_another_host_says_nothing_of_this_one(tmp_path: Path) -> None
 
 def test_the_settings_that_the_page_shows_are_taken(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parent.parent / "docs" / "how-to" / "prices.md").read_text(encoding="utf-8")
-    (tmp_path / "anytune.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    shown = [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
+    (tmp_path / "anytune.yaml").write_text(next(block for block in shown if block.startswith("catalog:")))
     environment = {"ANYTUNE_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "none")}
     found = config.load_settings(folder=tmp_path, environment=environment)
     assert {"my/model", QWEN} <= set(found.project_catalog["together"].models)

@@ -117,7 +117,7 @@ def desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_desktop_shows_an_end_and_an_alarm(desktop: Path) -> None:
-    notifier = Notifier(NotifySettings(desktop=True), {}, now=lambda: NOW)
+    notifier = Notifier(NotifySettings(desktop=True), Keys(Path("/nowhere"), {}), now=lambda: NOW)
     past = {**JOB, "state": "running", "alarm": {"now": Decimal("8.00"), "most": Decimal("6.00")}}
     assert [*notifier.tell(JOB), *notifier.tell(past)] == []
     told = desktop.read_text()
@@ -133,7 +133,7 @@ def test_a_machine_without_a_desktop_says_what_is_missing_once(monkeypatch: pyte
 
 def test_an_alarm_is_another_news_than_the_state(ear: Ear) -> None:
     settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
-    notifier = Notifier(settings, {"HOOK": SECRET}, now=lambda: NOW)
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), now=lambda: NOW)
     assert list(notifier.tell({**JOB, "state": "running", "alarm": {"now": Decimal(8), "most": Decimal(6)}})) == []
     (heard,) = ear.journal
     assert heard.json["type"] == "job.past_estimate"

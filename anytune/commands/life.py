@@ -52,7 +52,7 @@ def submit(
 
 
 def list_jobs(every: options.Every = False, as_json: options.Json = False) -> None:
-    """List jobs, newest first, on a screen the newest 50; hosted ones as last seen."""
+    """List jobs, newest first, 50 on a screen; hosted ones as last seen."""
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
     from anytune.ui import terminal

@@ -170,7 +170,7 @@ def test_doctor_fails_on_an_unwritable_home(anytune: Type, monkeypatch: pytest.M
     [
         "frobnicate",
         "plan --frob",
-        "export last --to gguf",
+        "export last --to onnx",
         "chat --max-tokens 0",
         "check",
         "check a.jsonl --method ppo",

@@ -76,7 +76,7 @@ def test_a_running_job_is_paused_asked_at_a_checkpoint_and_resumed(anytune: Type
     assert last["model"].endswith(":ckpt-step-2")
     assert anytune("chat", "--step", "2", "--once", "1 + 1", "--json").code == 0
     assert stub.calls("POST */chat/completions")[-1].json["model"] == last["model"]
-    assert anytune("resume").out.split()[1] == "queued"
+    assert anytune("resume", "-y").out.split()[1] == "queued"
     assert anytune("watch", "last").code == 0
 
 

@@ -20,7 +20,7 @@ from anytune.local import processes
 from anytune.local.runs import new_run, write_json
 from anytune.providers.base import Estimates, Exports, Generates, Resumes
 from anytune.schema.job import JobState
-from anytune.schema.spec import Lora, Training
+from anytune.schema.spec import Training, every_setting
 from tests.local.conftest import CONFIG, chat, data_file, new_provider, spec, write_lines
 
 
@@ -126,9 +126,7 @@ def test_a_hub_id_in_the_cache_is_looked_at_like_a_folder(
 
 def test_every_training_setting_has_a_rule(tmp_path: Path, model: Path) -> None:
     rules = new_provider(tmp_path).capabilities(str(model)).settings
-    paths = [f"training.{name}" for name in Training.model_fields]
-    paths += [f"training.lora.{name}" for name in Lora.model_fields]
-    assert set(paths) | {"suffix", "method"} == set(rules)
+    assert every_setting() | {"method"} == set(rules)
     assert all(rule.why for rule in rules.values() if rule.outcome == "refused")
 
 
