@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from anytune import webhook
 from anytune.config import Keys, NotifySettings
-from anytune.errors import AnytuneError, CredentialError, UsageError
+from anytune.errors import AnytuneError, CredentialError, StoreError, UsageError
 
 SECONDS = 30.0  # that a command or a webhook has
 ID = "anytune-{id}-{what}"  # the same for the same news, so that a receiver can tell a repetition
@@ -33,7 +34,7 @@ class Notifier:
 
     def tell(self, job: Mapping[str, Any]) -> Iterator[str]:
         """Send a job's document, one with an `alarm` as such; yield what went wrong and was not told before."""
-        what = PAST if "alarm" in job else str(job["state"])
+        what = _news(job)
         body = json.dumps({"type": f"job.{what}", "timestamp": self._now().isoformat(), "data": job}, default=str)
         id = ID.format(id=job["id"], what=what)
         for way in (partial(self._run, body), partial(self._post, body, webhook_id=id), partial(self._show, job)):
@@ -85,6 +86,23 @@ class Notifier:
         if found is None:
             raise CredentialError(f"notify.webhook needs its secret: {name} is not set", fix=f"anytune keys add {name}")
         return found.value
+
+
+def is_first(job: Mapping[str, Any], *, home: Path) -> bool:
+    """Tell whether no process of this home has told this news yet, and note that it is told now."""
+    folder = home / "notified"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / f"{job['id']}-{_news(job)}").touch(mode=0o600, exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
+    return True
+
+
+def _news(job: Mapping[str, Any]) -> str:
+    return PAST if "alarm" in job else str(job["state"])
 
 
 def _shown(text: str) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from anytune.budgets import Budgets, Spent
 from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, ProviderError, StoreError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Foresight, Planning
@@ -226,20 +226,10 @@ class Tuner:
 
         return jobs.Sweep(self.desk, self.settings.home, only=only, lane=lane, mark=self._key_mark)
 
-    def worker(self) -> int | None:
-        """Return the process that watches all jobs without a terminal, None if there is none."""
-        lease = self.worker_lease()
-        note = lease.read()
-        return note.by if note is not None and lease.is_taken() else None
-
-    def worker_lease(self) -> jobs.Lease:
-        """Return the right to be the one process of this home that watches without a terminal."""
-        return jobs.Lease(self.settings.home, "worker")
-
-    def note_worker(self, pid: int) -> None:
-        """Write down which process that is."""
-        now = self._clock.now()
-        self.worker_lease().note(now, then=now, by=pid)
+    @property
+    def worker(self) -> jobs.Worker:
+        """Return what is known of the process that watches all jobs without a terminal."""
+        return jobs.Worker(self.settings.home, self._clock)
 
     def _another_desk(self) -> jobs.Desk:
         return Tuner(settings=self.settings, environment=self._environment, clock=self._clock).desk
@@ -255,25 +245,14 @@ class Tuner:
 
         That is how it ended, or its `alarm` that it costs more than expected.
         """
-        if not self.settings.notify.wanted or not self._first_to_tell(job):
+        if not self.settings.notify.wanted:
             return ()
-        if self._notifier is None:
-            from anytune.notify import Notifier  # for those alone who want to be told
+        from anytune.notify import Notifier, is_first  # for those alone who want to be told
 
-            self._notifier = Notifier(self.settings.notify, self.reach.keys, now=self._clock.now)
+        if not is_first(job, home=self.settings.home):
+            return ()
+        self._notifier = self._notifier or Notifier(self.settings.notify, self.reach.keys, now=self._clock.now)
         return tuple(self._notifier.tell(job))
-
-    def _first_to_tell(self, job: Mapping[str, Any]) -> bool:
-        folder = self.settings.home / "notified"
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            what = "past_estimate" if "alarm" in job else job["state"]
-            (folder / f"{job['id']}-{what}").touch(mode=0o600, exist_ok=False)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
-        return True
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at each poll until it ends."""

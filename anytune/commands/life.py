@@ -58,7 +58,7 @@ def list_jobs(every: options.Every = False, as_json: options.Json = False) -> No
     from anytune.ui import terminal
 
     tuner = Tuner()
-    found, worker = tuner.all_jobs(), tuner.worker()
+    found, worker = tuner.all_jobs(), tuner.worker.pid()
     then = (
         [("anytune show JOB", "how one stands"), ("anytune watch JOB", "follow one")]
         if found

@@ -171,7 +171,7 @@ def _home(tuner: Tuner) -> Finding:
 
 
 def _worker(tuner: Tuner) -> Finding:
-    worker = tuner.worker()
+    worker = tuner.worker.pid()
     if worker is not None:
         return Finding("ok", "worker", f"process {worker} watches all jobs")
     return Finding("ok", "worker", "none: jobs are looked at while a command runs (anytune watch --detach)")

@@ -110,10 +110,10 @@ def _detach(tuner: Tuner, job: str | None, *, as_json: bool) -> None:
 
     if job is not None:
         tuner.job(job)  # which there must be
-    lease = tuner.worker_lease()
-    begun = lease.take()
-    pid = _started(tuner.settings.home, lease.handed_on(), note=tuner.note_worker) if begun else tuner.worker()
-    lease.release()
+    worker = tuner.worker
+    begun = worker.lease.take()
+    pid = _started(tuner.settings.home, worker.lease.handed_on(), note=worker.note) if begun else worker.pid()
+    worker.lease.release()
     then = [("anytune list", "how the jobs stand"), (ALL, "look on")]
     if as_json:
         terminal.emit({"worker": pid, "begun": begun}, then=then)

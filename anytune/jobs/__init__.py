@@ -28,6 +28,7 @@ from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, subm
 from anytune.jobs.sweep import Look, Sweep
 from anytune.jobs.turns import RATE
 from anytune.jobs.watched import Watched
+from anytune.jobs.worker import Worker
 
 __all__ = [
     "BAD_ENDS",
@@ -50,6 +51,7 @@ __all__ = [
     "SystemClock",
     "Update",
     "Watched",
+    "Worker",
     "abandon",
     "adopt",
     "cancel",

@@ -24,7 +24,7 @@ NOISE = 0.08  # the share of all calls that are struck
 LIVES_A_SERVER = 20  # its lists grow with the jobs that were made there
 MOST_COMMANDS = 200  # for one life; one that has not ended by then is stuck
 SPANS = (0.2, 0.6)  # seconds within which a kill strikes: those of a submit, those of a whole life
-LATER = (FINISH, ("watch", "last"), ("resume", "last"), ("submit", "-y"), ("show", "last"))
+LATER = (FINISH, ("watch", "last"), ("resume", "last", "-y"), ("submit", "-y"), ("show", "last"))
 EXITS = {0, 1, 3, 6, 7}
 
 
