@@ -103,6 +103,7 @@ def test_a_free_run_and_one_without_a_known_price_raise_none(bench: Bench) -> No
     assert raised(unknown, bench.desk) is None
 
 
+@pytest.mark.engine
 def test_two_watchers_of_all_jobs_tell_it_once(bench: Bench) -> None:
     job = running(bench, per_hour="2")
     sweeps = [jobs.Sweep(bench.desk, bench.folder / f"home{n}", random=Random(n)) for n in range(2)]

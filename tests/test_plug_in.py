@@ -24,6 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "ANYTUNE_HOME": str(tmp_path / "home"), "NO_COLOR": "1"}
 
 
+@pytest.mark.engine
 def test_the_example_keeps_the_contract(environment: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-c", os.devnull]
     command += ["--rootdir", str(EXAMPLE), "--basetemp", str(tmp_path / "tests"), str(EXAMPLE / "tests")]
@@ -34,6 +35,7 @@ def test_the_example_keeps_the_contract(environment: dict[str, str], tmp_path: P
     assert all(any(word in line for word in known) for line in skipped), "what it does not offer, and nothing else"
 
 
+@pytest.mark.engine
 def test_the_command_line_knows_a_plugged_in_provider(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(
         "".join(

@@ -97,6 +97,7 @@ def test_one_acts_and_the_other_waits_until_the_first_process_is_killed(address:
         waiting.join()
 
 
+@pytest.mark.engine
 def test_decisions_of_three_processes_at_once_make_one_chain(address: str) -> None:
     opened(address)
     script = "for _ in range(8): store.decide(sample_decision(sys.argv[2]))\n"

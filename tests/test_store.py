@@ -392,6 +392,7 @@ def test_a_record_of_every_earlier_anytune_is_taken_up_with_all_that_is_in_it(tm
     assert len(SqliteStore(tmp_path).decisions()) == 1
 
 
+@pytest.mark.engine
 def test_decisions_of_ten_processes_at_once_make_one_chain(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"

@@ -62,6 +62,7 @@ def send(url: str, remote_id: str, *, id: str, secret: str = SECRET) -> int:
     return httpx.post(url, content=body, headers=headers, timeout=30).status_code
 
 
+@pytest.mark.engine
 def test_a_webhook_makes_the_provider_be_asked_about_that_job_and_no_other(anytune: Type, openai: OpenAIStub) -> None:
     assert anytune("submit", "-y").code == 0
     remote_id = anytune("show", "last", "--json").document["job"]["remote"]["id"]

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 pytest.importorskip("uvicorn")
+pytestmark = pytest.mark.engine
 
 ROOT = Path(__file__).parents[2]
 SERVER = """

@@ -16,6 +16,7 @@ SUBMIT = ("submit", "-y")
 WATCH = ("watch", "last", "--timeout", "7200")
 CANCEL = ("cancel", "last")
 EXPORT = ("export", "last", "--to", "adapter", "--out", "taken")
+PAUSE = ("pause", "last")
 RESUME = ("resume", "last", "-y")
 SHOW = ("show", "last")
 ALL = ("watch", "--all", "--timeout", "90000")  # by a clock that runs on while a slow machine works
@@ -63,6 +64,11 @@ def _pause(stub: Any) -> None:
         stub.set(id, status="paused")
 
 
+def _run(stub: Any) -> None:
+    for id in stub.jobs:
+        stub.set(id, status="running")
+
+
 def _end(stub: Any) -> None:
     """Let the jobs end: the list of a stand-in moves none on."""
     for id in stub.jobs:
@@ -87,6 +93,7 @@ def _openai() -> list[Scene]:
         Scene(OPENAI, "cancel", "*/cancel", CANCEL, (SUBMIT,), job=".", then=(CANCEL, WATCH)),
         Scene(OPENAI, "look at a paused one", one, RESUME, (SUBMIT,), job=".", setup=_pause, then=(RESUME, WATCH)),
         Scene(OPENAI, "resume", "*/resume", RESUME, (SUBMIT,), job=".", setup=_pause, then=(RESUME, WATCH)),
+        Scene(OPENAI, "pause", "*/pause", PAUSE, (SUBMIT,), job=".", setup=_run, then=(PAUSE, RESUME, WATCH)),
         _adopted(OPENAI, one),
         Scene(OPENAI, "show", one, SHOW, (SUBMIT,), job="."),
         Scene(OPENAI, "show events", "*/events", SHOW, (SUBMIT,)),

@@ -59,9 +59,9 @@ RULES = {
         why="Fireworks prices training of all weights, but how a managed job asks for it is not documented",
     ),
     "training.lora.rank": Rule(outcome="kept", to="loraRank"),
-    "training.lora.alpha": Rule(outcome="refused", why=f"{UNSET}: leave it on auto"),
-    "training.lora.dropout": Rule(outcome="refused", why=UNSET),
-    "training.lora.target_modules": Rule(outcome="refused", why=UNSET),
+    "training.lora.alpha": Rule(outcome="refused", why=f"{UNDOCUMENTED}: leave it on auto"),
+    "training.lora.dropout": Rule(outcome="refused", why=UNDOCUMENTED),
+    "training.lora.target_modules": Rule(outcome="refused", why=UNDOCUMENTED),
     "training.quantize": Rule(outcome="refused", why=f"{UNSET}: leave it on auto"),
     "training.max_length": Rule(
         outcome="translated", to="maxContextLength", why=f"rounded down to a multiple of {TILE}", minimum=TILE
