@@ -45,7 +45,7 @@ test-engine: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m engine
 
 test-local: setup
-	$(BIN)/python -m pytest -m local
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m local
 
 sanitize: setup
 	$(BIN)/python tests/sanitize.py

@@ -1,7 +1,8 @@
 """What Replicate's answers mean: trainings, their logs, files, and the inputs that a version takes.
 
 Fields are those of the vendor's client replicate-python (its training.py, as public copies had it on 2026-11-27; which
-version that is was not seen) and of the description of its HTTP API: id, version, status, input, output, logs, error, created_at, started_at, completed_at.
+version that is was not seen) and of the description of its HTTP API: id, version, status, input, output, logs, error,
+created_at, started_at, completed_at.
 """
 
 from __future__ import annotations
