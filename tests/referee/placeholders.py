@@ -89,7 +89,7 @@ class OpenAIPlaceholders(OpenAIStub):
 
     def _upload_is(self, id: str, act: str, call: Call) -> None:
         shown = {"id": id, "object": "upload", "status": "pending", "filename": "a", "purpose": "assistants"}
-        upload = Upload({**shown, "bytes": 0, "created_at": self.tick(), "expires_at": self.tick()})
+        upload = Upload({**shown, "bytes": 0, "created_at": self.tick(), "expires_at": self.tick() + 3600})
         self.rest.uploads[id] = upload
         if act == "complete":
             body = call.json
