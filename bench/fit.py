@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anytune.local import fit
-from anytune.local.fit import Need, Pass, Way
-from anytune.local.shape import read_shape
+from anytune.local.memory import fit
+from anytune.local.memory.fit import Need, Pass, Way
+from anytune.local.memory.shape import read_shape
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = ROOT / "fixtures" / "tiny-base"

@@ -1,9 +1,9 @@
-"""Find what a layer keeps and needs, in bytes a token and unit of its sizes: the figures of `anytune/local/layers.py`.
+"""Find what a layer keeps and needs, in bytes a token and unit of its sizes: figures of `local/memory/layers.py`.
 
     python bench/fit_layers.py [FAMILY …]
 
 Memory is linear in a layer's sizes, so shapes that differ by one size at a time give the slopes: each is one step of
-the real model class under fake tensors (`anytune/local/exact.py`), with one layer and with two. Long rows and rank 1
+the real model class under fake tensors (`local/memory/exact.py`), with one layer and with two. Long rows and rank 1
 leave nothing of the adapters in them.
 """
 
@@ -21,7 +21,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", TORCHDYNAM
 
 from transformers import AutoConfig
 
-from anytune.local.exact import step_bytes
+from anytune.local.memory.exact import step_bytes
 
 FAMILIES = ["llama", "qwen3", "gemma", "phi3", "gemma3_text", "gemma2", "olmo2", "mistral", "qwen2"]
 CASES = {"bfloat16": ("bfloat16", "bfloat16"), "float32": ("float32", "float32"), "mixed": ("float32", "bfloat16")}

@@ -124,10 +124,10 @@ def records(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ours(options: argparse.Namespace) -> dict[str, Any]:
     """Train with anytune."""
-    from anytune.local.checkpoint import sha256
-    from anytune.local.events import EventLog, read_events
-    from anytune.local.qlora import train
     from anytune.local.runs import Run, write_json
+    from anytune.local.training.checkpoint import sha256
+    from anytune.local.training.events import EventLog, read_events
+    from anytune.local.training.qlora import train
 
     home = Path(tempfile.mkdtemp(prefix="anytune-bench-"))
     (home / "files").mkdir()

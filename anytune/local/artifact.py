@@ -14,8 +14,8 @@ from torch import Tensor
 
 from anytune.errors import UsageError
 from anytune.local import loading
-from anytune.local.checkpoint import sha256, sync_file
 from anytune.local.runs import read_json, sync_folder, write_json
+from anytune.local.training.checkpoint import sha256, sync_file
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import torch
 from anytune.errors import MissingExtraError, UsageError
 from anytune.local import loading, ollama, vllm
 from anytune.local.artifact import Origin, adapter_factors, file_hashes, read_origin
-from anytune.local.checkpoint import sync_file
 from anytune.local.encode import ChatEncoder
 from anytune.local.generate import add_adapter, beside
 from anytune.local.runs import read_json, write_json
 from anytune.local.target import Target, target
+from anytune.local.training.checkpoint import sync_file
 
 # Rounding float32 weights to bfloat16 moves logits by about 0.7 % (measured on the demonstration model); a wrong
 # merge moves them by 100 %.

@@ -13,12 +13,13 @@ import torch
 from transformers import GenerationConfig
 
 from anytune.errors import AnytuneError, UsageError
-from anytune.local import ladder, loading
+from anytune.local import loading
 from anytune.local.artifact import adapter_factors, read_origin
 from anytune.local.base_model import locate
 from anytune.local.encode import ChatEncoder
 from anytune.local.machine import hardware
-from anytune.local.shape import read_shape
+from anytune.local.memory import ladder
+from anytune.local.memory.shape import read_shape
 
 BATCH = 50
 

@@ -26,13 +26,14 @@ from typing import Any, Literal
 
 from anytune import retry
 from anytune.errors import AnytuneError, RejectedError
-from anytune.local import checkpoint, settings
+from anytune.local import settings
 from anytune.local.hf_jobs import download as downloads
 from anytune.local.hf_jobs.fault import mapped
 from anytune.local.hf_jobs.gateway import Hub
 from anytune.local.hf_jobs.request import NAME
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import Run, new_run, write_json
+from anytune.local.training import checkpoint
 from anytune.providers.base import Profile
 
 # The Hub takes 128 commits to a repository in an hour, from all of a user's jobs together.

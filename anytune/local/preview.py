@@ -20,7 +20,7 @@ from anytune.data import sniff
 from anytune.data.input import blank, opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
 from anytune.local.encode import MARK, ChatEncoder, Encoded, Span, decoded, filled
-from anytune.local.pair import SIDES, Pair, chat
+from anytune.local.training.pair import SIDES, Pair, chat
 
 LINES = 20  # line numbers that are told of one kind of fault
 KINDS = 50  # kinds of faults that are told apart

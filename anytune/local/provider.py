@@ -16,14 +16,16 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, checkpoint, estimate, foresee, settings
+from anytune.local import base_model, settings
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
 from anytune.local.engine import Engine
-from anytune.local.events import read_events
+from anytune.local.memory import estimate, foresee
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
 from anytune.local.target import TARGETS
+from anytune.local.training import checkpoint
+from anytune.local.training.events import read_events
 from anytune.providers.base import Generator, Profile
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, JobState, RemoteJob

@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import checkpoint, confine, shortage
-from anytune.local.events import EventLog
+from anytune.local import confine
+from anytune.local.memory import shortage
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
+from anytune.local.training import checkpoint
+from anytune.local.training.events import EventLog
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
@@ -95,7 +97,7 @@ def measure(model: Path, asked: dict[str, Any]) -> None:
     """Take a step of a model without its weights, and print what it needs."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    from anytune.local.exact import step_bytes
+    from anytune.local.memory.exact import step_bytes
 
     training, way = asked.pop("training"), asked.pop("way")
     out.write(json.dumps(step_bytes(model, training, way, **asked)))
@@ -192,8 +194,8 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
-    from anytune.local.objective import Stopped
-    from anytune.local.qlora import train
+    from anytune.local.training.objective import Stopped
+    from anytune.local.training.qlora import train
 
     try:
         if stop():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anytune.local import foresee
 from anytune.local.machine import Hardware
+from anytune.local.memory import foresee
 from tests.cli.conftest import Said, Type
 
 LLAMA_8B = {

@@ -46,7 +46,7 @@ def finished(base: Path, pairs: Path, tmp_path_factory: pytest.TempPathFactory) 
 def encoder(model: Path = TINY) -> Any:
     from anytune.local.encode import ChatEncoder
     from anytune.local.loading import open_tokenizer
-    from anytune.local.pair import PairEncoder
+    from anytune.local.training.pair import PairEncoder
 
     return PairEncoder(ChatEncoder(open_tokenizer(str(model)), stop_ids=frozenset({2})))
 
@@ -158,7 +158,7 @@ def model(base: Path, *, lean: bool, lora: bool) -> Any:
     from peft import LoraConfig, get_peft_model
 
     from anytune.local.loading import open_base
-    from anytune.local.qlora import prepare
+    from anytune.local.training.qlora import prepare
 
     net = open_base(str(base), quantize=None, dtype="float32").double()
     torch.manual_seed(1)
@@ -199,9 +199,9 @@ def plain(net: Any, batch: list[Any], reference: list[list[float]]) -> tuple[flo
 
 
 def stage_of(run: Run, net: Any, most_tokens: int) -> Any:
-    from anytune.local.events import EventLog
-    from anytune.local.head import HeadFilter
-    from anytune.local.objective import Stage
+    from anytune.local.training.events import EventLog
+    from anytune.local.training.head import HeadFilter
+    from anytune.local.training.objective import Stage
 
     return Stage(run, net, HeadFilter(net), EventLog(run.path / "events"), lambda: False, most_tokens, None)
 
@@ -211,8 +211,8 @@ def stage_of(run: Run, net: Any, most_tokens: int) -> Any:
 def test_loss_and_gradients_are_those_of_the_plain_computation(
     exact: None, base: Path, tmp_path: Path, lora: bool, most_tokens: int
 ) -> None:
-    from anytune.local.dpo import Dpo
-    from anytune.local.objective import Tally
+    from anytune.local.training.dpo import Dpo
+    from anytune.local.training.objective import Tally
 
     batch, objective = encoded(), Dpo(beta=BETA)
     net = model(base, lean=True, lora=lora)
@@ -248,8 +248,8 @@ def test_loss_and_gradients_are_those_of_the_plain_computation(
 
 
 def test_the_figures_are_rewards_in_units_of_beta(base: Path, tmp_path: Path) -> None:
-    from anytune.local.dpo import Dpo
-    from anytune.local.objective import Tally
+    from anytune.local.training.dpo import Dpo
+    from anytune.local.training.objective import Tally
 
     net = model(base, lean=True, lora=True)
     stage = stage_of(Run(tmp_path), net, 4096)
@@ -273,7 +273,7 @@ def test_the_figures_are_rewards_in_units_of_beta(base: Path, tmp_path: Path) ->
 
 
 def test_both_answers_of_a_pair_are_computed_together() -> None:
-    from anytune.local.batches import micro_batches
+    from anytune.local.training.batches import micro_batches
 
     batch = encoded(9)
     for part in micro_batches(batch, most_tokens=16, most_examples=3, filler=0):

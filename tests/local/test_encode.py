@@ -157,7 +157,7 @@ def test_a_line_that_is_no_json_is_an_error_with_its_number(tmp_path: Path) -> N
 
 
 def test_every_example_comes_once_an_epoch_in_an_order_of_its_own() -> None:
-    from anytune.local.batches import steps_of_epoch
+    from anytune.local.training.batches import steps_of_epoch
 
     lengths = [10 + n % 17 for n in range(103)]
     first, again, second = (steps_of_epoch(lengths, batch_size=8, seed=1, epoch=e) for e in (0, 0, 1))
@@ -167,7 +167,7 @@ def test_every_example_comes_once_an_epoch_in_an_order_of_its_own() -> None:
 
 
 def test_a_micro_batch_keeps_to_its_bounds_and_marks_what_predicts_what() -> None:
-    from anytune.local.batches import micro_batches
+    from anytune.local.training.batches import micro_batches
 
     coder = encoder()
     examples = [coder.example(chat(n), where="x", line=n) for n in range(9)]

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from anytune.errors import UsageError
-from anytune.local import fit, gpu, ladder, pace
-from anytune.local.estimate import doubt, estimate, job_of
-from anytune.local.fit import Pass, Way
-from anytune.local.foresee import everywhere, here
-from anytune.local.ladder import Work
 from anytune.local.machine import Hardware, hardware
+from anytune.local.memory import fit, gpu, ladder, pace
+from anytune.local.memory.estimate import doubt, estimate, job_of
+from anytune.local.memory.fit import Pass, Way
+from anytune.local.memory.foresee import everywhere, here
+from anytune.local.memory.ladder import Work
+from anytune.local.memory.shape import Shape, read_shape
 from anytune.local.settings import resolve
-from anytune.local.shape import Shape, read_shape
 from anytune.schema.data import DataReport, FileReport, Tokens
 from anytune.schema.plan import ResourceEstimate
 from tests.local.conftest import CONFIG, TINY, chat, data_file, spec, write_lines
@@ -329,7 +329,7 @@ def test_the_arithmetic_is_that_of_the_real_classes(
     pytest.importorskip("torch")
     from transformers import AutoConfig
 
-    from anytune.local.exact import step_bytes
+    from anytune.local.memory.exact import step_bytes
 
     plain = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "num_attention_heads": 8}
     config = {**plain, "num_key_value_heads": 4, "vocab_size": 4096, "pad_token_id": 0, **sizes}

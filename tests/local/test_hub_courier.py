@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from anytune.local import hub_job
-from anytune.local.checkpoint import json_writer
-from anytune.local.checkpoint import save as save_checkpoint
+from anytune.local.training.checkpoint import json_writer
+from anytune.local.training.checkpoint import save as save_checkpoint
 from anytune.schema.job import JobState
 from tests.providers._hub import JOB_ID, HubRig, running
 from tests.stubs.hub import REPOSITORY, HubStub
@@ -121,7 +121,7 @@ def test_a_stopped_run_leaves_a_checkpoint_that_the_next_one_finds(rig: HubRig, 
     for step in (3, 8):
         body = f"""
 sys.path.insert(0, {str(Path(hub_job.__file__).parents[2])!r})
-from anytune.local.checkpoint import json_writer, newest, save
+from anytune.local.training.checkpoint import json_writer, newest, save
 found = newest(folder / "checkpoints")
 event(2, f"found {{found.step if found else None}}")
 save(folder / "checkpoints", {step}, {{"weights.json": json_writer({step})}})

@@ -239,7 +239,7 @@ def test_too_little_memory_is_named_with_what_to_do(base: Path, chats: Path, tmp
     run = folder(provider, request(provider, base, chats, "small", lora={"rank": 1024}, batch_size=24))
 
     def starve() -> None:
-        from anytune.local import shortage
+        from anytune.local.memory import shortage
 
         shortage.fall = lambda *_: False  # at the foot of the ladder: begun anew, it may need less than this process
         ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be room enough
@@ -260,7 +260,7 @@ def test_a_full_disk_is_named_and_the_run_can_go_on(
     run = folder(provider, request(provider, base, chats, "full"))
 
     def no_room() -> None:
-        from anytune.local import checkpoint
+        from anytune.local.training import checkpoint
 
         keep = checkpoint.save
 

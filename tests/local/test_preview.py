@@ -228,7 +228,7 @@ def test_a_preview_counts_what_the_trainer_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [None, "dpo"])
 def test_of_a_pair_both_sequences_are_those_that_the_trainer_compares(tmp_path: Path, method: str | None) -> None:
     from anytune.local.encode import encode_file
-    from anytune.local.pair import PairEncoder
+    from anytune.local.training.pair import PairEncoder
 
     path = write_lines(tmp_path / "p.jsonl", [pair(n) for n in range(6)])
     found = ask(path, first=6, method=method, max_length=64)

@@ -37,7 +37,7 @@ def adapted(
     from peft import LoraConfig, get_peft_model
 
     from anytune.local.loading import open_base
-    from anytune.local.qlora import prepare
+    from anytune.local.training.qlora import prepare
 
     net = open_base(str(base), quantize="nf4", dtype="float32", unpack=unpack)
     if lean:
@@ -69,8 +69,8 @@ def plain_gradients(net: Any, batch: list[Any]) -> dict[str, Any]:
 
 
 def lean_gradients(net: Any, batch: list[Any], most_tokens: int) -> dict[str, Any]:
-    from anytune.local.batches import micro_batches
-    from anytune.local.head import HeadFilter
+    from anytune.local.training.batches import micro_batches
+    from anytune.local.training.head import HeadFilter
 
     head, count = HeadFilter(net), sum(e.supervised for e in batch)
     for part in micro_batches(batch, most_tokens=most_tokens, most_examples=None, filler=0):
@@ -192,7 +192,7 @@ def test_every_4bit_layer_is_guarded_on_load(base: Path) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
-    from anytune.local.qlora import rate_factor
+    from anytune.local.training.qlora import rate_factor
 
     for scheduler, middle in (("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)):
         rates = [rate_factor({"warmup_ratio": 0.1, "scheduler": scheduler}, s, 110) for s in range(110)]
@@ -204,7 +204,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
 
 def test_full_fine_tuning_recomputes_nothing_it_does_not_train(base: Path) -> None:
     from anytune.local.loading import open_base
-    from anytune.local.qlora import prepare
+    from anytune.local.training.qlora import prepare
 
     net = prepare(open_base(str(base), quantize=None, dtype="float32"), str(base), {"lora": None}, MACHINE)
     assert all(p.requires_grad for p in net.parameters())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from anytune.local import checkpoint
-from anytune.local.events import EventLog, read_events
 from anytune.local.runs import Run, is_held, new_run, read_json, take_lock, write_json
+from anytune.local.training import checkpoint
+from anytune.local.training.events import EventLog, read_events
 
 
 def write(text: str) -> checkpoint.Writer:

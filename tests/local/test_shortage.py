@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from anytune.local import ladder, shortage
-from anytune.local.events import EventLog, read_events
-from anytune.local.fit import Way
-from anytune.local.ladder import Work
 from anytune.local.machine import Hardware
+from anytune.local.memory import ladder, shortage
+from anytune.local.memory.fit import Way
+from anytune.local.memory.ladder import Work
 from anytune.local.runs import Run
+from anytune.local.training.events import EventLog, read_events
 from tests.local.conftest import new_provider, request
 
 WAY = Way("float32", "float32", unpack=True, micro_tokens=4096, recompute=False)
@@ -123,7 +123,7 @@ def test_a_run_out_of_memory_goes_on_by_itself_from_its_last_checkpoint(
 
     def short() -> None:
         """Let the third step of this process find no memory; the process that follows has none of this."""
-        from anytune.local.head import HeadFilter
+        from anytune.local.training.head import HeadFilter
 
         loss, passes = HeadFilter.loss, []
 

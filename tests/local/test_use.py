@@ -89,8 +89,8 @@ def test_a_merged_model_opens_as_any_other_and_is_proven(finished: Finished, bas
 
 
 def test_an_adapter_is_handed_out_with_its_hashes(finished: Finished, base: Path, tmp_path: Path) -> None:
-    from anytune.local.checkpoint import sha256
     from anytune.local.export import export
+    from anytune.local.training.checkpoint import sha256
 
     manifest = export(Path(str(finished[1].model)), "adapter", tmp_path / "out")
     assert (tmp_path / "out" / "adapter_config.json").is_file()

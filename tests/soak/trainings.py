@@ -99,7 +99,7 @@ def run(places: Places, *, rounds: int, seed: int) -> Tally:
 def loaded(chance: random.Random) -> Iterator[None]:
     """Start most workers as copies of this process from now on."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a copy has one thread, whatever was there before
-    from anytune.local import qlora  # noqa: F401
+    from anytune.local.training import qlora  # noqa: F401
     from anytune.local.worker import run_folder
 
     def start(run: Run, lock: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from anytune.local.shape import Shape
+from anytune.local.memory.shape import Shape
 
 MAPPED = 32 << 20  # bytes from which on glibc maps a block by itself, and gives it back when it is freed
 

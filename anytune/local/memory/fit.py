@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anytune.local.layers import Layer, layer_of
-from anytune.local.shape import Shape, products
+from anytune.local.memory.layers import Layer, layer_of
+from anytune.local.memory.shape import Shape, products
 
 NF4_BYTES = 0.5159  # a weight in NF4 with double quantisation (measured)
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}

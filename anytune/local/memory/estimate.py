@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from anytune.local import fit, ladder, pace
 from anytune.local.base_model import locate, text_config
-from anytune.local.fit import Need, Pass, Way
-from anytune.local.ladder import Work
-from anytune.local.layers import calibrated
 from anytune.local.machine import Hardware
-from anytune.local.shape import Shape, read_shape, strange
+from anytune.local.memory import fit, ladder, pace
+from anytune.local.memory.fit import Need, Pass, Way
+from anytune.local.memory.ladder import Work
+from anytune.local.memory.layers import calibrated
+from anytune.local.memory.shape import Shape, read_shape, strange
 from anytune.schema.data import DataReport, FileReport, Tokens
 from anytune.schema.plan import Instead, ResourceEstimate
 from anytune.schema.spec import Method

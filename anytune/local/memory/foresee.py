@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from anytune.errors import UsageError
-from anytune.local import fit, gpu, ladder
 from anytune.local.base_model import locate
-from anytune.local.estimate import Job, estimate, job_of, shape_of, told
-from anytune.local.fit import Need, Way
 from anytune.local.machine import Hardware, hardware
+from anytune.local.memory import fit, gpu, ladder
+from anytune.local.memory.estimate import Job, estimate, job_of, shape_of, told
+from anytune.local.memory.fit import Need, Way
+from anytune.local.memory.shape import Shape
 from anytune.local.processes import worker_answer
-from anytune.local.shape import Shape
 from anytune.schema.data import DataReport
 from anytune.schema.plan import ResourceEstimate
 from anytune.schema.spec import Method

@@ -16,13 +16,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from anytune.local import ladder
-from anytune.local.events import EventLog
-from anytune.local.fit import Way
-from anytune.local.ladder import Work
 from anytune.local.machine import read_text
+from anytune.local.memory import ladder
+from anytune.local.memory.fit import Way
+from anytune.local.memory.ladder import Work
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import LOCK_FD, Run, read_json, write_json
+from anytune.local.training.events import EventLog
 
 WORDS = (
     "out of memory",

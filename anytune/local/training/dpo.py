@@ -18,11 +18,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from anytune.local.batches import MicroBatch
 from anytune.local.encode import ChatEncoder, Encoder, Item
-from anytune.local.objective import Outcome, Stage, Stopped
-from anytune.local.pair import Pair, PairEncoder
 from anytune.local.runs import read_json, write_json
+from anytune.local.training.batches import MicroBatch
+from anytune.local.training.objective import Outcome, Stage, Stopped
+from anytune.local.training.pair import Pair, PairEncoder
 
 
 class Dpo:

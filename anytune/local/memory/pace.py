@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anytune.local import gpu
-from anytune.local.fit import Way
 from anytune.local.machine import Hardware
-from anytune.local.shape import Shape
+from anytune.local.memory import gpu
+from anytune.local.memory.fit import Way
+from anytune.local.memory.shape import Shape
 from anytune.schema.data import Tokens
 from anytune.schema.spec import Method
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from anytune.local.batches import MicroBatch
+from anytune.local.training.batches import MicroBatch
 
 
 class HeadFilter:

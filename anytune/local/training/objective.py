@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from anytune.local.batches import MicroBatch, micro_batches
 from anytune.local.encode import ChatEncoder, Encoder, Item
-from anytune.local.events import EventLog
-from anytune.local.head import HeadFilter
 from anytune.local.runs import Run
+from anytune.local.training.batches import MicroBatch, micro_batches
+from anytune.local.training.events import EventLog
+from anytune.local.training.head import HeadFilter
 
 
 class Stopped(Exception):

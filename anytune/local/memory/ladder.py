@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from anytune.local import fit
-from anytune.local.fit import Pass, Way
-from anytune.local.layers import calibrated
 from anytune.local.machine import Hardware
-from anytune.local.shape import Shape
+from anytune.local.memory import fit
+from anytune.local.memory.fit import Pass, Way
+from anytune.local.memory.layers import calibrated
+from anytune.local.memory.shape import Shape
 
 MOST_TOKENS = {"cpu": 4096, "cuda": 16384}  # more in one pass gains nothing
 ROOM = {"cpu": 0.8, "cuda": 0.95}  # the share of the free memory that a run is planned for

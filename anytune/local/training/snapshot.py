@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.optim import Optimizer
 
-from anytune.local import checkpoint
-from anytune.local.events import EventLog
-from anytune.local.progress import Progress
 from anytune.local.runs import Run, read_json
+from anytune.local.training import checkpoint
+from anytune.local.training.events import EventLog
+from anytune.local.training.progress import Progress
 
 Trainable = dict[str, nn.Parameter]
 

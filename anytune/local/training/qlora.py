@@ -21,19 +21,20 @@ import torch
 from torch import nn
 
 from anytune.errors import UsageError
-from anytune.local import estimate, ladder, loading, shortage
+from anytune.local import loading
 from anytune.local.artifact import Origin, write_model
-from anytune.local.batches import steps_of_epoch, total_steps
-from anytune.local.dpo import Dpo
 from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
-from anytune.local.events import EventLog
-from anytune.local.head import HeadFilter
-from anytune.local.lora import fuse
 from anytune.local.machine import hardware
-from anytune.local.objective import Objective, Sft, Stage, Stopped, Tally
-from anytune.local.progress import Clock, Progress
+from anytune.local.memory import estimate, ladder, shortage
 from anytune.local.runs import Run, read_json, write_json
-from anytune.local.snapshot import restore, save
+from anytune.local.training.batches import steps_of_epoch, total_steps
+from anytune.local.training.dpo import Dpo
+from anytune.local.training.events import EventLog
+from anytune.local.training.head import HeadFilter
+from anytune.local.training.lora import fuse
+from anytune.local.training.objective import Objective, Sft, Stage, Stopped, Tally
+from anytune.local.training.progress import Clock, Progress
+from anytune.local.training.snapshot import restore, save
 
 
 @dataclass(frozen=True)

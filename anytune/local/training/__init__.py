@@ -1,0 +1,1 @@
+"""The training loop: batches, losses, checkpoints and what is told of them."""
