@@ -12,10 +12,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anytune.errors import RefusedError, UsageError
+from anytune.errors import AnytuneError, RefusedError, UsageError
 from anytune.local.settings import resolve
 from anytune.planner import chosen
 from anytune.recipe import TOOLS, take_in
+from anytune.recipe.known import flat, nested
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.tuner import Tuner
 
@@ -277,3 +278,89 @@ def test_a_job_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
     job = _job(tmp_path)
     with pytest.raises(UsageError, match="is there already"):
         take_in(tmp_path / "theirs.yml", out=job)
+
+
+def test_what_is_secret_in_a_file_is_not_repeated(tmp_path: Path) -> None:
+    _job(tmp_path)
+    text = "base_model: org/base\ndatasets: [{path: train.jsonl, type: chat_template}]\nmystery_api_key: sk-abcdef\n"
+    text += "hub_token: hf_abcdef\nspecial: {HF_TOKEN: hf_abcdef, pad_token: <pad>}\n"
+    _, lost = _take(tmp_path, text)
+    assert set(lost) >= {"hub_token", "mystery_api_key", "special"}
+    written = (tmp_path / "job.yaml").read_text()
+    assert "abcdef" not in written
+    assert "<pad>" in written
+
+
+def test_a_rate_that_is_called_constant_goes_without_a_warm_up(tmp_path: Path) -> None:
+    _job(tmp_path)
+    text = "model_name_or_path: org/base\ndataset_name: ./\nwarmup_steps: 0.1\nlr_scheduler_type: constant\n"
+    job, _ = _take(tmp_path, text)
+    assert job["training"]["warmup_ratio"] == 0
+    job, _ = _take(tmp_path, text.replace("constant", "constant_with_warmup"))
+    assert (job["training"]["warmup_ratio"], job["training"]["scheduler"]) == (0.1, "constant")
+
+
+def test_the_loss_tells_chats_from_pairs(tmp_path: Path) -> None:
+    _job(tmp_path)
+    text = "model_name_or_path: org/base\ndataset_name: ./\nassistant_only_loss: true\nloss_type: "
+    assert _take(tmp_path, text + "nll")[0]["method"] == "sft"
+    assert _take(tmp_path, text + "sigmoid")[0]["method"] == "dpo"
+    job, lost = _take(tmp_path, text + "ipo")
+    assert (job["method"], "loss_type" in lost) == ("dpo", True)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_step_that_is_no_whole_number_of_passes_is_refused(tool: str, tmp_path: Path) -> None:
+    job = _job(tmp_path, {"batch_size": 10, "micro_batch_size": 4})
+    with pytest.raises(RefusedError) as refused:
+        _hand_over(job, tool, tmp_path / "job")
+    assert any("batch_size = 10" in reason for reason in refused.value.reasons)
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    job = _job(tmp_path)
+    with pytest.raises(AnytuneError, match="cannot be written"):
+        _hand_over(job, "trl", tmp_path / "train.jsonl" / "below")
+
+
+ODD = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from(["abc", "", "auto", "1e-4", "nan", "inf", -1, 0, 0.5, 10**400, float("inf"), float("nan")]),
+    st.sampled_from([[], {}, [1], ["a", 2], [None], [[]], {"a": 1}, {1: 2}, [{"path": 1}], [{"data_files": {}}]]),
+    st.sampled_from(["a\0b", "x" * 5000, "../../x", "/", "\ud800".encode("utf-8", "replace").decode()]),
+)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_file_with_odd_values_is_taken_in_or_told_in_one_line(
+    tool: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    document = dict(_flat_config(tool, folder))
+    for name in data.draw(st.lists(st.sampled_from([*document, "hub_token"]), min_size=1, max_size=3, unique=True)):
+        document[name] = data.draw(ODD, label=name)
+    path = folder / "job/odd.yaml"
+    path.write_text(yaml.safe_dump({**nested(document, TOOLS[tool]), 7: data.draw(ODD, label="7")}))
+    with suppress(UsageError):
+        take_in(path, out=folder / "taken.yaml", source=tool)
+        _spec(folder / "taken.yaml")
+        return
+    assert not (folder / "taken.yaml").exists(), "a file that cannot be taken in leaves none behind"
+
+
+def _flat_config(tool: str, folder: Path) -> dict[str, Any]:
+    job = _job(folder / "own", {"warmup_ratio": 0.1, "lora": {"rank": 4}}, data={"train": "train.jsonl"})
+    config = flat(_hand_over(job, tool, folder / "job"), TOOLS[tool])
+    every = {key.name for key in TOOLS[tool].keys} | ODD_KEYS[tool]
+    return dict.fromkeys(sorted(every)) | config
+
+
+ODD_KEYS: dict[str, set[str]] = {
+    "axolotl": {"rl", "warmup_steps", "val_set_size", "test_datasets", "lora_target_modules", "lora_target_linear"},
+    "llama-factory": {"warmup_ratio", "val_size", "eval_dataset", "template", "packing"},
+    "trl": {"datasets", "test_split_size", "loss_type", "warmup_ratio", "load_in_8bit"},
+    "unsloth": {"data.dataset", "training.packing"},
+}

@@ -10,14 +10,12 @@ import typer
 
 from anytune.commands import options
 from anytune.errors import UsageError
+from anytune.local.target import To as Model
 
 if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 Trainer = Literal["axolotl", "llama-factory", "trl", "unsloth"]
-Model = Literal[
-    "adapter", "merged", "gguf", "gguf-q8_0", "gguf-q4_0", "gguf-lora", "ollama", "ollama-q8_0", "ollama-q4_0", "vllm"
-]
 To = Literal[Model, Trainer]
 
 

@@ -100,7 +100,7 @@ def _read(reading: Reading) -> None:
 
 
 def _data(reading: Reading, name: str, path: str) -> str | None:
-    sets = [one for one in reading.take(name) or [] if isinstance(one, dict)]
+    sets = [one for one in reading.several(name) if isinstance(one, dict)]
     if not sets:
         return None
     first = sets[0]
@@ -117,11 +117,11 @@ def _data(reading: Reading, name: str, path: str) -> str | None:
 
 
 def _warmup(reading: Reading, train: str | None) -> None:
-    steps, ratio = reading.take("warmup_steps"), reading.take("warmup_ratio")
-    if steps is not None:
-        read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
-    elif ratio is not None:
-        reading.keep("training.warmup_ratio", float(ratio), name="warmup_ratio", said=ratio)
+    if "warmup_steps" in reading.left:
+        read_warmup_steps(reading, "warmup_steps", int(reading.number("warmup_steps")), train=train)
+    elif "warmup_ratio" in reading.left:
+        ratio = reading.number("warmup_ratio")
+        reading.keep("training.warmup_ratio", ratio, name="warmup_ratio", said=ratio)
     else:
         why = "its own choice where nothing is said, at most 100 steps of it"
         reading.keep("training.warmup_ratio", 0.03, name="warmup_ratio", said=None, why=why)

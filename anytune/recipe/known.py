@@ -16,8 +16,9 @@ TOOLS: dict[str, Tool] = {tool.name: tool for tool in (AXOLOTL, LLAMA_FACTORY, T
 
 def flat(document: Mapping[str, Any], tool: Tool) -> dict[str, Any]:
     """Return a file's keys, those in sections with the section's name and a dot before them."""
+    document = {str(name): value for name, value in document.items()}
     if not tool.sections:
-        return dict(document)
+        return document
     found: dict[str, Any] = {}
     for name, value in document.items():
         inner = value.items() if isinstance(value, Mapping) else None

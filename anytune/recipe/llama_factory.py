@@ -107,7 +107,7 @@ def _read(reading: Reading) -> None:
     else:
         _data(reading, "eval_dataset", "data.validation")
     read_batches(reading, micro=("per_device_train_batch_size", 8), accumulation=("gradient_accumulation_steps", 1))
-    ratio, steps = float(reading.take("warmup_ratio", 0.0)), float(reading.take("warmup_steps", 0))
+    ratio, steps = reading.number("warmup_ratio"), reading.number("warmup_steps")
     if steps >= 1:
         read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
     else:

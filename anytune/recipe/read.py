@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from anytune.config import Document
 from anytune.data.aside import aside
 from anytune.errors import UsageError
 from anytune.recipe.known import TOOLS, flat, recognised
-from anytune.recipe.tool import UNSAID, Key, Reading, Tool, ordered
+from anytune.recipe.tool import UNSAID, Key, Reading, Tool, number, ordered, warmed
 from anytune.schema.base import Value
 from anytune.schema.plan import Setting
 from anytune.schema.spec import Method, TuneSpec
@@ -97,6 +97,7 @@ def _read(tool: Tool, document: Mapping[str, Any], path: Path) -> Reading:
         if not key.path.startswith("training.lora."):
             _take(key, reading)
     tool.read(reading)
+    warmed(reading)
     if reading.values.get("training.lora", "auto") is not None:
         for key in tool.keys:
             if key.path.startswith("training.lora."):
@@ -105,7 +106,7 @@ def _read(tool: Tool, document: Mapping[str, Any], path: Path) -> Reading:
         reading.values.pop("training.beta", None)
         reading.settings = [setting for setting in reading.settings if setting.path != "training.beta"]
     for name in ("data.train", "data.validation"):
-        if name in reading.values and not (path.parent / reading.values[name]).is_file():
+        if name in reading.values and not _is(Path.is_file, path.parent / reading.values[name]):
             reading.refuse(name, reading.values[name], "there is no such file here: fetch it, and name it")
     for name, value in reading.left.items():
         if name not in machine and name not in named and value not in _OFF and name not in tool.fixed:
@@ -117,29 +118,27 @@ def _take(key: Key, reading: Reading) -> None:
     said = reading.take(key.name)
     if said is None and key.default is UNSAID:
         return
-    value = _number(key.default if said is None else said)
+    value = number(key.default if said is None else said)
     back = {theirs: ours for ours, theirs in key.words.items()}
     ours = back.get(value, value) if isinstance(value, str) else value
     why = "its default" if said is None else "its word for it" if ours != value else None
     reading.keep(key.path, ours, name=key.name, said=said, why=why)
 
 
-def _number(value: Any) -> Any:
-    """Read what YAML takes for text, such as 1e-4; a whole number is no fraction."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) >= 1 else value
-
-
 def _count(path: Path) -> int | None:
     try:
         with path.open("rb") as lines:
             return sum(1 for line in lines if line.strip())
-    except OSError:
+    except (OSError, ValueError):
         return None
+
+
+def _is(what: Callable[[Path], bool], path: Path) -> bool:
+    """Tell what a path is; one that no system takes, for its length or a NUL in it, is nothing."""
+    try:
+        return what(path)
+    except (OSError, ValueError):
+        return False
 
 
 def _job(reading: Reading, path: Path, out: Path) -> dict[str, Any]:
@@ -186,7 +185,7 @@ def _laid_out(values: Mapping[str, Any], path: Path, out: Path) -> dict[str, Any
         for section in above:
             place = place.setdefault(section, {})
         if (name.startswith("data.") and isinstance(value, str)) or (
-            name == "model" and (path.parent / str(value)).is_dir()
+            name == "model" and _is(Path.is_dir, path.parent / str(value))
         ):
             value = _placed(value, path.parent, out.absolute().parent)
         place[last] = value
@@ -196,7 +195,7 @@ def _laid_out(values: Mapping[str, Any], path: Path, out: Path) -> dict[str, Any
 def _placed(file: str, folder: Path, to: Path) -> str:
     """Return a file named in their folder as it is called from ours; one that is not there as it was said."""
     found = folder / file
-    if not found.exists():
+    if not _is(Path.exists, found):
         return file
     relative = os.path.relpath(found.absolute(), to)
     return relative if not relative.startswith("..") or not os.path.isabs(file) else file

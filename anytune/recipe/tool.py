@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,10 @@ from anytune.schema.spec import Method
 Record = dict[str, Any]
 UNSAID: Any = object()  # a key that does not stand in a file
 LARGEST_MICRO_BATCH = 4
+LARGEST_NUMBER = 10**12
+_SECRET = re.compile(
+    r"(?i)(\btoken|(hub|hf|hugging_?face|wandb|auth|access|api)_?token|secret|password|(api|access|private)_?key)$"
+)
 
 
 class Key(NamedTuple):
@@ -83,6 +88,20 @@ class Reading:
         value = self.left.pop(name, None)
         return default if value is None else value
 
+    def number(self, name: str, default: float = 0) -> float:
+        """Return the number under a key; one that is none (`auto`, say) is refused, and the default returned."""
+        said = self.take(name, default)
+        value = number(said)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
+            self.refuse(name, said, "it is no number that a training could go by")
+            return default
+        return value
+
+    def several(self, name: str) -> list[Any]:
+        """Return what is listed under a key; a single one makes a list of one."""
+        said = self.take(name, [])
+        return said if isinstance(said, list) else [said]
+
     def keep(self, path: str, value: Any, *, name: str, said: Any, why: str | None = None) -> None:
         """Put down what a setting of ours becomes; with a `why` it is a translation."""
         self.values[path] = value
@@ -90,8 +109,26 @@ class Reading:
         self.settings.append(Setting(path=path, value=value, outcome=outcome, to=name, sent=said, why=why))
 
     def refuse(self, name: str, said: Any, why: str) -> None:
-        """Put down what is not taken over."""
-        self.settings.append(Setting(path=name, value=said, outcome="refused", why=why))
+        """Put down what is not taken over; what is secret in it is not repeated."""
+        self.settings.append(Setting(path=name, value=_unsecret(name, said), outcome="refused", why=why))
+
+
+def number(said: Any) -> Any:
+    """Read what YAML takes for text, such as 1e-4; a whole number is no fraction. What is no number stays as it is."""
+    if isinstance(said, str):
+        try:
+            said = float(said)
+        except ValueError:
+            return said
+    return int(said) if isinstance(said, float) and said.is_integer() and abs(said) >= 1 else said
+
+
+def _unsecret(name: str, said: Any) -> Any:
+    if isinstance(said, Mapping):
+        return {key: _unsecret(str(key), value) for key, value in said.items()}
+    if isinstance(said, list):
+        return [_unsecret(name, value) for value in said]
+    return "(not repeated)" if isinstance(said, str) and said and _SECRET.search(name) else said
 
 
 class Tool(NamedTuple):
@@ -144,6 +181,17 @@ def batches(handed: Handed, *, micro: str, accumulation: str) -> Iterator[Settin
     yield said("training.batch_size", whole, accumulation, times, why=f"{whole} = {size} × {times} × 1 device")
 
 
+def warmed(reading: Reading) -> None:
+    """Leave out a warm-up beside a rate that is called constant: `constant` has none in transformers, what ours is
+    called there is `constant_with_warmup`.
+    """
+    at = next((s for s in reading.settings if s.path == "training.scheduler" and s.sent == "constant"), None)
+    if at is not None and reading.values.get("training.warmup_ratio"):
+        reading.settings = [s for s in reading.settings if s.path != "training.warmup_ratio"]
+        why = f"{at.to}: constant goes without a warm-up there"
+        reading.keep("training.warmup_ratio", 0.0, name=str(at.to), said="constant", why=why)
+
+
 def warmup_steps(handed: Handed, name: str) -> Setting:
     """Write the warm-up in steps, rounded up as our own trainer does."""
     ratio, steps = handed.values["training.warmup_ratio"], handed.steps
@@ -152,7 +200,7 @@ def warmup_steps(handed: Handed, name: str) -> Setting:
 
 def read_batches(reading: Reading, *, micro: tuple[str, int], accumulation: tuple[str, int]) -> None:
     """Read the batch as they all write it; how many devices there are stands in no such file."""
-    size, times = int(reading.take(*micro)), int(reading.take(*accumulation))
+    size, times = int(reading.number(*micro)), int(reading.number(*accumulation))
     reading.keep("training.micro_batch_size", size, name=micro[0], said=size)
     reading.keep(
         "training.batch_size", size * times, name=accumulation[0], said=times, why=f"{size} × {times}, for one device"
@@ -163,17 +211,17 @@ def read_warmup_steps(reading: Reading, name: str, steps: int, *, train: str | N
     """Read a warm-up that is given in steps: its share can be told once the examples are counted."""
     whole, epochs = reading.values.get("training.batch_size"), reading.values.get("training.epochs")
     examples = reading.count(train) if train else None
-    if not steps:
+    if steps <= 0:
         reading.keep("training.warmup_ratio", 0.0, name=name, said=steps)
-    elif not examples or not whole or not epochs:
+    elif not examples or not whole or not isinstance(epochs, int | float) or epochs <= 0:
         reading.refuse(name, steps, "ours is a share of all steps, and these cannot be counted without the data")
     else:
-        every = epochs * -(-examples // whole)
+        every = math.ceil(epochs * -(-examples // whole))
         share = min(round(steps / every, 6), 0.999999)
         reading.keep("training.warmup_ratio", share, name=name, said=steps, why=f"of {every:,} steps")
 
 
 def modules(value: Any) -> Any:
     """Read the names of layers, which stand in a list or between commas."""
-    names = value.split(",") if isinstance(value, str) else [str(each) for each in value]
+    names = [str(each) for each in value] if isinstance(value, list) else str(value).split(",")
     return [name.strip() for name in names if name.strip()]

@@ -32,6 +32,8 @@ _KEYS = (
     Key("lora_dropout", "training.lora.dropout", 0.05),
     Key("beta", "training.beta", 0.1),
 )
+_SFT_LOSSES = frozenset({"nll", "chunked_nll", "dft"})
+_OURS = {"sft": frozenset({"nll", "chunked_nll"}), "dpo": frozenset({"sigmoid"})}
 _RATES = {"sft": 2e-5, "dpo": 1e-6}  # what TRL's own configs take where nothing is said
 
 
@@ -68,13 +70,14 @@ def _record(record: Record, method: Method) -> Record:
 
 def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("model_name_or_path", ""))), name="model_name_or_path", said=model)
-    method = "dpo" if "beta" in reading.left or "loss_type" in reading.left else "sft"
+    loss = reading.several("loss_type")
+    method = "dpo" if "beta" in reading.left or (loss and not _SFT_LOSSES.issuperset(map(str, loss))) else "sft"
     reading.keep("method", method, name="beta" if method == "dpo" else "(no beta)", said=None)
-    rate = float(reading.take("learning_rate", _RATES[method]))
+    rate = reading.number("learning_rate", _RATES[method])
     reading.keep("training.learning_rate", rate, name="learning_rate", said=rate)
     train = _data(reading)
     read_batches(reading, micro=("per_device_train_batch_size", 8), accumulation=("gradient_accumulation_steps", 1))
-    steps = float(reading.take("warmup_steps", 0)) or float(reading.take("warmup_ratio", 0))
+    steps = reading.number("warmup_steps") or reading.number("warmup_ratio")
     if steps >= 1:
         read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
     else:
@@ -84,12 +87,12 @@ def _read(reading: Reading) -> None:
         reading.refuse("assistant_only_loss", False, "ours learns from the answers alone, not from questions, too")
     if reading.take("packing"):
         reading.refuse("packing", True, "a row of it holds several examples: a larger batch_size comes near it")
-    if (loss := reading.take("loss_type", "sigmoid")) not in ("sigmoid", ["sigmoid"], "nll", "chunked_nll"):
-        reading.refuse("loss_type", loss, "ours is DPO's own")
+    if loss and not _OURS[method].issuperset(map(str, loss)):
+        reading.refuse("loss_type", loss, "ours is DPO's own" if method == "dpo" else "ours is the cross-entropy")
 
 
 def _data(reading: Reading) -> str | None:
-    sets = reading.take("datasets") or []
+    sets = reading.several("datasets")
     first = sets[0] if sets and isinstance(sets[0], dict) else {}
     files = first.get("data_files")
     files = files.get("train") if isinstance(files, dict) else files

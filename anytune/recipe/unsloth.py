@@ -63,7 +63,7 @@ def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("model", ""))), name="model", said=model)
     train = _data(reading)
     read_batches(reading, micro=("training.batch_size", 2), accumulation=("training.gradient_accumulation_steps", 4))
-    read_warmup_steps(reading, "training.warmup_steps", int(reading.take("training.warmup_steps", 5)), train=train)
+    read_warmup_steps(reading, "training.warmup_steps", int(reading.number("training.warmup_steps", 5)), train=train)
     reading.keep("training.scheduler", "linear", name="(always)", said="linear")
     _adapters(reading)
     if not reading.take("training.train_on_completions"):
@@ -75,7 +75,7 @@ def _read(reading: Reading) -> None:
 
 
 def _data(reading: Reading) -> str | None:
-    files, hub = reading.take("data.local_dataset") or [], reading.take("data.dataset")
+    files, hub = reading.several("data.local_dataset"), reading.take("data.dataset")
     for other in files[1:]:
         reading.refuse("data.local_dataset", other, "a job has one file: put them into one")
     if not files and not hub:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,9 @@ def _reasons(tool: Tool, handed: Handed, data: DataReport) -> Iterator[str]:
     """Yield why the tool would not do what the job file says."""
     if handed.method not in tool.methods:
         yield f"method {handed.method}: {tool.title} trains by {', '.join(tool.methods)} from such a file"
+    whole, at_once = handed.values["training.batch_size"], handed.values["training.micro_batch_size"]
+    if at_once and whole % at_once:
+        yield f"training.batch_size = {whole}: {tool.title} makes a step of whole passes, here of {at_once} each"
     for path, (there, why) in tool.lacks.items():
         if path in handed.chosen and handed.values.get(path) != there:
             yield f"{path} = {handed.values[path]}: {why}"
@@ -127,28 +132,22 @@ def _settings(tool: Tool, handed: Handed) -> Iterator[Setting]:
             yield Setting(path=key.path, value=value, outcome=outcome, to=key.name, sent=sent, why=why)
 
 
-class _new:
+@contextmanager
+def _new(out: Path) -> Iterator[Path]:
     """Give a folder that takes its name only if all went well."""
-
-    def __init__(self, out: Path) -> None:
-        self._out = out
-
-    def __enter__(self) -> Path:
-        try:
-            self._out.parent.mkdir(parents=True, exist_ok=True)
-            self._beside = Path(tempfile.mkdtemp(dir=self._out.parent, prefix=f".{self._out.name}."[:64]))
-        except OSError as error:
-            raise AnytuneError(f"{self._out} cannot be written: {error.strerror}", fix="name another folder") from error
-        return self._beside
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if kind is None:
-            self._beside.chmod(0o755)
-            self._beside.replace(self._out)
-            return
-        shutil.rmtree(self._beside, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise AnytuneError(f"{self._out} cannot be written: {error.strerror}", fix="make room") from error
+    beside = None
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."[:64]))
+        yield beside
+        beside.chmod(0o755)
+        beside.replace(out)
+    except OSError as error:
+        fix = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another folder: --out FOLDER"
+        raise AnytuneError(f"{out} cannot be written: {error.strerror}", fix=fix) from error
+    finally:
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write_data(tool: Tool, method: Method, data: DataReport, folder: Path) -> None:
