@@ -27,7 +27,14 @@ from anytune.local.training.checkpoint import sync_file
 # Rounding float32 weights to bfloat16 moves logits by about 0.7 % (measured on the demonstration model); a wrong
 # merge moves them by 100 %.
 BOUND = 0.03
-PROMPTS = ("Hello!", "What is the capital of France?", "Repeat: one two three", "Write a short list.")
+PROMPTS = (
+    "Hello!",
+    "What is the capital of France?",
+    "Repeat: one two three",
+    "Write a short list.",
+    # Long, since what is wrong with positions shows at those far from the first alone.
+    "Sort these: " + ", ".join(f"{number * 37 % 101} apples" for number in range(1, 20)),
+)
 
 
 class Truth(NamedTuple):
@@ -118,14 +125,15 @@ def merge(tuned: Path, origin: Origin, folder: Path) -> tuple[dict[str, Any], Tr
 def _gguf(wanted: Target, tuned: Path, origin: Origin, folder: Path) -> dict[str, Any]:
     """Write a GGUF file, hold it against the tuned model, and add what Ollama needs."""
     try:
-        from anytune.local.gguf import proof, write
+        from anytune.local.gguf import family, proof, write
     except ModuleNotFoundError as error:
         raise MissingExtraError(needs=str(error.name), extra="gguf") from error
     whole = folder / "whole"
     facts, truth = _merged(tuned, origin, whole)
     truth = truth or _whole(whole, origin)
     stops, bos = sorted(truth.encoder.stop_ids), truth.encoder.bos
-    about: dict[str, Any] = {"outtype": wanted.outtype, "merged_onto": facts.get("merged_onto")}
+    longest = family.context(write.text_config(whole))
+    about: dict[str, Any] = {"outtype": wanted.outtype, "context": longest, "merged_onto": facts.get("merged_onto")}
     path = folder / "model.gguf"
     about["tokenizer_pre"] = write.model(
         whole, path, outtype=wanted.outtype, name=origin.suffix or origin.job_id, bos=bos, stops=stops

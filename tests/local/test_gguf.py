@@ -21,12 +21,17 @@ from anytune.schema.job import RemoteJob  # noqa: E402
 from tests.local.conftest import CONFIG, TINY  # noqa: E402
 
 Finished = tuple[LocalProvider, RemoteJob]
-PROMPT = [1, 3, 50, 60, 70, 4, 200, 300, 17, 90, 5]
+# Longer than the windows below: what is wrong with positions or windows does not show at the first ones.
+PROMPT = [1, *(3 + number * 37 % 297 for number in range(149))]
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
-GEMMA = {"head_dim": 16, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 128}
+GEMMA = {"head_dim": 16, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 32}
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+LINEAR = {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0}
+NEAR_AND_FAR = {"full_attention": LINEAR, "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0}}
+SEVEN = {**GEMMA, "num_hidden_layers": 7}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", {}),
     "llama 3": ("LlamaForCausalLM", {"rope_parameters": LLAMA3}),
@@ -36,8 +41,36 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3ForCausalLM", {"head_dim": 32}),
     "gemma": ("GemmaForCausalLM", {"head_dim": 16}),
     "gemma2": ("Gemma2ForCausalLM", GEMMA),
-    "gemma3": ("Gemma3ForCausalLM", {**GEMMA, "num_hidden_layers": 7}),
+    "gemma3": ("Gemma3ForCausalLM", {**SEVEN, "rope_parameters": NEAR_AND_FAR, "final_logit_softcapping": 5.0}),
     "phi3": ("Phi3ForCausalLM", {"sliding_window": None}),
+    "phi3 that turns a part": (
+        "Phi3ForCausalLM",
+        {"sliding_window": None, "rope_parameters": {"rope_theta": 10000.0, "partial_rotary_factor": 0.75}},
+    ),
+    "llama with positions in a row": ("LlamaForCausalLM", {"rope_parameters": LINEAR}),
+    "llama with biases": ("LlamaForCausalLM", {"attention_bias": True, "mlp_bias": True}),
+    "qwen2 by yarn": ("Qwen2ForCausalLM", {"rope_parameters": YARN}),
+}
+OTHERWISE: dict[str, tuple[str, dict[str, Any]]] = {
+    "attention_factor": ("Qwen2ForCausalLM", {"rope_parameters": {**YARN, "attention_factor": 1.0}}),
+    "beta_fast": ("Qwen2ForCausalLM", {"rope_parameters": {**YARN, "beta_fast": 16.0}}),
+    "rope_theta within windows": (
+        "Gemma3ForCausalLM",
+        {**SEVEN, "rope_parameters": {**NEAR_AND_FAR, "sliding_attention": LINEAR}},
+    ),
+    "order of layers": ("Gemma3ForCausalLM", {**SEVEN, "layer_types": ["full_attention"] * 7}),
+    "query_pre_attn_scalar": ("Gemma2ForCausalLM", {**GEMMA, "query_pre_attn_scalar": 20}),
+    "attention_bias": ("Qwen3ForCausalLM", {"head_dim": 32, "attention_bias": True}),
+    "activation": ("LlamaForCausalLM", {"hidden_act": "gelu"}),
+}
+WINDOWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mistral": ("MistralForCausalLM", {"sliding_window": 32}),
+    "phi3": ("Phi3ForCausalLM", {"sliding_window": 32}),
+    "qwen2": ("Qwen2ForCausalLM", {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 0}),
+    "qwen3": (
+        "Qwen3ForCausalLM",
+        {"use_sliding_window": True, "sliding_window": 32, "max_window_layers": 0, "head_dim": 32},
+    ),
 }
 
 
@@ -69,12 +102,44 @@ def test_llama_cpp_computes_what_transformers_computes(family: str, tmp_path: Pa
     net = _random(tmp_path / "model", *FAMILIES[family])
     path = tmp_path / "model.gguf"
     write.model(tmp_path / "model", path, outtype="f16", name="random", bos=1, stops=[2])
-    count, said = proof.Engine(path, context=64, letter=80).next(PROMPT)
+    count, said = proof.Engine(path, context=256, letter=80).next(PROMPT)
     with torch.inference_mode():
         wanted = torch.log_softmax(net(input_ids=torch.tensor([PROMPT])).logits[0, -1].float(), dim=-1)
     assert count == len(PROMPT)
     assert len(said) == proof.LIKELIEST
     assert max(abs(value - float(wanted[token])) for token, value in said.items()) < 0.02
+
+
+@pytest.mark.parametrize("setting", OTHERWISE)
+def test_a_model_that_llama_cpp_would_compute_otherwise_is_refused_by_the_setting(setting: str, tmp_path: Path) -> None:
+    from anytune.local.gguf import write
+
+    _random(tmp_path / "model", *OTHERWISE[setting])
+    with pytest.raises(UsageError, match=f"its {setting} is"):
+        write.model(tmp_path / "model", tmp_path / "no.gguf", outtype="f16", name="x", bos=1, stops=[2])
+
+
+@pytest.mark.parametrize("family", WINDOWS)
+def test_a_window_that_llama_cpp_leaves_out_bounds_the_context(family: str, tmp_path: Path) -> None:
+    from anytune.local.gguf import proof, write
+
+    _random(tmp_path / "model", *WINDOWS[family])
+    path = tmp_path / "model.gguf"
+    write.model(tmp_path / "model", path, outtype="f16", name="random", bos=1, stops=[2])
+    engine = proof.Engine(path, context=256, letter=80)
+    assert engine.next(PROMPT[:30])[0] == 30
+    with pytest.raises(UsageError, match="exceeds the available context"):
+        engine.next(PROMPT)
+
+
+def test_an_answer_ends_where_the_trainers_does(tmp_path: Path) -> None:
+    from anytune.local.gguf import proof, write
+
+    _random(tmp_path / "model", *FAMILIES["llama"])
+    path = tmp_path / "model.gguf"
+    write.model(tmp_path / "model", path, outtype="f16", name="random", bos=1, stops=[2, 50, 60])
+    engine = proof.Engine(path, context=256, letter=80)
+    assert [engine.stops_at(token, PROMPT) for token in (2, 50, 60, 70)] == [True, True, True, False]
 
 
 def test_a_family_or_a_tokenizer_that_is_not_known_is_refused_by_name(tmp_path: Path) -> None:
@@ -85,9 +150,6 @@ def test_a_family_or_a_tokenizer_that_is_not_known_is_refused_by_name(tmp_path: 
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
     with pytest.raises(UsageError, match="type mamba"):
-        write.model(folder, tmp_path / "no.gguf", outtype="f16", name="x", bos=1, stops=[2])
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "mistral", "sliding_window": 16}))
-    with pytest.raises(UsageError, match="within 16 tokens"):
         write.model(folder, tmp_path / "no.gguf", outtype="f16", name="x", bos=1, stops=[2])
     (folder / "config.json").write_text(json.dumps(config))
     tokenizer = json.loads((folder / "tokenizer.json").read_text())

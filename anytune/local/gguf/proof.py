@@ -78,6 +78,11 @@ class Engine:
         asked = {"messages": [{"role": "user", "content": question}], "logprobs": True, "top_logprobs": LIKELIEST}
         return _read(self._server.handle_chat_completions({**asked, **self._one}))
 
+    def stops_at(self, token: int, prompt: list[int]) -> bool:
+        """Tell whether an answer ends where it says this token."""
+        asked = {"prompt": prompt, "max_tokens": 4, "logit_bias": {str(token): 100}, **_PLAIN}
+        return bool(self._server.handle_completions(asked)["choices"][0]["finish_reason"] == "stop")
+
     def answer(self, prompt: list[int], length: int) -> list[int]:
         """Return the tokens of a greedy answer."""
         asked = {"prompt": prompt, "max_tokens": length, "logprobs": 1, **_PLAIN}
@@ -117,6 +122,9 @@ def hold(
             worst = max(worst, off)
             if not off <= bound:
                 raise UsageError(f"after {chat!r} the token {token} is off by {off:.2f} in its log-probability")
+        for stop in stops:
+            if not engine.stops_at(stop, prompt):
+                raise UsageError(f"llama.cpp does not end an answer at the token {stop}, at which the trainer does")
         answer = engine.answer(prompt, len(wanted.answers[row]))
         same += answer == [token for token in wanted.answers[row] if token not in stops]
     return {

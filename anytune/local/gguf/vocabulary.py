@@ -105,10 +105,10 @@ def _special(writer: GGUFWriter, folder: Path, *, bos: int | None, stops: Sequen
     if bos is not None:
         writer.add_bos_token_id(bos)
     writer.add_add_bos_token(False)  # the chat template writes it where it belongs
-    if stops:
-        writer.add_eos_token_id(stops[0])
-        if len(stops) > 1:
-            writer.add_eot_token_id(stops[1])
+    for add, stop in zip(
+        (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id), stops, strict=False
+    ):
+        add(stop)
     template = folder / "chat_template.jinja"
     if template.is_file():
         writer.add_chat_template(template.read_text(encoding="utf-8"))
