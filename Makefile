@@ -12,6 +12,8 @@ STAMP := .venv/.installed
 SPECS ?= ../shared/specs
 BOOK ?= .soak/book.jsonl
 DEMO_HOME ?= $(CURDIR)/.anytune
+# Compiled files are kept: the tests start a thousand processes, and pytest rewrites the assertions of each file once.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
