@@ -78,6 +78,20 @@ def snapshot(folder: Path, *, compiled: bool) -> dict[str, str]:
     return {"PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1", "ANYTUNE_HOME": str(folder / "home")}
 
 
+def cores_gain() -> float:
+    """Return how many times the work of one process two at once do here: what no program of two threads can pass."""
+    command = [sys.executable, "-S", "-c", "sum(i * i for i in range(4_000_000))"]
+
+    def wall(processes: int) -> float:
+        started = time.perf_counter()
+        for child in [subprocess.Popen(command) for _ in range(processes)]:
+            child.wait()
+        return time.perf_counter() - started
+
+    alone, both = (min(wall(processes) for _ in range(5)) for processes in (1, 2))
+    return 2 * alone / both
+
+
 def machine() -> str:
     """Say what this was measured on."""
     model = platform.machine()
@@ -87,4 +101,5 @@ def machine() -> str:
     except OSError:
         pass
     load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}{load}"
+    gain = f"two processes do {cores_gain():.2f} × the work of one"
+    return f"{os.cpu_count()} cores of {model} ({gain}), Python {platform.python_version()}{load}"
