@@ -25,6 +25,7 @@ from anytune.errors import (
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile, Reused
 from anytune.providers.checked import Marked, open_unchanged
+from anytune.providers.edge import among
 from anytune.providers.openai import answer as answers
 from anytune.providers.openai import download as downloads
 from anytune.providers.openai import list as lists
@@ -128,7 +129,7 @@ class OpenAIProvider:
             except AmbiguousError as error:
                 # what is unclear is the look; the job was surely not created
                 raise UnavailableError(error.message, status=error.status) from error
-            if status in UNUSABLE:
+            if among(status, UNUSABLE):
                 raise RejectedError(f"{self._client.act('look at the file')}: {file_id} cannot be used: {status}")
             if status != "processed":
                 said = f"{self._client.act('create')}: {file_id} is {status}, not processed yet"
@@ -327,7 +328,7 @@ class OpenAIProvider:
         with self._client.mapped("files"):
             page = self._client.calls.files.with_raw_response.list(purpose=PURPOSE, order="desc", limit=PAGE)
             same = [f for f in answers.items(page, act=act) if f.get("filename") == name]
-            usable = (f for f in same if f.get("bytes") == size and f.get("status") not in UNUSABLE)
+            usable = (f for f in same if f.get("bytes") == size and not among(f.get("status"), UNUSABLE))
             return next((answers.id_of(file, act=act) for file in usable), None)
 
 

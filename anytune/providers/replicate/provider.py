@@ -19,6 +19,7 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
+from anytune.providers.edge import among
 from anytune.providers.replicate import answer as answers
 from anytune.providers.replicate import request as requests
 from anytune.providers.replicate import upload as uploads
@@ -141,7 +142,7 @@ class ReplicateProvider:
         """
         act, found = "list the trainings", dict[str, RemoteJob]()
         for row in self._gateway.rows("trainings", act=act) if ids else ():
-            if row.get("id") in ids:
+            if among(row.get("id"), ids):
                 job = answers.job_of(row, act=act)
                 found[job.id] = self.retrieve(job.id) if job.state.is_terminal else job
             if len(found) == len(ids) or answers.was_made_before(row, since):

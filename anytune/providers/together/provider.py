@@ -16,6 +16,7 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
+from anytune.providers.edge import among
 from anytune.providers.together import answer as answers
 from anytune.providers.together import list as lists
 from anytune.providers.together import metrics as metrics
@@ -132,7 +133,7 @@ class TogetherProvider:
         del since
         act, found = "list the jobs", dict[str, RemoteJob]()
         for row in answers.listed(self._gateway.get(act, JOBS), act=act) if ids else ():
-            if row.get("id") in ids:
+            if among(row.get("id"), ids):
                 job = answers.job_of(row, act=act)
                 found[job.id] = self.retrieve(job.id) if job.state in answers.BAD_ENDS else job
         return found
