@@ -120,6 +120,7 @@ class Order(Given):
         plan = tuner.plan(spec, force=self.force, again=self.again)
         earlier = None if self.again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
+            tuner.require_key(plan)  # before a plan is shown and agreed to that cannot be carried out
             ui.summary(plan, on=terminal.progress())
         if not plan.ok:
             kind = ClosedPlanError if plan.elsewhere else RefusedError

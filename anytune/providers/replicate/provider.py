@@ -9,7 +9,7 @@ what `find` goes by: no such model means that no training was begun; the trainin
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -53,7 +53,8 @@ class ReplicateProvider:
                 "known": trainer is not None,
                 "methods": ("sft",),
                 "trainer": trainer,
-                "problems": tuple(_problems(model, short, trainer)),
+                "opaque": _unknown(model, known.similar) if trainer is None else None,
+                "problems": tuple(_problems(model, trainer)),
                 "notes": (*known.notes, *_besides(trainer)),
             }
         )
@@ -220,10 +221,15 @@ class ReplicateProvider:
         return downloads.download(self._gateway, address, tuned, out=folder, seconds=self._profile.upload_timeout)
 
 
-def _problems(model: str, short: str, trainer: Trainer | None) -> Iterator[str]:
-    if trainer is None:
-        yield f"which inputs {short} has for data and settings is not known: say it in profiles.replicate.trainers"
-    if requests.TRAINER.fullmatch(model) is None:
+def _unknown(model: str, similar: Sequence[str]) -> str:
+    """Say that nothing is known of a trainer, and what has to be said of it: that is one fault, with many ends."""
+    whole = "" if requests.TRAINER.fullmatch(model) else ", and the job file as owner/name:version"
+    near = f" (did you mean {similar[0]}?)" if similar else ""
+    return f"what the trainer {model!r} takes is not known: profiles.replicate.trainers can say it{whole}{near}"
+
+
+def _problems(model: str, trainer: Trainer | None) -> Iterator[str]:
+    if trainer is not None and requests.TRAINER.fullmatch(model) is None:
         yield requests.no_version(model)
 
 
