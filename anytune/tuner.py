@@ -292,7 +292,7 @@ class Tuner:
     def events(self, job_id: str) -> Sequence[Event]:
         """Take in the provider's events and return all, oldest first."""
         job = self.store.get(job_id)
-        jobs.fetch_events(job, desk=self.desk)
+        jobs.fetch_events(job, desk=self.desk, whole=True)
         return self.store.events(job.id)
 
     def known_events(self, job_id: str) -> Sequence[Event]:

@@ -172,6 +172,32 @@ def test_events_that_were_heard_are_told_though_the_job_itself_cannot_be_asked_f
     assert any(look.job.error == "away" and look.events for look in looks)
 
 
+def test_of_events_only_the_news_are_asked_for_until_the_end_where_all_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came late, and stands far back, is there by then."""
+    told = [event(number, seconds=number) for number in range(5)]
+    asked: list[set[str]] = []
+
+    def later(_: str, known: frozenset[str]) -> list[Event]:
+        asked.append(set(known))
+        return told[2:]
+
+    monkeypatch.setattr(bench.provider, "later_events", later, raising=False)
+    monkeypatch.setattr(bench.provider, "events", lambda _: told)
+    monkeypatch.setitem(STATES, "lasting", JobState.RUNNING)
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.jobs["remote-1"]["status"] = "lasting"
+    running = jobs.refresh(job.id, desk=bench.desk)
+    for _ in range(2):
+        jobs.fetch_events(running, desk=bench.desk)
+    assert asked == [set(), {"2", "3", "4"}]
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    ended = jobs.refresh(job.id, desk=bench.desk)
+    assert [one.id for one in jobs.fetch_events(ended, desk=bench.desk)] == ["0", "1"]
+    assert len(asked) == 2
+
+
 HOSTED = {
     "openai": (OpenAIStub, OpenAIRig, "running", 2),
     "together": (TogetherStub, TogetherRig, "running", 2),

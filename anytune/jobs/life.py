@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anytune import retry
+from anytune import catalog, retry
 from anytune.errors import (
     AmbiguousError,
     JobFailedError,
@@ -24,7 +25,7 @@ from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
 from anytune.jobs.watched import Watched
-from anytune.providers.base import Checkpoints, Exports, Measures, Pauses
+from anytune.providers.base import Checkpoints, Exports, Measures, Pauses, TellsLater
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import Checkpoint, TunedModel
 
@@ -143,13 +144,19 @@ def _tells_apart(job: Job, desk: Desk) -> bool:
     return not came or isinstance(desk.provider(job.provider), Measures)
 
 
-def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
-    """Take in the provider's events and return those that are new; a job that it does not show has none."""
+def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE, whole: bool = False) -> Sequence[Event]:
+    """Take in the provider's events and return those that are new; a job that it does not show has none.
+
+    While a job runs on, no more is asked for than what is not known, unless the `whole` is wanted.
+    """
     remote = job.remote
     if remote is None:
         return []
     provider, came = desk.provider(job.provider), remote.told
-    if came is None:
+    if came is None and isinstance(provider, TellsLater) and not (whole or job.state.is_terminal):
+        known = frozenset(event.id for event in desk.store.events(job.id))
+        ask = partial(provider.later_events, remote.id, known)
+    elif came is None:
         ask = partial(provider.events, remote.id)
     elif isinstance(provider, Measures):
         ask = partial(provider.measured, remote.id, came)
@@ -198,10 +205,18 @@ def checkpoints(job: Job, *, desk: Desk) -> list[Checkpoint]:
     """
     provider, remote = desk.provider(job.provider), job.remote
     if not isinstance(provider, Checkpoints):
-        raise UsageError(f"{job.provider} shows no checkpoints", fix=f"anytune show {job.id}")
+        why = _why_none(job.provider)
+        raise UsageError(f"{job.provider} shows no checkpoints{why}", fix=f"anytune show {job.id}")
     if remote is None:
         return []
     return retry.call(lambda: provider.checkpoints(remote.id), clock=desk.clock)
+
+
+def _why_none(provider: str) -> str:
+    with suppress(UsageError):
+        why = catalog.load(provider).no_checkpoints
+        return f": {why}" if why else ""
+    return ""
 
 
 def export(job: Job, *, to: str, out: Path, desk: Desk, step: int | None = None) -> dict[str, Any]:

@@ -168,6 +168,18 @@ class Measures(Protocol):
 
 
 @runtime_checkable
+class TellsLater(Protocol):
+    """Be a provider that need not tell all events of a job anew each time that it is asked for them."""
+
+    def later_events(self, remote_id: str, known: Collection[str]) -> list[Event]:
+        """Return the newest events, oldest first, down to where a whole page of them is `known` by their ids.
+
+        One that comes late and stands further back is told by `events`, which is asked once the job has ended.
+        """
+        ...
+
+
+@runtime_checkable
 class Quotes(Protocol):
     """Be a provider that names an exact price before the job is made."""
 
