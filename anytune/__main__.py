@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process."""
-    # What a command makes while it starts lives to its end: to search it for garbage again and again is a tenth of `plan`.
+    # What a command makes as it starts lives to its end: nothing is gained by searching it for garbage so often.
     gc.set_threshold(50_000, 20, 20)
     # Plug-ins of pydantic watch values; nobody asked for one here, and to look for them costs a tenth of a check.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
