@@ -254,6 +254,11 @@ def _telling(tuner: Tuner, job_id: str, *, timeout: float | None) -> Iterator[Up
         yield update
 
 
+def unasked(tuner: Tuner, job: Job) -> tuple[str, ...]:
+    """Return the verbs that ask a model, where nobody can ask those of this job's provider from here."""
+    return () if tuner.answers(job.id) else ("chat", "eval")
+
+
 def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:
     """Raise `EndedBadly` for a job that failed or was cancelled; `again` is the command that makes another."""
     from anytune.schema.job import JobState

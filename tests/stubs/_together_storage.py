@@ -150,9 +150,11 @@ class Storage:
         return self._ranged(call, self.models[word])
 
     def _at_step(self, step: str, record: Any) -> str:
-        """Return which model a step stands for, before whatever else is asked for; nothing where it is the last."""
+        """Return the form in which a step is handed out, whatever else is asked for; nothing where it is the last."""
         kept = [event["step"] for event in record.events if event["type"] == "checkpoint_save"]
-        return f"step-{step}" if int(step) not in {0, *kept[-1:]} else ""
+        if int(step) in {0, *kept[-1:]}:
+            return ""
+        return "adapter" if int(step) in kept else f"step {step}"
 
     def _ranged(self, call: Call, content: bytes) -> Reply:
         headers = {"ETag": f'"{self.version}"'} if self.version is not None else {}
