@@ -42,13 +42,14 @@ def make(
     was shut down is beyond it. `machines` says what a local run needs: on this machine, then on others asked about.
     """
     resources, *others = machines or (None,)
-    settings = tuple(_settings(spec, capabilities))
+    settings = () if capabilities.opaque else tuple(_settings(spec, capabilities))
     cost = reckoning.estimate(spec, data, capabilities, resources)
     over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
     doubtful = (*_unheard(capabilities), *closed)
     too_small = tuple(_too_small(resources))
     refused = (
         *_data_refusals(data),
+        *((capabilities.opaque,) if capabilities.opaque else ()),
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
         *_method_refusals(spec, capabilities),
@@ -245,6 +246,8 @@ def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str
 
 
 def _unheard(capabilities: Capabilities) -> Iterator[str]:
+    if capabilities.opaque:
+        return
     if not capabilities.known:
         near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
         yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"

@@ -65,6 +65,7 @@ class Reach:
             region=said.region,
             account=said.account or self._account(name),
             wandb_key=self._wandb_key(name),
+            hidden=partial(self._hidden, name),
             tier=said.tier,
             like=said.like,
             flavor=said.flavor,
@@ -89,6 +90,12 @@ class Reach:
         if name in self._settings.keyless:
             return partial(self._no_key, name)
         return config.key_source("Weights & Biases", self._wandb_variable(name), self.keys)
+
+    def _hidden(self, name: str) -> tuple[str, ...]:
+        """Return the keys beside its own that a provider may have been given, with this job or an earlier one."""
+        variable = self._wandb_variable(name)
+        known = self.keys.known(variable) if variable else None
+        return (known,) if known else ()
 
     def _wandb_variable(self, name: str) -> str | None:
         with suppress(UsageError):

@@ -202,15 +202,16 @@ class Tuner:
 
     def submit(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
-        self._require_key(plan)
+        self.require_key(plan)
         return jobs.submit(plan, desk=self.desk, again=again, instead_of=instead_of)
 
     def submit_or_leave(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan where another provider is there to go to; see `jobs.submit_or_leave`."""
-        self._require_key(plan)
+        self.require_key(plan)
         return jobs.submit_or_leave(plan, desk=self.desk, again=again, instead_of=instead_of)
 
-    def _require_key(self, plan: Plan) -> None:
+    def require_key(self, plan: Plan) -> None:
+        """Raise `CredentialError` where a plan that may be carried out needs a key that is not there."""
         if plan.ok:
             self.reach.require_keys(plan.spec)
 
@@ -291,7 +292,7 @@ class Tuner:
     def events(self, job_id: str) -> Sequence[Event]:
         """Take in the provider's events and return all, oldest first."""
         job = self.store.get(job_id)
-        jobs.fetch_events(job, desk=self.desk)
+        jobs.fetch_events(job, desk=self.desk, whole=True)
         return self.store.events(job.id)
 
     def known_events(self, job_id: str) -> Sequence[Event]:

@@ -140,6 +140,7 @@ def _facts(found: Catalog) -> Iterator[str]:
         roams = [f"{word}{' (may train anywhere)' if word in tiers.roaming else ''}" for word in tiers.words]
         yield f"- tier: {', '.join(roams)}; without one {tiers.default}"
     yield from (f"- {note}" for note in found.notes)
+    yield from (f"- a guess, not seen at the live service: {guess}" for guess in found.guessed)
 
 
 def _becomes(rule: Rule) -> str:

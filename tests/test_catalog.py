@@ -12,6 +12,7 @@ import yaml
 from anytune import catalog, config, listing, planner, providers
 from anytune.errors import UsageError
 from anytune.offers import Offers
+from anytune.providers.base import Checkpoints
 from anytune.schema.catalog import Layer, Listing, Offer
 from anytune.schema.plan import Plan, Policy
 from anytune.testing import sample_file, sample_spec
@@ -298,3 +299,18 @@ def test_the_settings_that_the_page_shows_are_taken(tmp_path: Path) -> None:
     found = config.load_settings(folder=tmp_path, environment=environment)
     assert {"my/model", QWEN} <= set(found.project_catalog["together"].models)
     assert Offers(found, today=lambda: TODAY).all()
+
+
+@pytest.mark.parametrize("name", ["fireworks", "replicate", "hf-jobs"])
+def test_what_was_never_seen_live_is_marked_as_a_guess(name: str) -> None:
+    page = (FOLDER.parents[1] / "docs" / "reference" / "providers.md").read_text(encoding="utf-8")
+    guessed = catalog.load(name).guessed
+    assert guessed
+    assert [guess for guess in guessed if f"not seen at the live service: {guess}" not in page] == []
+
+
+def test_who_keeps_no_checkpoints_says_why(tmp_path: Path) -> None:
+    at = Tuner(folder=tmp_path)
+    for name in providers.BUILT_IN:
+        shows = isinstance(at.reach.provider(name), Checkpoints)
+        assert shows is (catalog.load(name).no_checkpoints is None), name

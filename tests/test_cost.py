@@ -18,7 +18,7 @@ from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import CostEstimate, Deviation, Plan, ResourceEstimate
 from anytune.schema.spec import Method
 from anytune.testing import FakeClock, FakeProvider, no_key, sample_file, sample_spec
-from anytune.testing.provider import with_setting
+from anytune.testing.offline import with_setting
 from anytune.tuner import Tuner
 from anytune.ui import jobs as ui
 from tests.models import a_model

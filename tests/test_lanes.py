@@ -13,6 +13,8 @@ import pytest
 from anytune import jobs
 from anytune.errors import UnavailableError
 from anytune.jobs import Beside, Desk, Look, Sweep
+from anytune.jobs.submit import intend
+from anytune.schema.data import DataFile
 from anytune.schema.job import JobState, RemoteJob
 from anytune.store import SqliteStore
 from anytune.testing import FakeProvider
@@ -32,7 +34,14 @@ class Slow(FakeProvider):
         super().__init__(profile(folder, name="slow"), FakeService())
         self.asked, self.let = threading.Event(), threading.Event()
         self.asked_by: set[str] = set()
+        self.slow_to_take = False
         self.fault: Exception | None = None
+
+    def upload(self, file: DataFile) -> str:
+        if not self.let.is_set() and self.slow_to_take:
+            self.asked.set()
+            assert self.let.wait(20)
+        return super().upload(file)
 
     def retrieve_many(self, ids: Collection[str], *, since: datetime | None = None) -> dict[str, RemoteJob]:
         self.asked_by.add(threading.current_thread().name)
@@ -55,6 +64,9 @@ class Two:
 
     def start(self, provider: FakeProvider, name: str) -> str:
         return jobs.submit(make_plan(self.folder, provider, name=name), desk=self.desk).id
+
+    def intend(self, provider: FakeProvider, name: str) -> str:
+        return intend(make_plan(self.folder, provider, name=name), desk=self.desk).id
 
     def sweep(self) -> Sweep:
         def another() -> Desk:
@@ -92,6 +104,17 @@ def test_a_provider_that_does_not_answer_holds_up_no_other(two: Two) -> None:
     seen(looks, held, JobState.SUCCEEDED)
     assert list(looks)[-1:] == []
     assert two.slow.asked_by == {"slow"}
+
+
+def test_a_submit_that_is_not_taken_holds_up_none_to_another_provider(two: Two) -> None:
+    two.slow.slow_to_take = True
+    held, free = two.intend(two.slow, "held"), two.intend(two.quick, "free")
+    looks = two.sweep().follow()
+    seen(looks, free, JobState.SUCCEEDED)
+    assert two.slow.asked.is_set()
+    assert two.desk.store.get(held).state is JobState.SUBMITTING
+    two.slow.let.set()
+    seen(looks, held, JobState.SUCCEEDED)
 
 
 def test_the_watch_does_not_end_before_it_has_told_of_the_last_end(two: Two) -> None:
@@ -141,6 +164,6 @@ def test_lanes_end_with_the_watch(two: Two) -> None:
     two.start(two.slow, "held")
     two.slow.let.set()
     list(two.sweep().follow())
-    for thread in [thread for thread in threading.enumerate() if thread.name in {"slow", "submits"}]:
+    for thread in [thread for thread in threading.enumerate() if thread.name.endswith("slow")]:
         thread.join(5)
         assert not thread.is_alive()

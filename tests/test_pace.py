@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from anytune import jobs, planner
+from anytune.errors import UnavailableError
 from anytune.jobs.pace import Pace, seconds_left
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.plan import Policy
@@ -142,6 +143,59 @@ def test_every_third_look_or_second_one_after_a_while_is_for_the_events_alone() 
     assert pace.listens(running, 6.0)
     assert not pace.listens(job_of(mark="2"), 6.0)  # what changed is asked for as it is
     assert not Pace(0.0, local=True).listens(running, 1000.0)
+
+
+def test_events_that_were_heard_are_told_though_the_job_itself_cannot_be_asked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record has them by then, so no later look brings them."""
+    monkeypatch.setitem(STATES, "lasting", JobState.RUNNING)
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    remote, retrieve = bench.service.jobs["remote-1"], bench.provider.retrieve
+    remote["status"], away = "lasting", []
+
+    def heard(remote_id: str) -> list[Event]:
+        if (late := bench.clock.monotonic() > 60) and not away:
+            away.append(bench.clock.monotonic())
+        return [event(number, seconds=number) for number in range(2 + late)]
+
+    def gone(remote_id: str) -> RemoteJob:
+        if away and bench.clock.monotonic() < away[0] + 900:
+            raise UnavailableError("away")
+        remote["status"] = "done" if away else "lasting"
+        return retrieve(remote_id)
+
+    monkeypatch.setattr(bench.provider, "events", heard)
+    monkeypatch.setattr(bench.provider, "retrieve", gone)
+    looks = list(jobs.follow(job.id, desk=bench.desk))
+    assert [one.id for look in looks for one in look.events] == ["0", "1", "2"]
+    assert any(look.job.error == "away" and look.events for look in looks)
+
+
+def test_of_events_only_the_news_are_asked_for_until_the_end_where_all_are(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came late, and stands far back, is there by then."""
+    told = [event(number, seconds=number) for number in range(5)]
+    asked: list[set[str]] = []
+
+    def later(_: str, known: frozenset[str]) -> list[Event]:
+        asked.append(set(known))
+        return told[2:]
+
+    monkeypatch.setattr(bench.provider, "later_events", later, raising=False)
+    monkeypatch.setattr(bench.provider, "events", lambda _: told)
+    monkeypatch.setitem(STATES, "lasting", JobState.RUNNING)
+    job = jobs.submit(bench.plan(), desk=bench.desk)
+    bench.service.jobs["remote-1"]["status"] = "lasting"
+    running = jobs.refresh(job.id, desk=bench.desk)
+    for _ in range(2):
+        jobs.fetch_events(running, desk=bench.desk)
+    assert asked == [set(), {"2", "3", "4"}]
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    ended = jobs.refresh(job.id, desk=bench.desk)
+    assert [one.id for one in jobs.fetch_events(ended, desk=bench.desk)] == ["0", "1"]
+    assert len(asked) == 2
 
 
 HOSTED = {

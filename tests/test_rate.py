@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from multiprocessing import get_context
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from anytune.errors import RateLimitedError
+from anytune.errors import RateLimitedError, StoreError
 from anytune.jobs.desk import SystemClock
 from anytune.jobs.rate import BURST, LONGEST, SPREAD, Bucket
 from anytune.providers.base import Profile
@@ -109,6 +109,46 @@ def test_many_refusals_at_once_are_one(tmp_path: Path) -> None:
         at.after(429, {"retry-after": "5"})
     found = times(at, clock, 3)
     assert found[2] - found[1] == pytest.approx(1.2)
+
+
+class Struck(FakeClock):
+    """Be a clock during whose first sleep something happens."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        super().__init__()
+        self._happens: list[Callable[[], None]] = [happens]
+
+    def sleep(self, seconds: float) -> None:
+        while self._happens:
+            self._happens.pop()()
+        super().sleep(seconds)
+
+
+def test_a_longer_time_that_comes_while_others_wait_holds_them_back_too(tmp_path: Path) -> None:
+    """Of two calls that are refused at once, one is told to wait for 5 s, and the other for 25."""
+    clock = Struck(lambda: other.after(429, {"retry-after": "25"}))
+    other, waiting = bucket(tmp_path, clock), bucket(tmp_path, clock)
+    other.after(429, {"retry-after": "5"})
+    found = times(waiting, clock, 2)
+    assert 25 <= found[0] <= 27
+    assert found[1] - found[0] == pytest.approx(1.2), "half as often as before, not a quarter"
+
+
+def test_a_good_answer_to_a_call_from_before_a_refusal_opens_nothing(tmp_path: Path) -> None:
+    clock = FakeClock()
+    at = bucket(tmp_path, clock)
+    for _ in range(3):
+        at.after(429, {})
+        at.after(200, {})
+        at.before()
+    assert clock.monotonic() >= 2 + 4 + 8
+
+
+def test_an_answer_is_not_lost_for_what_cannot_be_written_down(tmp_path: Path) -> None:
+    (tmp_path / "rates").write_text("a file where a folder should be")
+    bucket(tmp_path, FakeClock()).after(429, {"retry-after": "5"})
+    with pytest.raises(StoreError):
+        bucket(tmp_path, FakeClock()).before()
 
 
 @pytest.mark.parametrize("left", ["", "{}", "[1", '{"free": "much"}'])

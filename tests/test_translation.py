@@ -19,7 +19,7 @@ from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities, Plan, Policy, Setting
 from anytune.schema.spec import HEEDED_HERE, Method, TuneSpec, every_setting
 from anytune.testing import FakeClock, no_key, sample_file, sample_spec
-from anytune.testing.provider import TWO_VALUES, with_setting
+from anytune.testing.offline import TWO_VALUES, with_setting
 from tests.models import a_model
 from tests.rigs import report_of
 

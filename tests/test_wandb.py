@@ -94,6 +94,48 @@ def test_a_provider_that_repeats_the_key_in_a_refusal_is_not_quoted_with_it(
     assert SECRET.encode() not in written(tmp_path)
 
 
+BAD_END = {
+    "openai": {"status": "failed", "error": {"code": "wandb", "message": "KEY", "param": None}},
+    "together": {"status": "user_error"},
+    "fireworks": {
+        "state": "JOB_STATE_FAILED",
+        "status": {"code": "INTERNAL", "message": "KEY"},
+        "completedTime": "2026-11-28T00:00:00Z",
+    },
+}
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_provider_that_quotes_a_key_later_is_not_quoted_with_it(
+    name: str, stub: Any, tmp_path: Path, place: str
+) -> None:
+    """The reason of a bad end, an event and a refusal hold the key that the provider got, its own or that of W&B."""
+    quoted = stub.key if name == "openai" else SECRET  # OpenAI's account holds that of W&B
+    at = tuner(tmp_path, name, stub)
+    made = plan(at, tmp_path, name)
+    job = at.submit(made)
+    if place == "file":  # and another process looks
+        at = tuner(tmp_path, name, stub, key=None)
+        at.reach.keys.keep("WANDB_API_KEY", SECRET, to="file")
+    (remote_id,) = stub.jobs
+    if name == "together":
+        stub.tell(remote_id, "job_user_error", f"wandb: login with {quoted} failed", level="error")
+    elif name == "openai":
+        stub._tell(stub.job(remote_id), f"wandb: login with {quoted} failed")
+    said = json.dumps(BAD_END[name]).replace("KEY", f"login with {quoted} failed")
+    stub.set(remote_id, **json.loads(said))
+    ended = at.refresh(job.id)
+    events = at.events(job.id)
+    assert ended.error is not None
+    assert "login with <key> failed" in ended.error
+    assert any("login with <key> failed" in event.message for event in events)
+    stub.fail_next("*", status=400, body={"error": {"message": f"bad {quoted}"}, "code": 3, "message": f"bad {quoted}"})
+    with pytest.raises(RejectedError, match="bad <key>"):
+        at.reach.provider(name).find(job.id)
+    (tmp_path / "home" / "credentials").unlink(missing_ok=True)
+    assert quoted.encode() not in written(tmp_path)
+
+
 def test_a_missing_key_is_named_before_anything_is_sent(name: str, stub: Any, tmp_path: Path) -> None:
     at = tuner(tmp_path, name, stub, key=None)
     if name == "openai":  # whose account holds the key

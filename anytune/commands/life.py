@@ -78,6 +78,7 @@ def list_jobs(every: options.Every = False, as_json: options.Json = False) -> No
 
 def show(job: options.JobName = "last", as_json: options.Json = False) -> None:
     """Show how a job stands."""
+    from anytune.commands.order import unasked
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
@@ -85,7 +86,7 @@ def show(job: options.JobName = "last", as_json: options.Json = False) -> None:
     tuner = Tuner()
     seen, trouble = tuner.look(options.named(tuner, job))
     happened = _happened(tuner, seen, ask=trouble is None)
-    then = ui.then(seen, after=("show",))
+    then = ui.then(seen, after=("show", *unasked(tuner, seen)))
     if as_json:
         terminal.emit({"job": ui.document(seen), "trouble": trouble}, then=then)
         return
@@ -108,13 +109,15 @@ def _happened(tuner: Tuner, job: Job, *, ask: bool) -> Sequence[Event]:
 
 def events(job: options.JobName = "last", as_json: options.Json = False) -> None:
     """List what happened in a job, oldest first."""
+    from anytune.commands.order import unasked
     from anytune.tuner import Tuner
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
 
     tuner = Tuner()
     name = options.named(tuner, job)
-    happened, then = tuner.events(name), ui.then(tuner.job(name), after=("events",))
+    happened, known = tuner.events(name), tuner.job(name)
+    then = ui.then(known, after=("events", *unasked(tuner, known)))
     if as_json:
         terminal.emit({"events": [event.model_dump(mode="json") for event in happened]}, then=then)
         return

@@ -120,6 +120,7 @@ class Order(Given):
         plan = tuner.plan(spec, force=self.force, again=self.again)
         earlier = None if self.again or not plan.ok else tuner.earlier(plan)
         if earlier is None:
+            tuner.require_key(plan)  # before a plan is shown and agreed to that cannot be carried out
             ui.summary(plan, on=terminal.progress())
         if not plan.ok:
             kind = ClosedPlanError if plan.elsewhere else RefusedError
@@ -251,6 +252,11 @@ def _telling(tuner: Tuner, job_id: str, *, timeout: float | None) -> Iterator[Up
             for wrong in tuner.notify(ui.document(update.job, alarm=update.alarm)):
                 terminal.note(wrong, style="yellow")
         yield update
+
+
+def unasked(tuner: Tuner, job: Job) -> tuple[str, ...]:
+    """Return the verbs that ask a model, where nobody can ask those of this job's provider from here."""
+    return () if tuner.answers(job.id) else ("chat", "eval")
 
 
 def ended_well(job: Job, *, again: str = "anytune run FILE --again") -> None:

@@ -28,8 +28,11 @@ def checkpoints(job: options.JobName = "last", as_json: options.Json = False) ->
     tuner = Tuner()
     name = options.named(tuner, job)
     saved, job_id = tuner.checkpoints(name), tuner.job(name).id
-    then = [(f"anytune chat {job_id} --step {saved[-1].step}", "ask one of them")] if saved else []
-    then += [] if saved else [(f"anytune watch {job_id}", "follow it")]
+    then = [] if saved else [(f"anytune watch {job_id}", "follow it")]
+    if saved and tuner.answers(job_id):
+        then = [(f"anytune chat {job_id} --step {saved[-1].step}", "ask one of them")]
+    elif saved:
+        then = _taking(tuner, job_id, saved[-1].step)
     if as_json:
         terminal.emit({"checkpoints": [each.model_dump(mode="json") for each in saved]}, then=then)
         return
@@ -187,6 +190,7 @@ def _export(job: str, to: str, out: Path, step: int | None, *, as_json: bool) ->
     manifest = asking.waiting("writing the model", lambda: tuner.export(job_id, to=to, out=out, step=step))
     compare = (f"anytune eval {job_id}", "compare it with its base")
     then = [compare if tuner.kept_evaluation(job_id) is None else (f"anytune chat {job_id}", "ask it something")]
+    then = then if tuner.answers(job_id) else []
     if as_json:
         terminal.emit({"out": str(out), "manifest": manifest}, then=then)
         return

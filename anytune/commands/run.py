@@ -37,7 +37,7 @@ def run(
 
 
 def _run(order: Order, *, no_eval: bool, as_json: bool) -> None:
-    from anytune.commands.order import ended_well, follow
+    from anytune.commands.order import ended_well, follow, unasked
     from anytune.tuner import Tuner
     from anytune.ui import evals, terminal
     from anytune.ui import jobs as ui
@@ -48,7 +48,7 @@ def _run(order: Order, *, no_eval: bool, as_json: bool) -> None:
         job = follow(tuner, _under_way(tuner, job, order).id)
     ended_well(job, again=order.command("run", "--again"))
     report = None if no_eval else compared(tuner, job)
-    then = ui.then(job, after=("show",) if report is None else ("show", "eval"))
+    then = ui.then(job, after=("show", *unasked(tuner, job), *(("eval",) if report is not None else ())))
     if as_json:
         terminal.emit({"job": ui.document(job), "evaluation": evals.document(report)}, then=then)
         return

@@ -44,13 +44,13 @@ def watch(
 
 
 def _one(tuner: Tuner, job: str, *, timeout: float | None, as_json: bool) -> None:
-    from anytune.commands.order import ended_well, follow, leaving
+    from anytune.commands.order import ended_well, follow, leaving, unasked
     from anytune.ui import jobs as ui
     from anytune.ui import terminal
 
     with leaving("stopped watching", fix=shlex.join(["anytune", "watch", job])):
         seen = follow(tuner, options.named(tuner, job), timeout=timeout)
-        then = ui.then(seen, after=("show", "watch"))
+        then = ui.then(seen, after=("show", "watch", *unasked(tuner, seen)))
         if not as_json:
             ui.one(seen, events=tuner.known_events(seen.id), on=terminal.result())
             terminal.next_commands(then)

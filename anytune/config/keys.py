@@ -12,7 +12,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +40,7 @@ class Keys:
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         self._home = home
         self._environment = environment
+        self._told: dict[str, str] = {}  # by the keyring, in this process
 
     @property
     def file(self) -> Path:
@@ -53,8 +54,16 @@ class Keys:
         if told := self._written().get(name, ""):
             return Key(told, "file")
         if keyring_is_installed() and (told := _asked(name)):
+            self._told[name] = told
             return Key(told, "keyring")
         return None
+
+    def known(self, name: str) -> str | None:
+        """Return the key of that name if it can be had without asking the keyring, which might ask the user."""
+        with suppress(CredentialError):
+            if told := self._environment.get(name, "").strip() or self._written().get(name, ""):
+                return told
+        return self._told.get(name)
 
     def names(self) -> tuple[str, ...]:
         """List the names that stand in the file."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anytune import retry
+from anytune import catalog, retry
 from anytune.errors import (
     AmbiguousError,
     JobFailedError,
@@ -24,7 +25,7 @@ from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
 from anytune.jobs.watched import Watched
-from anytune.providers.base import Checkpoints, Exports, Measures, Pauses
+from anytune.providers.base import Checkpoints, Exports, Measures, Pauses, TellsLater
 from anytune.schema.job import Event, Job, JobState
 from anytune.schema.model import Checkpoint, TunedModel
 
@@ -48,33 +49,34 @@ def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
 
     `patience` is for how many seconds a provider that cannot be reached is tried.
     """
-    return _look(job_id, desk=desk, patience=patience).job
+    return _look(job_id, [], desk=desk, patience=patience)
 
 
-def _look(job_id: str, *, desk: Desk, patience: float) -> Update:
-    """Refresh a job; where it goes on under a new id, the last events of the old one are taken in first."""
+def _look(job_id: str, news: list[Event], *, desk: Desk, patience: float) -> Job:
+    """Refresh a job; where it goes on under a new id, `news` gets the last events of the old one, taken in first."""
     job = desk.store.get(job_id)
     if job.state is JobState.SUBMITTING:
-        return Update(carry_on(job.id, desk=desk))
+        return carry_on(job.id, desk=desk)
     if job.to_remove:
         with desk.store.acting(job.id):
             job, _ = tidy.remove(desk.store.get(job.id), desk)
     if job.state.is_terminal or job.remote is None:
-        return Update(job)
+        return job
     provider, known = desk.provider(job.provider), job.remote
     try:
         remote = retry.call(lambda: provider.retrieve(known.id), clock=desk.clock, deadline=patience)
     except NotFoundError as error:
         age = (desk.clock.now() - (job.creating or job.created_at)).total_seconds()
         if age < YOUNG:
-            return Update(job)
+            return job
         remote = known.model_copy(update={"state": JobState.UNKNOWN, "error": error.message})
-    late = fetch_events(job, desk=desk, patience=patience) if remote.id != known.id else ()
+    if remote.id != known.id:
+        news += fetch_events(job, desk=desk, patience=patience)
     with desk.store.acting(job.id):
         current = desk.store.get(job.id)
         overtaken = current.updated_at != job.updated_at and not remote.state.is_terminal
         moved = current.remote is not None and current.remote.id != known.id  # another process saw it go on elsewhere
-        return Update(current if overtaken or moved else record(current, remote, desk), late)
+        return current if overtaken or moved else record(current, remote, desk)
 
 
 def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator[Update]:
@@ -89,12 +91,13 @@ def follow(job_id: str, *, desk: Desk, timeout: float | None = None) -> Iterator
     while True:
         waited, asked = desk.clock.monotonic() - started, 0.0
         patience = PATIENCE if timeout is None else min(PATIENCE, timeout - waited)
+        news: list[Event] = []
         try:
-            update = _minded(_turn(job, pace, desk=desk, patience=patience), desk)
+            update = _minded(_turn(job, pace, news, desk=desk, patience=patience), desk)
             job = update.job
         except PASSING as error:
             pace.missed(desk.clock.monotonic())
-            update = Update(job.model_copy(update={"error": error.message}))
+            update = Update(job.model_copy(update={"error": error.message}), news)
             asked = (isinstance(error, RateLimitedError) and error.retry_after) or 0.0
         yield update
         if job.state.is_terminal or job.state is JobState.PAUSED:
@@ -116,19 +119,23 @@ def _minded(update: Update, desk: Desk) -> Update:
     return Update(update.job, [*update.events, event], alarm)
 
 
-def _turn(job: Job, pace: Pace, *, desk: Desk, patience: float) -> Update:
-    """Look at a job; where it is time to listen, ask for its events first, and for the job only if there were some."""
-    heard: Sequence[Event] | None = None
-    if pace.listens(job, desk.clock.monotonic()) and _tells_apart(job, desk):
-        heard = fetch_events(job, desk=desk, patience=patience)
-        if not heard and desk.store.get(job.id).updated_at == job.updated_at:
-            pace.took(job, heard, desk.clock.monotonic())
+def _turn(job: Job, pace: Pace, news: list[Event], *, desk: Desk, patience: float) -> Update:
+    """Look at a job; where it is time to listen, ask for its events first, and for the job only if there were some.
+
+    `news` gets each event as soon as the record has it, for none is told a second time when a later call fails.
+    """
+    listened = pace.listens(job, desk.clock.monotonic()) and _tells_apart(job, desk)
+    if listened:
+        news += fetch_events(job, desk=desk, patience=patience)
+        if not news and desk.store.get(job.id).updated_at == job.updated_at:
+            pace.took(job, news, desk.clock.monotonic())
             return Update(job)
-    seen = _look(job.id, desk=desk, patience=patience)
-    told = fetch_events(seen.job, desk=desk, patience=patience) if pace.asks(seen.job) else None
-    news = heard if told is None else [*(heard or ()), *told]
-    pace.took(seen.job, news, desk.clock.monotonic())
-    return Update(seen.job, [*seen.events, *(news or ())])
+    seen = _look(job.id, news, desk=desk, patience=patience)
+    asked = pace.asks(seen)
+    if asked:
+        news += fetch_events(seen, desk=desk, patience=patience)
+    pace.took(seen, news if asked or listened else None, desk.clock.monotonic())
+    return Update(seen, news)
 
 
 def _tells_apart(job: Job, desk: Desk) -> bool:
@@ -137,13 +144,19 @@ def _tells_apart(job: Job, desk: Desk) -> bool:
     return not came or isinstance(desk.provider(job.provider), Measures)
 
 
-def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE) -> Sequence[Event]:
-    """Take in the provider's events and return those that are new; a job that it does not show has none."""
+def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE, whole: bool = False) -> Sequence[Event]:
+    """Take in the provider's events and return those that are new; a job that it does not show has none.
+
+    While a job runs on, no more is asked for than what is not known, unless the `whole` is wanted.
+    """
     remote = job.remote
     if remote is None:
         return []
     provider, came = desk.provider(job.provider), remote.told
-    if came is None:
+    if came is None and isinstance(provider, TellsLater) and not (whole or job.state.is_terminal):
+        known = frozenset(event.id for event in desk.store.events(job.id))
+        ask = partial(provider.later_events, remote.id, known)
+    elif came is None:
         ask = partial(provider.events, remote.id)
     elif isinstance(provider, Measures):
         ask = partial(provider.measured, remote.id, came)
@@ -192,10 +205,18 @@ def checkpoints(job: Job, *, desk: Desk) -> list[Checkpoint]:
     """
     provider, remote = desk.provider(job.provider), job.remote
     if not isinstance(provider, Checkpoints):
-        raise UsageError(f"{job.provider} shows no checkpoints", fix=f"anytune show {job.id}")
+        why = _why_none(job.provider)
+        raise UsageError(f"{job.provider} shows no checkpoints{why}", fix=f"anytune show {job.id}")
     if remote is None:
         return []
     return retry.call(lambda: provider.checkpoints(remote.id), clock=desk.clock)
+
+
+def _why_none(provider: str) -> str:
+    with suppress(UsageError):
+        why = catalog.load(provider).no_checkpoints
+        return f": {why}" if why else ""
+    return ""
 
 
 def export(job: Job, *, to: str, out: Path, desk: Desk, step: int | None = None) -> dict[str, Any]:

@@ -60,18 +60,22 @@ class Level:
     def refuse(self, now: float, said: float | None) -> None:
         """Shut the bucket; of several calls that are refused at once the first makes calls come less often.
 
-        The line is dissolved: those who wait in it take their places anew, for the time after.
+        The line is dissolved, each time that it is shut for longer: those who wait in it take their places anew, for
+        the time after.
         """
-        if now >= self.at:
-            self.refused, self.shut, self.free = self.refused + 1, self.shut + 1, 0.0
+        first = now >= self.at
+        if first:
+            self.refused += 1
             self.apart = min(SLOWEST, 2 * self.apart)
         shortest, longest = UNSAID
         wait = min(longest, shortest * 2.0 ** (self.refused - 1)) if said is None else min(said, FARTHEST)
-        self.at = max(self.at, now + wait)
+        if first or now + wait > self.at:
+            self.at, self.shut, self.free = max(self.at, now + wait), self.shut + 1, 0.0
 
-    def accept(self, usual: float) -> None:
-        """Let calls come a little closer together."""
-        self.refused, self.apart = 0, max(usual, self.apart * NEARER)
+    def accept(self, now: float, usual: float) -> None:
+        """Let calls come a little closer together; what went out before the bucket was shut says nothing of after."""
+        if now >= self.at:
+            self.refused, self.apart = 0, max(usual, self.apart * NEARER)
 
 
 class Bucket:
@@ -86,7 +90,7 @@ class Bucket:
     def before(self) -> None:
         """Wait for a call's place; raise `RateLimitedError`, before anything is sent, where that would take long."""
         shut = self._place()
-        while (found := _read(self._path())) is not None and found.shut != shut:
+        while self._times_shut() != shut:
             shut = self._place()
 
     def _place(self) -> int:
@@ -103,14 +107,14 @@ class Bucket:
         return level.shut
 
     def after(self, status: int, headers: Mapping[str, str]) -> None:
-        """Hear how a call was answered."""
+        """Hear how a call was answered; that it cannot be written down must not take the answer away."""
         if status != TOO_MANY and self._is_usual():
             return
-        with self._opened() as level:
+        with suppress(StoreError), self._opened() as level:
             if status == TOO_MANY:
                 level.refuse(self._now(), retry_after(headers))
             else:
-                level.accept(self._usual)
+                level.accept(self._now(), self._usual)
 
     def _is_usual(self) -> bool:
         """Tell without the lock whether there is nothing that a good answer would change."""
@@ -127,9 +131,32 @@ class Bucket:
         mark = hashlib.sha256(f"anytune rate {key}".encode()).hexdigest()[:12]
         return self._folder / f"{quote(self._name, safe='')}-{mark}.json"
 
+    def _times_shut(self) -> int:
+        """Return how often the bucket has been shut: under the lock, for half of what is written there says nothing."""
+        with self._locked() as (path, _):
+            return self._known(path).shut
+
     @contextmanager
     def _opened(self) -> Iterator[Level]:
         """Lend the level, alone, and write down what became of it."""
+        with self._locked() as (path, handle):
+            found = self._known(path)
+            yield found
+            found.noted = self._now()
+            text = json.dumps(asdict(found)).encode()
+            os.pwrite(handle, text, 0)
+            os.ftruncate(handle, len(text))
+
+    def _known(self, path: Path) -> Level:
+        """Return the level as it was written down, a full one where that makes no sense."""
+        now, found = self._now(), _read(path)
+        if found is None or found.noted > now + AHEAD:
+            found = Level(free=self._burst, at=now, apart=self._usual)
+        found.apart = max(found.apart, self._usual)
+        return found
+
+    @contextmanager
+    def _locked(self) -> Iterator[tuple[Path, int]]:
         path = self._path()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,15 +165,7 @@ class Bucket:
             raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            now, found = self._now(), _read(path)
-            if found is None or found.noted > now + AHEAD:
-                found = Level(free=self._burst, at=now, apart=self._usual)
-            found.apart = max(found.apart, self._usual)
-            yield found
-            found.noted = now
-            text = json.dumps(asdict(found)).encode()
-            os.pwrite(handle, text, 0)
-            os.ftruncate(handle, len(text))
+            yield path, handle
         finally:
             os.close(handle)
 

@@ -1,9 +1,9 @@
 """One loop for all live jobs: each provider in its turn, by its list where it has one, and no two processes at once.
 
 A process that watches asks a provider only while it holds the provider's lease; another reads what the holder wrote
-down. Each hosted provider is asked in a lane of its own, and submits that were begun are carried on in one, so that
-nobody waits for the slowest. While a lane asks about jobs they are its own: the loop reads them, and changes nothing.
-Time is the desk's clock, and nothing here waits but `follow`.
+down. Each hosted provider is asked in a lane of its own, and in another one submits to it that were begun are carried
+on, so that nobody waits for the slowest. While a lane asks about jobs they are its own: the loop reads them, and
+changes nothing. Time is the desk's clock, and nothing here waits but `follow`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         self._roster = Roster(self.desk.store)
-        self._errands = self._lane("submits")
+        self._errands: dict[str, Lane[Taken]] = {}
         self._read_at = float("-inf")
         self._begun: dict[str, float] = {}
         self._open: set[str] = set()
@@ -130,7 +130,8 @@ class Sweep:
 
     def close(self) -> None:
         """Leave the providers to other processes."""
-        self._errands.close()
+        for lane in self._errands.values():
+            lane.close()
         for source in self.sources.values():
             source.lane.close()
             source.lease.release()
@@ -162,7 +163,7 @@ class Sweep:
 
     def _taken_in(self) -> Iterator[Look]:
         """Take in what the lanes brought back."""
-        for lane in [self._errands, *(source.lane for source in self.sources.values())]:
+        for lane in [*self._errands.values(), *(source.lane for source in self.sources.values())]:
             for taken in lane.done():
                 yield taken()
 
@@ -272,7 +273,9 @@ class Sweep:
             if now >= self._begun.get(job.id, now):
                 self._begun[job.id] = float("inf")
                 self._open.add(job.id)
-                self._errands.start(partial(self._finish, job))
+                if job.provider not in self._errands:
+                    self._errands[job.provider] = self._lane(f"submits to {job.provider}")
+                self._errands[job.provider].start(partial(self._finish, job))
 
     def _finish(self, job: Watched, desk: Desk) -> Taken:
         """Carry a submit on, in its lane."""

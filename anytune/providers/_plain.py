@@ -106,6 +106,7 @@ class PlainGateway(ABC):
 
         if self._client is None:
             self._key = sendable_key(self._profile.key(), provider=self.name)
-            self._client = bounded_client(httpx, seconds=self._profile.timeout, gate=self._profile.gate)
+            profile, secret = self._profile, (self._key, *self._profile.hidden())
+            self._client = bounded_client(httpx, seconds=profile.timeout, gate=profile.gate, secret=secret)
         with mapped(self.name, act, secret=self._key):
             yield self._client

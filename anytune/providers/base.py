@@ -56,7 +56,7 @@ class Profile:
     provider beside those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which
     one, and after how long a job is ended. `gate` is passed by each call to the provider's API, and by none to a
     storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and takes the key of
-    it with each.
+    it with each. `hidden` are keys beside `key` that may come back in what a provider says, and are not to be shown.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Profile:
     flavor: str | None = None
     hours: float | None = None
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
+    hidden: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
     timeout: float = 120.0
     upload_timeout: float = 3600.0
     gate: Gate | None = None
@@ -163,6 +164,18 @@ class Measures(Protocol):
 
     def measured(self, remote_id: str, events: Sequence[Event]) -> list[Event]:
         """Return these, which are all events of the job, with the figures among them, as `events` would."""
+        ...
+
+
+@runtime_checkable
+class TellsLater(Protocol):
+    """Be a provider that need not tell all events of a job anew each time that it is asked for them."""
+
+    def later_events(self, remote_id: str, known: Collection[str]) -> list[Event]:
+        """Return the newest events, oldest first, down to where a whole page of them is `known` by their ids.
+
+        One that comes late and stands further back is told by `events`, which is asked once the job has ended.
+        """
         ...
 
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from email.utils import parsedate_to_datetime
 from functools import cache
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from anytune.errors import (
@@ -29,11 +27,11 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
+from anytune.providers.deadline import Deadline
+from anytune.providers.masked import Secret, masked, without
 
 if TYPE_CHECKING:
     from anytune.providers.base import Gate
-
-Secret = str | tuple[str, ...]  # a key, or several
 
 # By name of the exception, or of one of its bases; the first table that holds one decides.
 NO_ANSWER = {
@@ -184,6 +182,11 @@ def required_id(value: object, *, provider: str, act: str) -> str:
     raise MalformedAnswerError(f"{provider}: {act}: the answer has no id")
 
 
+def among(value: object, words: Collection[object]) -> bool:
+    """Tell whether what stands in an answer is one of these; JSON may hold a list there, which no set can look up."""
+    return not isinstance(value, list | dict) and value in words
+
+
 def sendable_key(key: str, *, provider: str) -> str:
     """Return the key without surrounding blanks; raise `CredentialError` for one that no header can carry.
 
@@ -195,10 +198,11 @@ def sendable_key(key: str, *, provider: str) -> str:
     raise CredentialError(f"the key for {provider} holds blanks or characters that no key has")
 
 
-def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None) -> Any:
+def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secret: Secret = "") -> Any:
     """Make a client of `http` (the httpx or httpx2 module): no redirects, one deadline for a whole call.
 
-    Each call passes the `gate` first, and the time that it is held back there does not count.
+    Each call passes the `gate` first, and the time that it is held back there does not count. No `secret` stands in an
+    answer, unless it is read piece by piece.
 
     A timeout of httpx bounds each read and write alone, so that one byte a second would hold a call for ever;
     here the connection is shut when `seconds` have passed, whatever is under way, and the call raises
@@ -207,7 +211,7 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None) -> An
     """
 
     class BoundedStream(http.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, inner: Any, deadline: _Deadline) -> None:
+        def __init__(self, inner: Any, deadline: Deadline) -> None:
             self._inner, self._deadline = inner, deadline
 
         def __iter__(self) -> Iterator[bytes]:
@@ -222,7 +226,7 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None) -> An
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             if gate is not None:
                 gate.before()
-            deadline = _Deadline(seconds)
+            deadline = Deadline(seconds)
             request.extensions = {**request.extensions, "trace": deadline.watch}
             with ExitStack() as on_error:
                 on_error.callback(deadline.stop)
@@ -235,7 +239,7 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None) -> An
                 if not stream:
                     response.read()
                 on_error.pop_all()
-            return response
+            return response if stream or not secret else without(response, secret, http=http)
 
     return BoundedClient(
         verify=_trust(http),
@@ -252,57 +256,9 @@ def _trust(http: Any) -> Any:
     return http.create_ssl_context()
 
 
-class _Deadline:
-    """Shut a call's connection when its time is up.
-
-    httpcore tells of each new connection through the `trace` extension. What is shut is a duplicate of its
-    socket, to the kernel the same connection: neither TLS nor httpcore is touched from the timer's thread.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._passed = False
-        self._sockets: list[socket.socket] = []
-        self._timer = Timer(seconds, self._pass)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def watch(self, event: str, info: Mapping[str, Any]) -> None:
-        """Hear from httpcore: (`connection.connect_tcp.complete`, {"return_value": the stream})."""
-        if event.endswith("connect_tcp.complete"):
-            self._sockets.append(info["return_value"].get_extra_info("socket").dup())
-            if self._passed:
-                self._pass()
-
-    @contextmanager
-    def told(self, http: Any) -> Iterator[None]:
-        """Raise `ReadTimeout` for whatever follows from the shut connection, an end that looks whole too."""
-        try:
-            yield
-        except http.TransportError as error:
-            if not self._passed or isinstance(error, (http.ConnectError, http.ConnectTimeout)):
-                raise
-        if self._passed:
-            raise http.ReadTimeout(f"no whole answer within {self._seconds:g} s") from None
-
-    def stop(self) -> None:
-        """Let the connection be."""
-        self._timer.cancel()
-        for watched in self._sockets:
-            watched.close()
-
-    def _pass(self) -> None:
-        self._passed = True
-        for watched in self._sockets:
-            with suppress(OSError):
-                watched.shutdown(socket.SHUT_RDWR)
-
-
 def _one_line(text: str, secret: Secret, limit: int = 300) -> str:
     # the keys go first: cut in two, they would no longer be found
-    for each in (secret,) if isinstance(secret, str) else secret:
-        text = text.replace(each, "<key>") if each else text
-    flat = " ".join(text.split())
+    flat = " ".join(masked(text, secret).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 

@@ -59,8 +59,10 @@ class Catalog(Value):
     below which it lies. `sites` are the provider's own names of places where a job can run,
     `hosts` the addresses at which alone data are kept in a region, `storage` those to which its answers may send us for
     bytes. `settings_source` says what the translation of
-    settings goes by, `billed_as` what a job's own cost is. `listed_on` is the day of the provider's own whole list of
-    tunable models, and `unlisted` names the models that are not in it.
+    settings goes by, `billed_as` what a job's own cost is, `no_checkpoints` why no model of the way there can be had.
+    `guessed` names what the adapter takes for granted that no description says and nobody has seen at the live service.
+    `listed_on` is the day of the provider's own whole list of tunable models, and `unlisted` names the models that are
+    not in it.
     """
 
     provider: str
@@ -92,9 +94,11 @@ class Catalog(Value):
     cancelling: Cancelling | None = None
     settings_source: str | None = None
     billed_as: str | None = None
+    no_checkpoints: str | None = None
     usd_per_hour: Decimal | None = None
     usd_per_kwh: Decimal | None = None
     notes: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
     listed_on: date | None = None
     unlisted: tuple[str, ...] = ()
     models: dict[str, Entry]

@@ -82,7 +82,8 @@ class Capabilities(Value):
     that no price is known; `usd_per_hour` and `usd_per_kwh` are what a local run costs, if the user says so, and
     `billed_as` what a cost is that comes with a job. `listed_as` is the catalogue's name of the model, `unlisted_on`
     the day of a list of the provider's own that does not have it, `settings_source` what the rules go by. `trainer`
-    says which of a trainer's own inputs take what, where each model has its own.
+    says which of a trainer's own inputs take what, where each model has its own. `opaque` is the one reason against a
+    model of which nothing is known, its settings included.
     """
 
     provider: str
@@ -92,6 +93,7 @@ class Capabilities(Value):
     settings: dict[str, Rule]
     local: bool = False
     trainer: Trainer | None = None
+    opaque: str | None = None
     regions: tuple[str, ...] | None = None
     region_note: str | None = None
     sites: tuple[str, ...] = ()

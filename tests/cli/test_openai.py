@@ -108,7 +108,7 @@ def test_a_step_without_a_checkpoint_is_told_with_those_that_are_there(anytune: 
 
 def test_long_lists_of_checkpoints_are_walked_through(anytune: Type, at: At, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.stubs._openai_rest.KEPT", 30)
-    monkeypatch.setattr("anytune.providers.openai.provider.PAGE", 7)
+    monkeypatch.setattr("anytune.providers.openai.history.PAGE", 7)
     stub = at("openai")
     stub.steps = 30
     with trained(anytune):

@@ -44,7 +44,12 @@ FAULTS: dict[str, tuple[Any, ...]] = {
 # Of providers whose catalogue lists no models that they tune by themselves: what is said there instead.
 OTHERWISE: dict[str, dict[str, tuple[Any, ...]]] = {
     "replicate": {
-        "an unknown model": ("--model acme/other", 3, "which inputs acme/other has for data and settings is not known"),
+        "an unknown model": (
+            "--model acme/other",
+            3,
+            "what the trainer 'acme/other' takes is not known",
+            "as owner/name:version",
+        ),
         "no version": ("--model acme/trainer", 3, "one version of a model, by the 64 digits"),
         "data of another shape": ("--model acme/plain:{version}", 3, "anytune convert --to prompt-completion"),
         "a setting of which no input is known": ("--set training.seed=3", 3, "no input of acme/trainer is known"),
@@ -62,7 +67,6 @@ OTHERWISE: dict[str, dict[str, tuple[Any, ...]]] = {
         "quantised weights": ("--set training.lora=null --set training.quantize=nf4", 3, "cannot be trained"),
     },
 }
-SEVERAL = {("replicate", "an unknown model")}  # of a trainer that nobody knows, its inputs are not known either
 MODELS = {"replicate": f"acme/trainer:{VERSION}", "hf-jobs": "acme/tiny-chat"}
 TRAINERS = {"acme/trainer": {"data": "train_data", "fields": {"training.epochs": "epochs"}}, "acme/plain": {
     "data": "train_data", "fields": {"training.epochs": "epochs"}, "chats": False
@@ -116,11 +120,27 @@ def test_each_fault_is_told_in_one_line_before_anything_is_sent(
     for words in wanted:
         assert words.format(**given) in said.err
     reasons = [line for line in said.err.splitlines() if line.startswith("  - ")]
-    most = len(reasons) if (name, fault) in SEVERAL else 1
-    assert len(reasons) == (most if code == 3 else 0), reasons
+    assert len(reasons) == (1 if code == 3 else 0), reasons
     assert "a-key-0123456789" not in said.out + said.err
     assert trap.journal == []
     assert anytune(*arguments, "--json").document["error"]["exit_code"] == code
+
+
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_a_missing_key_is_told_before_the_plan(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
+    (folder / "finetune.yaml").write_text(
+        "name: s\nprovider: together\nmodel: Qwen/Qwen3.5-9B\ndata: {train: train.jsonl}\n"
+    )
+    for more in (("-y",), ()):
+        said = anytune(verb, *more)
+        mistaken(said, code=6)
+        assert said.err.startswith("error: together needs a key: TOGETHER_API_KEY is not set")
+    said = anytune(verb, "-y", "--set", "budget.usd=0")
+    mistaken(said, code=3)
+    assert "the job's budget is $0.00" in said.err
 
 
 def test_a_provider_that_cannot_be_planned_at_all_does_not_hide_the_others(anytune: Type, folder: Path) -> None:

@@ -158,3 +158,19 @@ def test_a_proxy_of_the_environment_does_not_read_along(
         bounded_client(http, seconds=5).post(echo.origin, content=b"secret rows")
         assert proxy.journal == []
     assert len(echo.journal) == 1
+
+
+class Telling(StubServer):
+    """Quote a key in every answer, as JSON may write it."""
+
+    def answer(self, call: Call) -> Reply:
+        return Reply(200, b'{"said": "tgp-key\\/of-mine and \\"tgp-key/of-mine\\"", "none": "none"}')
+
+
+@pytest.mark.parametrize("http", [httpx, httpx2])
+def test_no_key_comes_back_in_an_answer_and_what_is_no_secret_stays(http: Any) -> None:
+    with Telling() as telling:
+        answer = bounded_client(http, seconds=5, secret=("tgp-key/of-mine", "none", "")).get(telling.origin)
+    assert answer.json() == {"said": '<key> and "<key>"', "none": "none"}
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/octet-stream"

@@ -128,6 +128,53 @@ def test_events_come_whole_from_all_pages_oldest_first(
     assert openai.events(job.id) == events
 
 
+def test_events_that_are_known_are_not_walked_through_again(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    stub.steps = 250
+    job = ended(openai, start(openai, tmp_path))
+    known = {event.id for event in openai.later_events(job.id, ())}
+    assert (len(known), len(stub.calls("*/events"))) == (255, 3)
+    assert {event.id for event in openai.later_events(job.id, known)} < known
+    assert len(stub.calls("*/events")) == 3 + 1
+    stub._tell(stub.job(job.id), "one more")
+    *_, last = openai.later_events(job.id, known)
+    assert last.message == "one more"
+    assert len(stub.calls("*/events")) == 4 + 2, "the page behind the news is looked at, too"
+
+
+def test_an_event_that_comes_late_is_seen_within_the_newest_and_told_among_all(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path
+) -> None:
+    stub.steps = 250
+    job = ended(openai, start(openai, tmp_path))
+    known, events = {event.id for event in openai.events(job.id)}, stub.job(job.id).events
+    for at, id in ((len(events) - 50, "ftevent-near"), (5, "ftevent-far")):
+        events.insert(at, {**events[at], "id": id})
+    assert "ftevent-near" in {event.id for event in openai.later_events(job.id, known)}
+    known |= {"ftevent-near"}
+    assert "ftevent-far" not in {event.id for event in openai.later_events(job.id, known)}
+    assert "ftevent-far" in {event.id for event in openai.events(job.id)}
+
+
+@pytest.mark.parametrize("order", ["oldest first", "shuffled", "one moment"])
+def test_where_pages_do_not_go_back_in_time_all_are_walked_through(
+    stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path, order: str
+) -> None:
+    stub.steps = 250
+    job = ended(openai, start(openai, tmp_path))
+    events = stub.job(job.id).events
+    known = {event.id for event in openai.events(job.id)}
+    events[:] = {
+        "oldest first": events[::-1],
+        "shuffled": [events[n ^ 1] if n ^ 1 < len(events) else events[n] for n in range(len(events))],
+        "one moment": [{**event, "created_at": events[0]["created_at"]} for event in events],
+    }[order]
+    before = len(stub.calls("*/events"))
+    assert {event.id for event in openai.later_events(job.id, known)} == known
+    assert len(stub.calls("*/events")) == before + 3
+
+
 def test_a_running_job_is_stopped(stub: OpenAIStub, openai: OpenAIProvider, tmp_path: Path) -> None:
     job = openai.cancel(start(openai, tmp_path).id)
     assert job.state is JobState.CANCELLED

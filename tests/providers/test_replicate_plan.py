@@ -102,9 +102,12 @@ def test_preferences_are_refused(tmp_path: Path) -> None:
 
 def test_an_unlisted_trainer_is_refused_until_the_profile_describes_it(tmp_path: Path) -> None:
     model = f"somebody/flan-trainer:{'ab' * 32}"
-    refused = planned(tuner(tmp_path), tmp_path, model=model).refused
-    assert any("say it in profiles.replicate.trainers" in reason for reason in refused)
-    assert any("training.epochs = 1" in reason for reason in refused)
+    refused = planned(tuner(tmp_path), tmp_path, model=model)
+    (reason,) = refused.refused
+    assert "profiles.replicate.trainers can say it" in reason
+    assert refused.settings == ()
+    (reason,) = planned(tuner(tmp_path), tmp_path, model="meta/llama-2-7").refused
+    assert "as owner/name:version (did you mean meta/llama-2-7b?)" in reason
     told = {"somebody/flan-trainer": {"data": "rows", "fields": {"training.epochs": "passes"}}}
     plan = planned(tuner(tmp_path, trainers=told), tmp_path, model=model)
     assert plan.ok, plan.refused

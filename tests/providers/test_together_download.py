@@ -18,7 +18,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.providers.base import Exports
+from anytune.providers.base import Checkpoints, Exports
 from anytune.schema.model import TunedModel
 from tests.providers._together import JOB_ID, MODEL, TogetherRig, running
 from tests.stubs import _archives as archives
@@ -286,3 +286,49 @@ def test_a_large_archive_takes_little_memory(rig: TogetherRig, tuned: TunedModel
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 45_000_000  # the stand-in's own answer is 30 MB of it, in the same process
+
+
+@pytest.fixture
+def early(rig: TogetherRig) -> TunedModel:
+    """Be the model of step 1 of a job of two steps that has ended."""
+    remote_id = rig.start()
+    for _ in rig.stub.life:
+        rig.provider.retrieve(remote_id)
+    first, last = rig.provider.checkpoints(remote_id)
+    assert (first.step, first.model, last.step) == (1, f"{remote_id}:1", 2)
+    assert first.at is not None
+    return made(rig, remote_id).model_copy(update={"name": first.model})
+
+
+def test_the_model_of_a_step_comes_home(rig: TogetherRig, stub: TogetherStub, early: TunedModel, out: Path) -> None:
+    assert isinstance(rig.provider, Checkpoints)
+    manifest = rig.provider.export(early, to="adapter", out=out)
+    assert stub.calls(GET)[-1].query == {"ft_id": early.remote_id, "checkpoint_step": "1"}
+    assert (manifest["model"], manifest["kind"]) == (early.name, "adapter")
+    assert (out / "adapter_model.safetensors").exists()
+
+
+def test_the_last_step_is_the_model_itself_in_whatever_form(
+    rig: TogetherRig, stub: TogetherStub, early: TunedModel, out: Path
+) -> None:
+    last = early.model_copy(update={"name": f"{early.remote_id}:2"})
+    rig.provider.export(last, to="merged", out=out)
+    assert stub.calls(GET)[-1].query == {"ft_id": early.remote_id, "checkpoint": "merged"}
+
+
+def test_a_step_that_is_gone_or_has_another_form_is_told_before_a_download(
+    rig: TogetherRig, stub: TogetherStub, early: TunedModel, out: Path
+) -> None:
+    with pytest.raises(RejectedError, match="step 1 as adapter"):
+        rig.provider.export(early, to="merged", out=out)
+    with pytest.raises(NotFoundError, match="step 7 is not kept any more"):
+        rig.provider.export(early.model_copy(update={"name": f"{early.remote_id}:7"}), to="adapter", out=out)
+    assert stub.calls(GET) == []
+
+
+@pytest.mark.parametrize("step", [None, "1", -1, True, []])
+def test_a_checkpoint_without_a_step_is_no_checkpoint(rig: TogetherRig, stub: TogetherStub, step: object) -> None:
+    remote_id = rig.start()
+    stub.fail_next("GET */checkpoints", status=200, body={"data": [{"step": step}]})
+    with pytest.raises(MalformedAnswerError, match="has no step"):
+        rig.provider.checkpoints(remote_id)

@@ -97,14 +97,15 @@ def live_at_together(stub: TogetherStub, origin: str, folder: Path) -> Iterator[
 
 
 def ended(at: Any, remote_id: str, job_id: str) -> Iterator[str]:
-    """Ask until the job has ended well, then for its events."""
+    """Ask until the job has ended well, then for its events and checkpoints."""
     for _ in range(20):
         job = at.retrieve(remote_id)
         if job.state.is_terminal:
             break
     assert str(job.state) == "succeeded", job
     assert at.events(remote_id)
-    yield f"{job_id}: created, found, asked until it had succeeded, its events read"
+    assert at.checkpoints(remote_id)
+    yield f"{job_id}: created, found, asked until it had succeeded, its events and checkpoints read"
 
 
 def checked(stub: TogetherStub, file_id: str) -> None:

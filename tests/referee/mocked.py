@@ -65,6 +65,7 @@ def _of_jobs(at: Any, provider: str, model: str, kinds: dict[str, dict[str, Any]
         "create dpo": lambda: at.create(requests["dpo"]),
         "retrieve": lambda: at.retrieve(REMOTE),
         "events": lambda: at.events(REMOTE),
+        "checkpoints": lambda: at.checkpoints(REMOTE),
         "find": lambda: at.find(JOB_ID),
         "cancel": lambda: at.cancel(REMOTE),
     }

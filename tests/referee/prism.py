@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-START = 60.0  # seconds
+START = 600.0  # seconds: most of half a minute where nothing else runs
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 READY = "Prism is listening"
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from tests.referee.prism import end_with_us
 
-LONGEST = 120  # seconds for one suite
+LONGEST = 600  # seconds for one suite
 CLOSED = "http://127.0.0.1:9"  # whatever is not on this machine is asked of a proxy that is not there
 
 

@@ -101,6 +101,7 @@ def checkpoints(record: StoredJob) -> list[dict[str, Any]]:
             "created_at": event["created_at"],
             "path": f"s3://stub/{record.shown['id']}/{event['step']}",
             "checkpoint_type": "Intermediate",
+            **({"checkpoint": "adapter"} if event is not saved[-1] else {}),
         }
         for event in saved
     ]

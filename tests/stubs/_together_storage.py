@@ -138,14 +138,23 @@ class Storage:
         if job["status"] != "completed":
             raise rules.refusal(400, "the job is not completed")
         full = job.get("training_type", {}).get("type") == "Full"
-        if (word == "model_output_path") != full and word != "model_output_path":
+        named = word != "model_output_path" and "checkpoint_step" not in call.query
+        if (word == "model_output_path") != full and named:
             raise rules.refusal(400, f"checkpoint {word!r} does not fit the training type", param="checkpoint")
+        word = self._at_step(call.query.get("checkpoint_step", "0"), self.host.job(call.query["ft_id"])) or word
         if word not in self.models:
             raise rules.refusal(404, f"there is no {word!r} of this job")
         if self.away:
             where = f"{self.host.storage or self.host.origin}{PATH}models/{word}?signature=stub"
             return Reply(302, b"", {"Location": where})
         return self._ranged(call, self.models[word])
+
+    def _at_step(self, step: str, record: Any) -> str:
+        """Return the form in which a step is handed out, whatever else is asked for; nothing where it is the last."""
+        kept = [event["step"] for event in record.events if event["type"] == "checkpoint_save"]
+        if int(step) in {0, *kept[-1:]}:
+            return ""
+        return "adapter" if int(step) in kept else f"step {step}"
 
     def _ranged(self, call: Call, content: bytes) -> Reply:
         headers = {"ETag": f'"{self.version}"'} if self.version is not None else {}

@@ -350,6 +350,19 @@ def takes_a_failed_list_for_an_empty_one(retrieve_many: Method) -> Method:
     return broken
 
 
+def tells_no_news(later_events: Method) -> Method:
+    return lambda self, remote_id, known: later_events(self, remote_id, known)[:0]
+
+
+def makes_up_news(later_events: Method) -> Method:
+    def broken(self: Any, remote_id: str, known: Any) -> Any:
+        told = later_events(self, remote_id, known)
+        return [*told, told[-1].model_copy(update={"id": "made-up"})]
+
+    return broken
+
+
+LATER = "test_later_events_are_events_and_leave_out_none_that_is_new"
 SWEPT = "test_a_job_in_the_list_reads_as_it_does_alone_and_none_is_invented"
 
 MUTANTS = {
@@ -441,6 +454,8 @@ MUTANTS = {
     "events under new names": Mutant(
         "events", names_events_anew, "test_events_come_oldest_first_with_ids_that_stay"
     ),
+    "later events left out": Mutant("later_events", tells_no_news, LATER),
+    "later events that are none": Mutant("later_events", makes_up_news, LATER),
 }  # fmt: skip
 
 
@@ -471,6 +486,8 @@ def test_a_broken_provider_is_caught(name: str, rig: Rig, tmp_path: Path, monkey
         pytest.skip("it finds a job without a list in pages")
     if "rank" in broken.__name__ and rules(rig)["training.lora.rank"].outcome == "refused":
         pytest.skip("it takes no rank")
+    if not hasattr(kind, method):
+        pytest.skip("it has no such method, and need not have")
     monkeypatch.setattr(kind, method, broken(getattr(kind, method)))
     assert fails(sentence, rig, tmp_path), f"{kind.__name__} with {name} passes {sentence}"
 

@@ -58,10 +58,11 @@ def whole() -> Encoding:
 
 
 class _Part(NamedTuple):
-    """Be an encoding for all texts that have no other windows than these."""
+    """Be an encoding for all texts that have no other windows than these; `texts` are the last for which it did."""
 
     windows: set[bytes]
     encoding: Encoding
+    texts: set[str]
 
 
 _kept: list[_Part] = []  # the last part that was built
@@ -71,12 +72,14 @@ def enough(texts: Sequence[str]) -> Encoding:
     """Return an encoding for these texts: one that is there already, if it does, or one for the earlier ones, too."""
     if whole.cache_info().currsize:
         return whole()
+    if _kept and _kept[0].texts.issuperset(texts):  # to look at them again would cost half of what counting them does
+        return _kept[0].encoding
     windows, known = _windows(texts), _kept[0].windows if _kept else set[bytes]()
     if windows is None or len(windows | known) > _MOST_WINDOWS:
         _kept.clear()
         return whole()
     if not windows <= known:
-        _kept[:] = [_Part(windows | known, _of_windows(windows | known))]
+        _kept[:] = [_Part(windows | known, _of_windows(windows | known), set(texts))]
     return _kept[0].encoding
 
 

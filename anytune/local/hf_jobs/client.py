@@ -57,7 +57,8 @@ class Guarded:
         if not isinstance(options.get("data", {}), Mapping):
             options["content"] = options.pop("data")
         gate = self._gate if self._is_hub(httpx2.URL(str(url))) else None
-        with mapped(self._act, secret=self._key), closing(bounded_client(httpx2, seconds=seconds, gate=gate)) as client:
+        made = bounded_client(httpx2, seconds=seconds, gate=gate, secret=self._key)
+        with mapped(self._act, secret=self._key), closing(made) as client:
             headers = self._allowed(httpx2.URL(str(url)), options.pop("headers", None) or {})
             answer = client.request(method, url, headers=headers, **options)
             if not answer.is_success:

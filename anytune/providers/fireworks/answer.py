@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from anytune.errors import MalformedAnswerError, RateLimitedError, RejectedError, UsageError
+from anytune.providers.edge import among
 from anytune.providers.fireworks.request import resource_id, short_model
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
@@ -177,7 +178,7 @@ def is_code(body: Mapping[str, Any], code: tuple[int, str]) -> bool:
 
 def require_plain(answer: Mapping[str, Any], *, act: str) -> None:
     """Raise `RejectedError` for a dataset that wants to be encrypted on this side: plain bytes must not go there."""
-    if (wanted := answer.get("encryptionState")) not in PLAINTEXT:
+    if not among(wanted := answer.get("encryptionState"), PLAINTEXT):
         raise RejectedError(
             f"{NAME}: {act}: the dataset wants to be encrypted before it is sent ({wanted}), which is not done here",
             fix="upload it with the vendor's own tool",

@@ -17,6 +17,7 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
+from anytune.providers.edge import among
 from anytune.providers.fireworks import answer as answers
 from anytune.providers.fireworks import download as downloads
 from anytune.providers.fireworks import list as lists
@@ -115,7 +116,7 @@ class FireworksProvider:
         answers.require_ready(standing, act=act)
 
     def _require_place(self, job: RemoteJob, *, wanted: object, given: object) -> None:
-        if wanted in ANYWHERE or given in ANYWHERE or given == wanted:
+        if among(wanted, ANYWHERE) or among(given, ANYWHERE) or given == wanted:
             return
         self.cancel(job.id)
         raise RejectedError(f"fireworks placed the job in {given} instead of {wanted}; it was cancelled")
@@ -134,7 +135,7 @@ class FireworksProvider:
         act, found = "list the jobs", dict[str, RemoteJob]()
         for parent, wanted in _by_collection(ids).items():
             for row in self._gateway.rows(parent, act=act):
-                if row.get("name") in wanted:
+                if among(row.get("name"), wanted):
                     found[str(row["name"])] = answers.job_of(row, act=act)
                 if wanted <= found.keys():
                     break

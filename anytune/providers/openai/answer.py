@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from anytune.errors import MalformedAnswerError
+from anytune.providers.edge import among
 from anytune.providers.openai.request import TAG, carries, job_id_in
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
@@ -215,7 +216,7 @@ def _cause(error: object) -> Cause:
     code = str(fault.get("code"))
     if code in BILLING:
         return "billing"
-    return "user" if code.startswith("invalid_") or fault.get("param") in FILES else "provider"
+    return "user" if code.startswith("invalid_") or among(fault.get("param"), FILES) else "provider"
 
 
 def _text(value: object) -> str | None:

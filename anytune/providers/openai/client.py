@@ -62,7 +62,8 @@ class Client:
             import openai
         except ImportError as error:
             raise MissingExtraError(needs="openai", extra=self._speech.like.provider) from error
-        http = bounded_client(httpx2, seconds=seconds, gate=self._speech.profile.gate)
+        profile = self._speech.profile
+        http = bounded_client(httpx2, seconds=seconds, gate=profile.gate, secret=(self._key, *profile.hidden()))
         http.event_hooks = {"request": [self._pin]}
         # Every address is given here, so that OPENAI_BASE_URL has no say. OPENAI_ORG_ID and OPENAI_PROJECT_ID are
         # left to the SDK where OpenAI is called: they choose whose bill a call goes on, not where it goes.

@@ -11,28 +11,25 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from anytune.errors import (
-    AmbiguousError,
-    MalformedAnswerError,
     NotFoundError,
     RateLimitedError,
     RejectedError,
-    UnavailableError,
     UsageError,
 )
 from anytune.providers import _download as download_of
-from anytune.providers.base import Profile, Reused
-from anytune.providers.checked import Marked, open_unchanged
+from anytune.providers.base import Profile
 from anytune.providers.openai import answer as answers
 from anytune.providers.openai import download as downloads
 from anytune.providers.openai import list as lists
 from anytune.providers.openai import request as requests
-from anytune.providers.openai import result as results
 from anytune.providers.openai import upload as uploads
 from anytune.providers.openai.chat import ChatGenerator
 from anytune.providers.openai.client import Client
+from anytune.providers.openai.file import Files
+from anytune.providers.openai.history import History
 from anytune.providers.openai.speech import Speech
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
@@ -41,10 +38,7 @@ from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
 
-PURPOSE = "fine-tune"
 PAGE = 100  # the most that one list call is asked for
-UNUSABLE = {"error", "deleted"}
-CHECK_AGAIN = 5.0  # seconds after which an unchecked file is looked at again
 ENDED_ALREADY = {400, 409}  # how a cancel of an ended job is refused
 ASK_AGAIN = 15.0  # seconds after which a new model is asked again
 GETS_READY = timedelta(hours=1)  # for which a model that was just made may not answer
@@ -57,7 +51,8 @@ class OpenAIProvider:
         self._profile = profile
         self._speech = Speech(profile)
         self._client = Client(self._speech)
-        self._large = uploads.Uploads(self._client, purpose=PURPOSE)
+        self._files = Files(self._client, self._speech)
+        self._history = History(self._client, self._speech)
         self.name = profile.name
 
     def capabilities(self, model: str) -> Capabilities:
@@ -85,26 +80,11 @@ class OpenAIProvider:
 
     def resume_upload(self, file: DataFile, *, begun: Sending | None, note: uploads.Note) -> str:
         """Send one file as `upload` does; one that is too large for a call goes on where `begun` stands."""
-        act = self._client.act("upload")
-        with open_unchanged(file, provider=self.name) as handle:
-            sent = Marked(handle) if self._speech.dialect.byte_order_mark else handle
-            name = f"{file.sha256[:16]}-{file.role}.jsonl"
-            known = self._uploaded(name, size=file.bytes + getattr(sent, "added", 0))
-            if known is not None:  # it is ours if we were putting its parts together
-                return known if begun is not None and begun.ending else Reused(known)
-            most = self._speech.dialect.parts_above
-            if most is not None and file.bytes > most:
-                return self._large.in_parts(file, handle, name=name, begun=begun, note=note)
-            with self._client.mapped("upload"):
-                return answers.id_of(answers.decoded(self._send(name, sent), act=act), act=act)
-
-    def _send(self, name: str, handle: IO[bytes] | Marked) -> Any:
-        return self._client.uploads.files.with_raw_response.create(file=(name, handle), purpose=PURPOSE)
+        return self._files.send(file, begun=begun, note=note)
 
     def delete_file(self, file_id: str) -> None:
         """Remove a file; harmless when it is gone already."""
-        with suppress(NotFoundError), self._client.mapped("remove the file"):
-            self._client.calls.files.with_raw_response.delete(file_id)
+        self._files.remove(file_id)
 
     def create(self, request: dict[str, Any]) -> RemoteJob:
         """Start the job, sending the request once; where a server checks files first, once they are checked.
@@ -112,27 +92,10 @@ class OpenAIProvider:
         Raises `RateLimitedError` while they are not, `RejectedError` when one is faulty: nothing was started.
         """
         if self._speech.dialect.checks_files:
-            self._require_checked_files(request)
+            self._files.require_checked(request)
         with self._client.mapped("create"):
             known, other = _known_to_the_sdk(request)
             return self._told(self._client.jobs.create(**known, extra_body=other or None), act="create")
-
-    def _require_checked_files(self, request: dict[str, Any]) -> None:
-        for file_id in (request["training_file"], request.get("validation_file")):
-            if file_id is None:
-                continue
-            try:
-                with self._client.mapped("look at the file"):
-                    found = self._client.calls.files.with_raw_response.retrieve(file_id)
-                    status = answers.decoded(found, act=self._client.act("look at the file")).get("status")
-            except AmbiguousError as error:
-                # what is unclear is the look; the job was surely not created
-                raise UnavailableError(error.message, status=error.status) from error
-            if status in UNUSABLE:
-                raise RejectedError(f"{self._client.act('look at the file')}: {file_id} cannot be used: {status}")
-            if status != "processed":
-                said = f"{self._client.act('create')}: {file_id} is {status}, not processed yet"
-                raise RateLimitedError(said, retry_after=CHECK_AGAIN, status=None)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
         """Ask how the job stands."""
@@ -153,38 +116,11 @@ class OpenAIProvider:
 
     def events(self, remote_id: str) -> list[Event]:
         """List all events, oldest first; where none tells a loss, what an ended job left behind does."""
-        with self._client.mapped("events"):
-            ask = partial(self._client.jobs.list_events, remote_id, limit=PAGE)
-            act = self._client.act("events")
-            told = [answers.event(item, act=act) for item in answers.whole_list(ask, act=act)]
-        # Within a second the order decides: the dialect's, unless the times say the other.
-        first, last = (told[0].at, told[-1].at) if told else (None, None)
-        if first != last:
-            newest_first = first is not None and last is not None and first > last
-        else:
-            newest_first = self._speech.dialect.events == "newest-first"
-        told = told[::-1] if newest_first else told
-        if not self._speech.dialect.events_tell_losses and not any("loss" in event.data for event in told):
-            told += self._left_behind(remote_id)
-        return sorted(told, key=lambda event: event.at)
+        return self._history.events(remote_id)
 
-    def _left_behind(self, remote_id: str) -> list[Event]:
-        act = self._client.act("results")
-        try:
-            with self._client.mapped("results"):
-                job = answers.decoded(self._client.jobs.retrieve(remote_id), act=act)
-                at = answers.job_of(job, act=act).finished_at
-                if job.get("status") != "succeeded":
-                    return []
-                if self._speech.dialect.model == "checkpoint":
-                    return [results.as_event(each) for each in self.checkpoints(remote_id)]
-                files = job.get("result_files") or [None]
-                if not isinstance(files[0], str):
-                    return []
-                content = self._client.calls.files.with_raw_response.content(files[0]).http_response.read()
-                return list(results.steps(content, remote_id=remote_id, at=at))
-        except RejectedError:
-            return []  # what is not there, or not ours to read, is no event
+    def later_events(self, remote_id: str, known: Collection[str]) -> list[Event]:
+        """List the newest events, and some that are known."""
+        return self._history.later_events(remote_id, known)
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop the job; one that has ended is answered as it stands."""
@@ -260,8 +196,7 @@ class OpenAIProvider:
             raise UsageError(f"{self.name} does not hand out weights from here", fix=fix)
         folder = download_of.free_folder(out)
         remote_id, _, wanted = tuned.name.partition(":")
-        found = next((each for each in self._checkpoints(remote_id) if each.get("id") == wanted), {})
-        files = [id for id in found.get("result_files") or [] if isinstance(id, str)]
+        files = self._history.files(remote_id, wanted)
         if not files:
             raise NotFoundError(f"{self.name}: {tuned.name} has no files")
         return downloads.download(files, tuned, self._client, to=to, out=folder)
@@ -302,33 +237,7 @@ class OpenAIProvider:
 
     def checkpoints(self, remote_id: str) -> list[Checkpoint]:
         """List the checkpoints that are kept, in the order of their steps; OpenAI keeps the last three."""
-        act = self._client.act("checkpoints")
-        found = (
-            results.checkpoint(each, act=act, model=self._name_of(each, remote_id, act=act))
-            for each in self._checkpoints(remote_id)
-        )
-        return sorted(found, key=lambda saved: saved.step)
-
-    def _name_of(self, checkpoint: dict[str, Any], remote_id: str, *, act: str) -> str:
-        id, name = answers.id_of(checkpoint, act=act), checkpoint.get("fine_tuned_model_checkpoint")
-        if self._speech.dialect.model == "checkpoint":
-            return f"{remote_id}:{id}"
-        if isinstance(name, str) and name:
-            return name
-        raise MalformedAnswerError(f"{act}: {id} names no model")
-
-    def _checkpoints(self, remote_id: str) -> list[dict[str, Any]]:
-        with self._client.mapped("checkpoints"):
-            calls = self._client.calls.fine_tuning.jobs.checkpoints.with_raw_response
-            return answers.whole_list(partial(calls.list, remote_id, limit=PAGE), act=self._client.act("checkpoints"))
-
-    def _uploaded(self, name: str, *, size: int) -> str | None:
-        act = self._client.act("files")
-        with self._client.mapped("files"):
-            page = self._client.calls.files.with_raw_response.list(purpose=PURPOSE, order="desc", limit=PAGE)
-            same = [f for f in answers.items(page, act=act) if f.get("filename") == name]
-            usable = (f for f in same if f.get("bytes") == size and f.get("status") not in UNUSABLE)
-            return next((answers.id_of(file, act=act) for file in usable), None)
+        return self._history.checkpoints(remote_id)
 
 
 def _known_to_the_sdk(request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

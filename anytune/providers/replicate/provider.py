@@ -9,7 +9,7 @@ what `find` goes by: no such model means that no training was begun; the trainin
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
+from anytune.providers.edge import among
 from anytune.providers.replicate import answer as answers
 from anytune.providers.replicate import request as requests
 from anytune.providers.replicate import upload as uploads
@@ -52,7 +53,8 @@ class ReplicateProvider:
                 "known": trainer is not None,
                 "methods": ("sft",),
                 "trainer": trainer,
-                "problems": tuple(_problems(model, short, trainer)),
+                "opaque": _unknown(model, known.similar) if trainer is None else None,
+                "problems": tuple(_problems(model, trainer)),
                 "notes": (*known.notes, *_besides(trainer)),
             }
         )
@@ -141,7 +143,7 @@ class ReplicateProvider:
         """
         act, found = "list the trainings", dict[str, RemoteJob]()
         for row in self._gateway.rows("trainings", act=act) if ids else ():
-            if row.get("id") in ids:
+            if among(row.get("id"), ids):
                 job = answers.job_of(row, act=act)
                 found[job.id] = self.retrieve(job.id) if job.state.is_terminal else job
             if len(found) == len(ids) or answers.was_made_before(row, since):
@@ -219,10 +221,15 @@ class ReplicateProvider:
         return downloads.download(self._gateway, address, tuned, out=folder, seconds=self._profile.upload_timeout)
 
 
-def _problems(model: str, short: str, trainer: Trainer | None) -> Iterator[str]:
-    if trainer is None:
-        yield f"which inputs {short} has for data and settings is not known: say it in profiles.replicate.trainers"
-    if requests.TRAINER.fullmatch(model) is None:
+def _unknown(model: str, similar: Sequence[str]) -> str:
+    """Say that nothing is known of a trainer, and what has to be said of it: that is one fault, with many ends."""
+    whole = "" if requests.TRAINER.fullmatch(model) else ", and the job file as owner/name:version"
+    near = f" (did you mean {similar[0]}?)" if similar else ""
+    return f"what the trainer {model!r} takes is not known: profiles.replicate.trainers can say it{whole}{near}"
+
+
+def _problems(model: str, trainer: Trainer | None) -> Iterator[str]:
+    if trainer is not None and requests.TRAINER.fullmatch(model) is None:
         yield requests.no_version(model)
 
 

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from anytune.errors import MalformedAnswerError, RateLimitedError, RejectedError
-from anytune.providers.edge import required_id
+from anytune.providers.edge import among, required_id
 from anytune.providers.together.request import job_id_in
 from anytune.schema.job import Cause, Event, JobState, RemoteJob
 
@@ -67,7 +67,7 @@ def refuse_faulty(answer: Mapping[str, Any], *, act: str, name: str | None = Non
 
     The line that the report names stands after the file's name: `name` on this machine, else as it was uploaded.
     """
-    if answer.get("processing_status") in FAULTY:
+    if among(answer.get("processing_status"), FAULTY):
         report = answer.get("validation_report")
         said = report.get("error") if isinstance(report, Mapping) else None
         where, what = _place(str(said or answer["processing_status"]))
@@ -93,7 +93,7 @@ def require_checked(answer: Mapping[str, Any], *, act: str) -> None:
     A file without a status, or with an unheard-of one, passes: not every file is checked by the service.
     """
     refuse_faulty(answer, act=act)
-    if answer.get("processing_status") in NOT_CHECKED_YET:
+    if among(answer.get("processing_status"), NOT_CHECKED_YET):
         name = answer.get("filename") or answer.get("id")
         raise RateLimitedError(f"together: {act}: {name} is not validated yet", retry_after=CHECK_AGAIN, status=None)
 

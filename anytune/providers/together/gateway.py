@@ -82,7 +82,8 @@ def _connect(profile: Profile) -> Any:
     except ImportError as error:
         raise MissingExtraError(needs="together", extra="together") from error
     key = sendable_key(profile.key(), provider=NAME)
-    client = bounded_client(httpx, seconds=profile.timeout, gate=profile.gate)
+    secret = (key, *profile.hidden())
+    client = bounded_client(httpx, seconds=profile.timeout, gate=profile.gate, secret=secret)
     client.event_hooks = {"request": [partial(_pin, key=key)]}
     return together.Together(
         api_key=key,

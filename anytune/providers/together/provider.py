@@ -16,7 +16,9 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, QuotaError, RejectedError, UnavailableError
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
+from anytune.providers.edge import among
 from anytune.providers.together import answer as answers
+from anytune.providers.together import checkpoint as saved
 from anytune.providers.together import list as lists
 from anytune.providers.together import metrics as metrics
 from anytune.providers.together import request as requests
@@ -26,7 +28,7 @@ from anytune.providers.together.gateway import NAME, Gateway
 from anytune.schema.catalog import Offer
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
-from anytune.schema.model import TunedModel
+from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
 
@@ -132,7 +134,7 @@ class TogetherProvider:
         del since
         act, found = "list the jobs", dict[str, RemoteJob]()
         for row in answers.listed(self._gateway.get(act, JOBS), act=act) if ids else ():
-            if row.get("id") in ids:
+            if among(row.get("id"), ids):
                 job = answers.job_of(row, act=act)
                 found[job.id] = self.retrieve(job.id) if job.state in answers.BAD_ENDS else job
         return found
@@ -205,7 +207,7 @@ class TogetherProvider:
         return best.model_copy(update={"seen_job_id": job_id}) if best is not None else None
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
-        """Download the adapter or the whole model into `out` and return its manifest.
+        """Download the adapter or the whole model, or that of a checkpoint, into `out` and return its manifest.
 
         A call that was cut off is gone on with by the next one.
         """
@@ -216,8 +218,18 @@ class TogetherProvider:
         folder = download_of.free_folder(out)
         remote_id = tuned.remote_id or self._maker(tuned)
         job = self._gateway.get(downloads.ACT, f"{JOBS}/{_in_path(remote_id)}")
-        query = {"ft_id": remote_id, "checkpoint": downloads.selector(job, to)}
+        whole, step = {"checkpoint": downloads.selector(job, to)}, saved.step_in(tuned)
+        chosen = None if step is None else saved.selector(self._saved(remote_id), step, to=to)
+        query = {"ft_id": remote_id, **(chosen or whole)}
         return downloads.download(self._gateway, tuned, query=query, to=to, out=folder)
+
+    def checkpoints(self, remote_id: str) -> list[Checkpoint]:
+        """List the models of the way there that are kept, in the order of their steps; the last may be the end."""
+        return saved.read(self._saved(remote_id), remote_id=remote_id)
+
+    def _saved(self, remote_id: str) -> list[Mapping[str, Any]]:
+        answer = self._gateway.get(saved.ACT, f"{JOBS}/{_in_path(remote_id)}/checkpoints")
+        return answers.listed(answer, act=saved.ACT)
 
     def _maker(self, tuned: TunedModel) -> str:
         job = self.find(tuned.job_id)
