@@ -276,12 +276,12 @@ def test_both_answers_of_a_pair_are_computed_together() -> None:
     from anytune.local.training.batches import micro_batches
 
     batch = encoded(9)
-    for part in micro_batches(batch, most_tokens=16, most_examples=3, filler=0):
+    for part in micro_batches(batch, most_tokens=16, most_examples=3):
         assert part.ids.shape[0] == 2
         for at, found in enumerate(part.items):
             for row, side in enumerate(found.rows):
                 assert part.ids[2 * at + row, : len(side)].tolist() == side.ids
-    widest = micro_batches(batch, most_tokens=4096, most_examples=3, filler=0)
+    widest = micro_batches(batch, most_tokens=4096, most_examples=3)
     assert [len(part.items) for part in widest] == [3, 3, 3]
 
 

@@ -27,6 +27,7 @@ from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
 from anytune.local.machine import hardware
 from anytune.local.memory import estimate, ladder, shortage
 from anytune.local.runs import Run, read_json, write_json
+from anytune.local.training import attention
 from anytune.local.training.batches import steps_of_epoch, total_steps
 from anytune.local.training.dpo import Dpo
 from anytune.local.training.events import EventLog
@@ -74,12 +75,13 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         raise Stopped
 
     with shortage.opening():
+        trees = attention.chosen(run, net, longest=settings["max_length"], events=events)
         net = prepare(net, model, settings, machine)
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
-    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"])
+    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], trees)
     with shortage.passes(lambda: stage.head.last):
         sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
