@@ -271,16 +271,21 @@ def table(shape: str, sides: dict[str, dict[str, Any]]) -> str:
 
 def reached(goal: local_shapes.Shape, sides: dict[str, dict[str, Any]]) -> list[str]:
     """Say each ratio with the goal beside it."""
-    if "trl" not in sides:
+    others = [name for name in sides if name != "ours"]
+    if not others:
         return []
     rate = {name: s["tokens_per_cpu_second"] for name, s in sides.items()}
-    best = max((name for name in sides if name != "ours"), key=lambda name: rate[name])
-    memory = sides["ours"]["peak_rss_mb"] / sides["trl"]["peak_rss_mb"]
-    return [
-        f"against its defaults       {rate['ours'] / rate['trl']:5.2f} x   goal {goal.quicker:.1f} x",
-        f"against its best ({best:6})  {rate['ours'] / rate[best]:5.2f} x   goal {goal.quicker_than_best:.1f} x",
-        f"memory of its defaults     {memory:5.0%}     goal " + (f"{goal.memory:.0%}" if goal.memory else "none"),
-    ]
+    best = max(others, key=lambda name: rate[name])
+    lines = []
+    for name, words in (("trl", "its defaults"), ("native", "its defaults, native"), (best, f"its best ({best})")):
+        if name in sides:
+            wanted = goal.quicker_than_best if name == best else goal.quicker
+            memory = sides["ours"]["peak_rss_mb"] / sides[name]["peak_rss_mb"]
+            most = f" (goal {goal.memory:.0%})" if goal.memory and name != best else ""
+            lines.append(
+                f"against {words:22}{rate['ours'] / rate[name]:6.2f} x (goal {wanted:.1f} x), memory {memory:4.0%}{most}"
+            )
+    return lines
 
 
 if __name__ == "__main__":

@@ -117,6 +117,24 @@ def test_where_memory_allows_nothing_is_computed_twice(tmp_path: Path) -> None:
     assert way.micro_tokens >= 2048
 
 
+def test_bfloat16_is_taken_where_the_machine_has_it(tmp_path: Path) -> None:
+    eight, tiny = shape(tmp_path, LLAMA_8B), read_shape(TINY)
+    assert tiny is not None
+    for brief, wide, small in ((True, "bfloat16", "float32"), (False, "float32", "float32")):
+        machine = Hardware("cpu", "CPU", 2, 200 << 30, brief)
+        way = ladder.chosen(eight, Work(training(max_length=512)), machine)
+        assert (way.dtype, way.products) == (wide, wide)
+        way = ladder.chosen(tiny, Work(training(max_length=512)), machine)  # its activations cost nothing
+        assert (way.dtype, way.products) == (small, wide)
+
+
+def test_all_logits_at_once_are_not_reckoned(tmp_path: Path) -> None:
+    found = shape(tmp_path, LLAMA_8B)
+    way = Way("bfloat16", "bfloat16", unpack=False, micro_tokens=8192, recompute=True)
+    few, many = (fit.phases_of(found, training(), way, Pass(8192, n)).head for n in (256, 8192))
+    assert many - few == 2 * 2 * found.hidden * (8192 - 256)  # the states and their slopes grow, the logits do not
+
+
 def test_a_pair_of_the_longest_answers_fits_in_one_pass(tmp_path: Path) -> None:
     eight = shape(tmp_path, LLAMA_8B)
     one, two = (ladder.chosen(eight, Work(training(max_length=1024), rows), card(24)) for rows in (1, 2))

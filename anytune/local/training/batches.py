@@ -113,7 +113,7 @@ def in_rows(
         taken = reach(waiting, most_tokens, most_examples)
         layout = lay_out([row.ids for e in waiting[:taken] for row in e.rows])
         while taken > 1 and len(layout.ids) > most_tokens:
-            taken -= 1
+            taken = min(taken - 1, max(1, taken * most_tokens // len(layout.ids)))
             layout = lay_out([row.ids for e in waiting[:taken] for row in e.rows])
         yield waiting[:taken], layout
         waiting = waiting[taken:]
