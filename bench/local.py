@@ -1,23 +1,31 @@
 """Compare anytune's local trainer with TRL's SFTTrainer: tokens a CPU-second and peak memory, same work on both.
 
-    python bench/local.py [--model FOLDER] [--data FILE] [--examples N] [--rounds N] [--trl-python PATH] [--json]
+    python bench/local.py [--shape sql|lengths|prompt]… [--rounds N] [--trl-python PATH] [--json]
     python bench/local.py --method dpo
 
-Both train NF4 QLoRA adapters (double quantisation, rank 16, all linear layers) from the same base on the same chats
-for the same number of optimiser steps of the same size, on one thread, loss on the assistant's tokens. TRL keeps its
-defaults in all else: bfloat16, gradient checkpointing, fused head. Rounds are interleaved, so that other load falls
-on both alike; a round is a fresh process; time is the processor time of training alone; tokens are real ones, without
-filler. The line `losses` shows that both learn the same.
+All train NF4 QLoRA adapters (double quantisation, rank 16, all linear layers) from the same base on the same chats for
+the same number of optimiser steps of the same size, on one thread, loss on the assistant's tokens, AdamW at the same
+rate, seed and schedule. `trl` keeps its defaults in all else: bfloat16, gradient checkpointing, fused head. What it can
+do better stands beside it: `native` is float32 where the processor has no bfloat16, which is slow there; `plain` also
+checkpoints nothing, `free` also lays a batch's chats out as one row without filler, `packed` puts them into rows of the
+length of a whole batch (so its steps hold about as many chats, not exactly). The quickest on a shape are its best
+settings.
 
-With `--method dpo` ours alone runs, on pairs made of the same chats: what is not preferred is the next chat's answer.
-The time then holds what it takes to ask the base about the pairs; the tokens do not count this pass.
+Rounds are interleaved, so that other load falls on all alike; a round is a fresh process; time is the processor time of
+training alone; tokens are real ones, without filler. The losses of each quarter of the steps show that all learn the
+same, though each draws its own order. The shapes are told in `local_shapes.py`.
+
+With `--method dpo` ours alone runs, on pairs made of the chats: what is not preferred is the next chat's answer. The
+time then holds what it takes to ask the base about the pairs; the tokens do not count this pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -28,52 +36,60 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import local_shapes
+from local_shapes import SHAPES
+
 ROOT = Path(__file__).resolve().parents[1]
 TRL = ("trl==1.16.0", "transformers==5.23.0", "peft==0.21.2", "bitsandbytes==0.50.2", "torch==2.13.0")
-RATE, RANK, SEED = 2e-3, 16, 7
+RATE, RANK, SEED, BATCH = 2e-3, 16, 7, 8
+SIDES: dict[str, dict[str, Any]] = {  # TRL's settings beside its defaults
+    "trl": {},
+    "native": {},  # in the precision that the processor has
+    "plain": {"gradient_checkpointing": False},
+    "free": {"gradient_checkpointing": False, "padding_free": True, "max_length": None},
+    "packed": {"gradient_checkpointing": False, "packing": True, "per_device_train_batch_size": 1},
+}
 
 
 def main() -> None:
-    """Run the rounds and print a table or JSON."""
+    """Run the rounds and print a table for each shape, or JSON."""
     options = parse()
     if options.one:
-        print(json.dumps({"ours": ours, "trl": trl}[options.one](options)))
+        os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})  # threads would wait for one another
+        print(json.dumps(ours(options) if options.one == "ours" else trl(options)))
         return
-    python = {"ours": sys.executable}
+    sides = {"ours": sys.executable}
     if options.method == "sft":
-        python["trl"] = options.trl_python or make_trl()
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in python}
-    for number in range(options.rounds):
-        for name in list(python) if number % 2 == 0 else reversed(python):
-            results[name].append(one_round(python[name], name, options))
-    summary = {name: summarise(rounds) for name, rounds in results.items()}
-    if "trl" in summary:
-        summary["ratio"] = ratio(summary)
-    print(json.dumps(summary | {"rounds": results}, indent=1) if options.json else table(summary))
-
-
-def ratio(summary: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return how much quicker ours is, and how much less memory it takes."""
-    return {
-        "tokens_per_cpu_second": summary["ours"]["tokens_per_cpu_second"] / summary["trl"]["tokens_per_cpu_second"],
-        "peak_rss": summary["ours"]["peak_rss_mb"] / summary["trl"]["peak_rss_mb"],
-    }
+        sides |= dict.fromkeys(options.side or SIDES, options.trl_python or make_trl())
+    folder = Path(tempfile.gettempdir()) / "anytune-bench-shapes"
+    folder.mkdir(exist_ok=True)
+    found = {shape: measure(shape, sides, folder, options) for shape in options.shape or SHAPES}
+    print(json.dumps(found, indent=1) if options.json else "\n\n".join(table(*item) for item in found.items()))
 
 
 def parse() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", type=Path, default=ROOT / "fixtures/tiny-base")
-    parser.add_argument("--data", type=Path, default=ROOT / "examples/english-to-sql/train.jsonl")
+    parser.add_argument("--shape", action="append", choices=list(SHAPES), help="repeatable; default: all")
+    parser.add_argument("--side", action="append", choices=list(SIDES), help="TRL's settings; default: all")
     parser.add_argument("--method", choices=["sft", "dpo"], default="sft")
-    parser.add_argument("--examples", type=int, default=400)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--trl-python", help="an interpreter that has TRL; default: make an environment with pip")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--one", choices=["ours", "trl"], help=argparse.SUPPRESS)
+    for name in ("one", "model", "data"):
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def measure(shape: str, sides: dict[str, str], folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Run all rounds of a shape and return what each side took."""
+    model, data = local_shapes.write(shape, folder)
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for number in range(options.rounds):
+        for name in list(sides) if number % 2 == 0 else reversed(sides):
+            arguments = ["--shape", shape, "--method", options.method, "--model", str(model), "--data", str(data)]
+            rounds[name].append(one_round(sides[name], name, arguments))
+    return {name: summarise(each) for name, each in rounds.items()}
 
 
 def make_trl() -> str:
@@ -87,12 +103,8 @@ def make_trl() -> str:
     return str(python)
 
 
-def one_round(python: str, name: str, options: argparse.Namespace) -> dict[str, Any]:
+def one_round(python: str, name: str, arguments: list[str]) -> dict[str, Any]:
     """Train once in a fresh process on one thread."""
-    arguments = [
-        f"--{key.replace('_', '-')}={getattr(options, key)}"
-        for key in ("model", "data", "method", "examples", "epochs", "batch_size")
-    ]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -111,8 +123,8 @@ def one_round(python: str, name: str, options: argparse.Namespace) -> dict[str, 
 
 def records(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Read the first examples of the data; for DPO, make pairs of them."""
-    lines = options.data.read_text(encoding="utf-8").splitlines()
-    chats = [json.loads(line) for line in lines[: options.examples]]
+    lines = Path(options.data).read_text(encoding="utf-8").splitlines()
+    chats = [json.loads(line) for line in lines[: SHAPES[options.shape[0]].examples]]
     if options.method == "sft":
         return chats
     answers = [chat["messages"][-1] for chat in chats]
@@ -137,8 +149,8 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     name = sha256(part)
     part.rename(home / "files" / name)
     training = {
-        "epochs": options.epochs,
-        "batch_size": options.batch_size,
+        "epochs": 1,
+        "batch_size": BATCH,
         "micro_batch_size": None,
         "learning_rate": RATE,
         "warmup_ratio": 0.0,
@@ -146,7 +158,7 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
         "max_grad_norm": 1.0,
         "scheduler": "linear",
         "quantize": "nf4",
-        "max_length": 512,
+        "max_length": SHAPES[options.shape[0]].length,
         "seed": SEED,
         "lora": {"rank": RANK, "alpha": 2 * RANK, "dropout": 0.0, "target_modules": "all-linear"},
         "beta": 0.1,  # read by DPO alone
@@ -154,98 +166,127 @@ def ours(options: argparse.Namespace) -> dict[str, Any]:
     request = {
         "job_id": "bench",
         "method": options.method,
-        "model": str(options.model),
+        "model": options.model,
         "training": training,
         "training_file": f"file-{name}",
         "validation_file": None,
     }
     run = Run(home / "runs" / "bench")
     write_json(run.path / "request.json", request)
-    result = train(run, home / "files", EventLog(run.path / "events.jsonl"), lambda: False)
-    before = sum(event.data.get("cpu_seconds", 0.0) for event in read_events(run.path / "events.jsonl"))
-    return figures(result["trained_tokens"], result["steps"], before + result["cpu_seconds"], result["train_loss"])
+    result = train(run, home / "files", EventLog(run.path / "events.jsonl", interval=0), lambda: False)
+    events = [event.data for event in read_events(run.path / "events.jsonl")]
+    before = sum(data.get("cpu_seconds", 0.0) for data in events)
+    losses = [data["loss"] for data in events if "loss" in data]
+    return figures(result["trained_tokens"], before + result["cpu_seconds"], losses)
 
 
 def trl(options: argparse.Namespace) -> dict[str, Any]:
-    """Train with TRL's defaults."""
+    """Train with TRL, in one of the ways it can be set."""
     import torch
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from trl import SFTConfig, SFTTrainer
 
+    from anytune.local.machine import hardware
+
     torch.set_num_threads(1)
+    brief = options.one == "trl" or hardware().bfloat16
+    dtype = torch.bfloat16 if brief else torch.float32
+    tokenizer = AutoTokenizer.from_pretrained(options.model)
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=dtype,
     )
     net = AutoModelForCausalLM.from_pretrained(
-        options.model, quantization_config=quantization, dtype=torch.bfloat16, device_map={"": "cpu"}
+        options.model, quantization_config=quantization, dtype=dtype, device_map={"": "cpu"}
     )
+    chats, more = records(options), dict(SIDES[options.one])
+    if more.get("packing"):
+        encoded = [tokenizer.apply_chat_template(chat["messages"])["input_ids"] for chat in chats]
+        more["max_length"] = max(BATCH * sum(map(len, encoded)) // len(chats), *map(len, encoded))
+    settings = {"per_device_train_batch_size": BATCH, "max_length": SHAPES[options.shape[0]].length} | more
     config = SFTConfig(
         output_dir=tempfile.mkdtemp(),
-        num_train_epochs=options.epochs,
+        num_train_epochs=1,
         seed=SEED,
         learning_rate=RATE,
-        per_device_train_batch_size=options.batch_size,
         assistant_only_loss=True,
         report_to="none",
         save_strategy="no",
-        logging_steps=10,
+        logging_steps=1,
         use_cpu=True,
+        bf16=brief,
         disable_tqdm=True,
+        **settings,
     )
     trainer = SFTTrainer(
         model=net,
         args=config,
-        train_dataset=Dataset.from_list(records(options)),
-        processing_class=AutoTokenizer.from_pretrained(options.model),
+        train_dataset=Dataset.from_list(chats),
+        processing_class=tokenizer,
         peft_config=LoraConfig(
             r=RANK, lora_alpha=2 * RANK, target_modules="all-linear", bias="none", task_type="CAUSAL_LM"
         ),
     )
-    tokens = options.epochs * sum(len(row["input_ids"]) for row in trainer.train_dataset)
+    tokens = sum(len(row["input_ids"]) for row in trainer.train_dataset)
     start = time.process_time()
-    done = trainer.train()
-    return figures(tokens, done.global_step, time.process_time() - start, done.training_loss)
+    trainer.train()
+    losses = [told["loss"] for told in trainer.state.log_history if "loss" in told]
+    return figures(tokens, time.process_time() - start, losses)
 
 
-def figures(tokens: int, steps: int, cpu_seconds: float, loss: float) -> dict[str, Any]:
+def figures(tokens: int, cpu_seconds: float, losses: list[float]) -> dict[str, Any]:
     """Return what one round measured."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"tokens": tokens, "steps": steps, "cpu_seconds": cpu_seconds, "loss": loss, "peak_rss_bytes": peak}
+    return {"tokens": tokens, "cpu_seconds": cpu_seconds, "losses": losses, "peak_rss_bytes": peak}
 
 
-def summarise(rounds: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the medians."""
+def summarise(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians, and the mean loss of each quarter of the steps."""
     rates = [r["tokens"] / r["cpu_seconds"] for r in rounds]
+    losses = rounds[0]["losses"]
+    quarters = [losses[len(losses) * i // 4 : max(len(losses) * (i + 1) // 4, 1)] for i in range(4)]
     return {
         "tokens_per_cpu_second": statistics.median(rates),
         "slowest": min(rates),
         "fastest": max(rates),
         "peak_rss_mb": statistics.median(r["peak_rss_bytes"] for r in rounds) / 1e6,
         "tokens": rounds[0]["tokens"],
-        "steps": rounds[0]["steps"],
-        "loss": statistics.median(r["loss"] for r in rounds),
+        "steps": len(losses),
+        "losses": [statistics.mean(part) if part else math.nan for part in quarters],
     }
 
 
-def table(summary: dict[str, dict[str, float]]) -> str:
-    """Return the figures for people."""
-    head = f"{'':10}{'tokens/CPU-s':>14}{'(range)':>16}{'peak RSS':>11}{'steps':>7}{'tokens':>9}{'mean loss':>11}"
-    lines = [head]
-    for name in [name for name in summary if name != "ratio"]:
-        s = summary[name]
-        span = f"{s['slowest']:.0f}-{s['fastest']:.0f}"
-        lines.append(
-            f"{name:10}{s['tokens_per_cpu_second']:14.0f}{span:>16}{s['peak_rss_mb']:8.0f} MB{s['steps']:7.0f}"
-            f"{s['tokens']:9.0f}{s['loss']:11.4f}"
-        )
-    if by := summary.get("ratio"):
-        lines.append(f"ratio     {by['tokens_per_cpu_second']:13.2f}x{by['peak_rss']:24.2f}x")
-    return "\n".join(lines)
+def table(shape: str, sides: dict[str, dict[str, Any]]) -> str:
+    """Return the figures of a shape for people, the goals beside them."""
+    head = f"{'tokens/CPU-s':>13}{'(range)':>14}{'peak RSS':>11}{'steps':>6}{'tokens':>8}  losses by quarter"
+    lines = [f"{shape:8}{head}"]
+    for name, s in sides.items():
+        span, losses = f"{s['slowest']:.0f}-{s['fastest']:.0f}", " ".join(f"{loss:.3f}" for loss in s["losses"])
+        rate, memory = s["tokens_per_cpu_second"], s["peak_rss_mb"]
+        lines.append(f"{name:8}{rate:13.0f}{span:>14}{memory:8.0f} MB{s['steps']:6}{s['tokens']:8}  {losses}")
+    return "\n".join(lines + reached(SHAPES[shape], sides))
+
+
+def reached(goal: local_shapes.Shape, sides: dict[str, dict[str, Any]]) -> list[str]:
+    """Say each ratio with the goal beside it."""
+    others = [name for name in sides if name != "ours"]
+    if not others:
+        return []
+    rate = {name: s["tokens_per_cpu_second"] for name, s in sides.items()}
+    best = max(others, key=lambda name: rate[name])
+    lines = []
+    for name, words in (("trl", "its defaults"), ("native", "its defaults, native"), (best, f"its best ({best})")):
+        if name in sides:
+            wanted = goal.quicker_than_best if name == best else goal.quicker
+            memory = sides["ours"]["peak_rss_mb"] / sides[name]["peak_rss_mb"]
+            most = f" (goal {goal.memory:.0%})" if goal.memory and name != best else ""
+            quicker = rate["ours"] / rate[name]
+            lines.append(f"against {words:22}{quicker:6.2f} x (goal {wanted:.1f} x), memory {memory:4.0%}{most}")
+    return lines
 
 
 if __name__ == "__main__":

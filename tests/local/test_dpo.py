@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,16 +208,23 @@ def stage_of(run: Run, net: Any, most_tokens: int) -> Any:
 
 
 @pytest.mark.parametrize("lora", [True, False], ids=["LoRA", "full"])
-@pytest.mark.parametrize("most_tokens", [4096, 200], ids=["one pass", "many passes"])
+@pytest.mark.parametrize(
+    ("most_tokens", "trees"),
+    [(4096, False), (200, False), (4096, True)],
+    ids=["one pass", "many passes", "questions shared"],
+)
 def test_loss_and_gradients_are_those_of_the_plain_computation(
-    exact: None, base: Path, tmp_path: Path, lora: bool, most_tokens: int
+    exact: None, base: Path, tmp_path: Path, lora: bool, most_tokens: int, trees: bool
 ) -> None:
+    from anytune.local.training import attention
     from anytune.local.training.dpo import Dpo
     from anytune.local.training.objective import Tally
 
     batch, objective = encoded(), Dpo(beta=BETA)
     net = model(base, lean=True, lora=lora)
-    stage = stage_of(Run(tmp_path), net, most_tokens)
+    if trees:
+        assert attention.arrange(net, longest=256) is None
+    stage = replace(stage_of(Run(tmp_path), net, most_tokens), trees=trees)
     batch = objective.before(stage, batch, role="training")
     moved(net)
     tally, parts = Tally(), stage.batches(batch)
@@ -225,6 +233,7 @@ def test_loss_and_gradients_are_those_of_the_plain_computation(
         (outcome.loss / objective.share(batch)).backward()
         tally.add(outcome)
     assert len(parts) == (1 if most_tokens == 4096 else 5)
+    assert trees == (parts[0].tree is not None)
 
     other = model(base, lean=False, lora=lora)
     if lora:
@@ -276,12 +285,12 @@ def test_both_answers_of_a_pair_are_computed_together() -> None:
     from anytune.local.training.batches import micro_batches
 
     batch = encoded(9)
-    for part in micro_batches(batch, most_tokens=16, most_examples=3, filler=0):
+    for part in micro_batches(batch, most_tokens=16, most_examples=3):
         assert part.ids.shape[0] == 2
         for at, found in enumerate(part.items):
             for row, side in enumerate(found.rows):
                 assert part.ids[2 * at + row, : len(side)].tolist() == side.ids
-    widest = micro_batches(batch, most_tokens=4096, most_examples=3, filler=0)
+    widest = micro_batches(batch, most_tokens=4096, most_examples=3)
     assert [len(part.items) for part in widest] == [3, 3, 3]
 
 

@@ -171,11 +171,11 @@ def test_a_micro_batch_keeps_to_its_bounds_and_marks_what_predicts_what() -> Non
 
     coder = encoder()
     examples = [coder.example(chat(n), where="x", line=n) for n in range(9)]
-    batches = micro_batches(examples, most_tokens=120, most_examples=3, filler=0)
+    batches = micro_batches(examples, most_tokens=120, most_examples=3)
     assert sum(b.ids.shape[0] for b in batches) == 9
     assert all(b.ids.shape[0] <= 3 and b.ids.numel() <= 120 for b in batches)
     assert sum(b.tokens for b in batches) == sum(map(len, examples))
     for b in batches:
-        at = b.predicts.nonzero()
-        assert b.ids[at[:, 0], at[:, 1] + 1].tolist() == b.targets.tolist()
+        assert b.ids.flatten()[b.at + 1].tolist() == b.targets.tolist()
+        assert sum(b.counts) == len(b.targets)
     assert sum(len(b.targets) for b in batches) == sum(e.supervised for e in examples)

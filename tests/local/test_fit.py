@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +94,9 @@ def test_published_peaks_of_others_are_met_within_a_tenth(
     found = shape(tmp_path, config)
     asked = training(lora={"rank": rank})
     way = Way("bfloat16", "bfloat16", unpack=False, micro_tokens=tokens, recompute=True)
-    batch = Pass(tokens, math.ceil(tokens * (fit.HEAD_BYTES + 2) / fit.HEAD_BYTES))
-    need = fit.need(found, asked, way, batch)
-    theirs = fit.Need(need.still + 2 * found.other, need.step).peak("cuda") / 1e9
+    phases = fit.phases_of(found, asked, way, Pass(tokens, 0))
+    step = replace(phases, head=phases.head + 14 * found.vocabulary * tokens).step
+    theirs = fit.Need(fit.still_bytes(found, asked, way) + 2 * found.other, step).peak("cuda") / 1e9
     assert theirs == pytest.approx(gigabytes, rel=0.1)
 
 
@@ -116,6 +115,24 @@ def test_where_memory_allows_nothing_is_computed_twice(tmp_path: Path) -> None:
     assert way.unpack
     assert not way.recompute
     assert way.micro_tokens >= 2048
+
+
+def test_bfloat16_is_taken_where_the_machine_has_it(tmp_path: Path) -> None:
+    eight, tiny = shape(tmp_path, LLAMA_8B), read_shape(TINY)
+    assert tiny is not None
+    for brief, wide, small in ((True, "bfloat16", "float32"), (False, "float32", "float32")):
+        machine = Hardware("cpu", "CPU", 2, 200 << 30, brief)
+        way = ladder.chosen(eight, Work(training(max_length=512)), machine)
+        assert (way.dtype, way.products) == (wide, wide)
+        way = ladder.chosen(tiny, Work(training(max_length=512)), machine)  # its activations cost nothing
+        assert (way.dtype, way.products) == (small, wide)
+
+
+def test_all_logits_at_once_are_not_reckoned(tmp_path: Path) -> None:
+    found = shape(tmp_path, LLAMA_8B)
+    way = Way("bfloat16", "bfloat16", unpack=False, micro_tokens=8192, recompute=True)
+    few, many = (fit.phases_of(found, training(), way, Pass(8192, n)).head for n in (256, 8192))
+    assert many - few == 2 * 2 * found.hidden * (8192 - 256)  # the states and their slopes grow, the logits do not
 
 
 def test_a_pair_of_the_longest_answers_fits_in_one_pass(tmp_path: Path) -> None:

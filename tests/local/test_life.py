@@ -156,6 +156,27 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_weights(
         assert got[name] == wanted[name], name
 
 
+def test_a_killed_run_whose_chats_share_a_prompt_ends_with_the_same_weights(base: Path, tmp_path: Path) -> None:
+    prompt = {"role": "system", "content": "Answer in few words, and only what was asked. " * 3}
+    told = [{"messages": [prompt, *chat(n)["messages"][1:]]} for n in range(8)]
+    data, results = write_lines(tmp_path / "shared.jsonl", told), []
+    for name in ("whole", "killed"):
+        provider = new_provider(tmp_path / name)
+        run = folder(provider, request(provider, base, data, name, epochs=6))
+        while run.result() is None:
+            child = begin(provider, run)
+            if name == "killed" and not list(run.path.glob("checkpoints/step-*")):
+                wait(provider, name, lambda _, run=run: any(run.path.glob("checkpoints/step-*")))
+                os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        results.append(result(run))
+    whole, killed = results
+    assert any("going on from step" in e.message for e in provider.events("killed"))
+    assert whole["computed_tokens"] < 0.6 * whole["trained_tokens"]
+    for name in ("adapter_sha256", "trained_tokens", "computed_tokens", "train_loss", "valid_loss", "steps"):
+        assert killed[name] == whole[name], name
+
+
 def test_a_damaged_checkpoint_costs_one_interval_and_is_told(
     finished: Finished, base: Path, chats: Path, tmp_path: Path
 ) -> None:

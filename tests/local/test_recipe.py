@@ -73,7 +73,7 @@ def lean_gradients(net: Any, batch: list[Any], most_tokens: int) -> dict[str, An
     from anytune.local.training.head import HeadFilter
 
     head, count = HeadFilter(net), sum(e.supervised for e in batch)
-    for part in micro_batches(batch, most_tokens=most_tokens, most_examples=None, filler=0):
+    for part in micro_batches(batch, most_tokens=most_tokens, most_examples=None):
         (head.loss(net, part) / count).backward()
     return gradients(net)
 

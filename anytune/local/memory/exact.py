@@ -30,22 +30,14 @@ NESTED, BLOCK = 256, 64  # values under one scale of scales, and under one scale
 
 
 class LiveBytes(TorchDispatchMode):
-    """Count the bytes of the storages that are alive, and the most there were.
+    """Count the bytes of the storages that are alive, and the most there were."""
 
-    Nothing stands in a fake mask, so it is told how many positions every mask marks.
-    """
-
-    def __init__(self, *, marked: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._marked = marked
         self.now = self.peak = 0
         self._seen: dict[int, Any] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.ops.aten.index.Tensor:
-            args = (args[0], self._places(args[1]))
-        elif func is torch.ops.aten.nonzero.default:
-            return torch.zeros(self._marked, args[0].dim(), dtype=torch.long)
         out = func(*args, **(kwargs or {}))
         for value in tree_iter(out):
             if isinstance(value, Tensor):
@@ -62,14 +54,6 @@ class LiveBytes(TorchDispatchMode):
         self._seen[key] = weakref.ref(storage, lambda _: self._gone(key, size))
         self.now += size
         self.peak = max(self.peak, self.now)
-
-    def _places(self, indices: list[Tensor | None]) -> list[Tensor | None]:
-        """Return the indices with positions in place of masks."""
-        found: list[Tensor | None] = []
-        for index in indices:
-            mask = index is not None and index.dtype == torch.bool
-            found += [torch.zeros(self._marked, dtype=torch.long)] * index.dim() if mask else [index]  # type: ignore[union-attr]
-        return found
 
     def _gone(self, key: int, size: int) -> None:
         del self._seen[key]
@@ -88,7 +72,7 @@ def step_bytes(
         base = empty_base(folder, way)
         counts = counted(base)
         bare = trainable(base, str(folder), training)
-    live = LiveBytes(marked=supervised)
+    live = LiveBytes()
     with FakeTensorMode(), live, without_packing():
         net = filled(bare, packed=bool(training["quantize"]) and not way["unpack"])
         arrange(net, training, way)
@@ -135,8 +119,8 @@ def without_packing() -> Iterator[None]:
 
 def fake_batch(rows: int, length: int, supervised: int) -> MicroBatch:
     """Return a batch of these sizes."""
-    ids, mask = torch.zeros(rows, length, dtype=torch.long), torch.zeros(rows, length, dtype=torch.bool)
-    return MicroBatch(ids, mask, torch.zeros(supervised, dtype=torch.long), rows * length)
+    ids, places = torch.zeros(rows, length, dtype=torch.long), torch.zeros(supervised, dtype=torch.long)
+    return MicroBatch(ids, places, places.clone(), [supervised], rows * length)
 
 
 def empty_base(folder: Path, way: Mapping[str, Any]) -> Any:

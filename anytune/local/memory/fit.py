@@ -18,7 +18,8 @@ from anytune.local.memory.shape import Shape, products
 
 NF4_BYTES = 0.5159  # a weight in NF4 with double quantisation (measured)
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
-HEAD_BYTES = 12  # a logit of a supervised token: float32, its log-probability, its gradient
+LOGITS_BYTES = 32 << 20  # float32 logits that are there at once: more gain nothing (measured)
+LEAST_POSITIONS = 256  # but never of fewer tokens: the head's weights are read once for each such chunk
 TRAINED_BYTES = 16  # a trained weight: float32, its gradient, Adam's two moments
 # What no tensor holds (measured, bench/fit.py): the process with its libraries, or the GPU's context; and on a CPU what
 # is left of opening the model, a byte a weight. Large models leave no more: their matrices are mapped by themselves.
@@ -95,6 +96,11 @@ def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     return (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
 
 
+def positions_at_once(vocabulary: int) -> int:
+    """Return of how many supervised tokens the logits are there at once."""
+    return max(LEAST_POSITIONS, LOGITS_BYTES // (4 * vocabulary))
+
+
 @dataclass(frozen=True)
 class Phases:
     """Hold the bytes of a pass: what the layers hold when the head is reached, then the head's, and a layer's way back.
@@ -127,7 +133,7 @@ def phases_of(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) 
     layer = layer_of(shape.family, way.dtype, way.products)
     kept = layer_bytes(shape, training, way, layer) * batch.tokens + copies(shape, training, way)
     rotary = 2 * shape.head_dim * WIDTH[way.dtype] * batch.tokens
-    head = HEAD_BYTES * shape.vocabulary * batch.supervised
+    head = head_bytes(shape, training, way, batch)
     back = layer.back(shape, again=way.recompute) * batch.tokens + unpacking(shape, training, way)
     if training["lora"] is None:  # the gradient of the largest matrix, before it is added to the others
         back = max(back, 4 * max(shape.vocabulary * shape.hidden, shape.hidden * shape.inner))
@@ -136,6 +142,16 @@ def phases_of(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) 
         held = rotary + shape.layers * shape.hidden * WIDTH[way.dtype] * batch.tokens
         return Phases(held, head + 4 * shape.hidden * batch.tokens, back, kept, small)  # the last norm, in float32
     return Phases(rotary + shape.layers * kept, head, back, 0.0, small)
+
+
+def head_bytes(shape: Shape, training: Mapping[str, Any], way: Way, batch: Pass) -> float:
+    """Return what the head needs: a chunk of logits in float32 and in its own dtype, all states and their slopes."""
+    own = WIDTH[way.dtype]
+    logits = (
+        (4 + (own if own < 4 else 0)) * shape.vocabulary * min(batch.supervised, positions_at_once(shape.vocabulary))
+    )
+    whole = 4 * shape.vocabulary * shape.hidden if training["lora"] is None else 0
+    return logits + whole + 2 * own * shape.hidden * batch.supervised
 
 
 def layer_bytes(shape: Shape, training: Mapping[str, Any], way: Way, layer: Layer) -> float:

@@ -47,7 +47,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Stage:
-    """Hold a run's model and how it is computed on this machine."""
+    """Hold a run's model and how it is computed on this machine; with `trees`, sequences share their beginnings."""
 
     run: Run
     net: Any
@@ -56,10 +56,13 @@ class Stage:
     stop: Callable[[], bool]
     micro_tokens: int
     micro_examples: int | None
+    trees: bool = False
 
     def batches(self, examples: Sequence[Item]) -> list[MicroBatch]:
         """Cut examples into batches that fit the memory."""
-        return micro_batches(examples, most_tokens=self.micro_tokens, most_examples=self.micro_examples, filler=0)
+        return micro_batches(
+            examples, most_tokens=self.micro_tokens, most_examples=self.micro_examples, trees=self.trees
+        )
 
 
 class Objective(Protocol):

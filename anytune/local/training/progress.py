@@ -13,6 +13,7 @@ class Progress:
 
     step: int = 0
     tokens: int = 0
+    computed: int = 0  # with filler, and what sequences share once
     supervised: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0

@@ -2,8 +2,9 @@
 
 QLoRA (Dettmers et al. 2023, arXiv:2305.14314) on the assistant's tokens, and LoRA or full fine-tuning by the same
 loop; whether it is answers that are learnt or preferences between them, the objective says. What makes it quick: no
-filler tokens to speak of and no attention mask; the output head is applied only where a token is supervised; NF4 is
-unpacked once where memory allows; one autograd node a LoRA layer; nothing is computed twice unless memory demands it.
+filler tokens to speak of and no attention mask; what sequences begin with alike is computed once; the output head is
+applied only where a token is supervised, to a chunk at a time; NF4 is unpacked once where memory allows; one autograd
+node a LoRA layer; nothing is computed twice unless memory demands it.
 What makes it safe to stop: a step depends on nothing but the weights, the optimiser's state and (seed, step), so a run
 that goes on from a checkpoint ends with the same bits.
 """
@@ -27,6 +28,7 @@ from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
 from anytune.local.machine import hardware
 from anytune.local.memory import estimate, ladder, shortage
 from anytune.local.runs import Run, read_json, write_json
+from anytune.local.training import attention
 from anytune.local.training.batches import steps_of_epoch, total_steps
 from anytune.local.training.dpo import Dpo
 from anytune.local.training.events import EventLog
@@ -74,12 +76,13 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         raise Stopped
 
     with shortage.opening():
+        trees = attention.chosen(run, net, longest=settings["max_length"], events=events)
         net = prepare(net, model, settings, machine)
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
-    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"])
+    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], trees)
     with shortage.passes(lambda: stage.head.last):
         sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
@@ -104,6 +107,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         "model_path": str(run.path / "model"),
         "adapter_sha256": digest,
         "trained_tokens": done.tokens,
+        "computed_tokens": done.computed,
         "supervised_tokens": done.supervised,
         "steps": done.step,
         "train_loss": done.train_loss,
@@ -270,6 +274,7 @@ def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
         (outcome.loss / share).backward()
         tally.add(outcome)
         done.tokens += batch.tokens
+        done.computed += batch.ids.numel()
     norm = nn.utils.clip_grad_norm_(recipe.trainable.values(), settings["max_grad_norm"]).item()
     if not math.isfinite(norm):
         raise UsageError(f"the gradient is not finite at step {done.step + 1}", fix="set training.learning_rate lower")
