@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
+from anytune.schema.cluster import Cluster
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
 from anytune.schema.model import Checkpoint, TunedModel
@@ -49,14 +50,14 @@ class Profile:
     """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
-    `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
-    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
-    price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
-    `trainers` are the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the
-    provider beside those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which
-    one, and after how long a job is ended. `gate` is passed by each call to the provider's API, and by none to a
-    storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and takes the key of
-    it with each.
+    `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds. `account`
+    is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a price class of
+    the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks. `trainers` are
+    the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the provider beside
+    those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which one, and after
+    how long a job is ended; `cluster` is how jobs run on one of the user's own. `gate` is passed by each call to the
+    provider's API, and by none to a storage host. `wandb_key` is like `key`, for a provider that reports jobs to
+    Weights & Biases and takes the key of it with each.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Profile:
     storage: tuple[str, ...] = ()
     flavor: str | None = None
     hours: float | None = None
+    cluster: Cluster | None = None
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     timeout: float = 120.0
     upload_timeout: float = 3600.0
