@@ -1,10 +1,11 @@
 # make setup   an environment in .venv with everything that demo and test need
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
+# make test-ray  jobs on a real Ray of one machine, which is brought into .ray (400 MB) if it can be
 # make soak    long campaigns: crowds, kills -9, faults, a day of 10,000 jobs (most of an hour; goes on where it stopped)
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-engine test-local sanitize wheel soak referee bench clean
+.PHONY: help setup demo test check lint test-engine test-local test-ray sanitize wheel soak referee bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,7 +36,7 @@ demo: setup
 test: check test-engine sanitize test-local wheel
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local and not engine"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local and not engine and not ray"
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -48,6 +49,11 @@ test-engine: setup
 
 test-local: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m local
+
+test-ray: setup
+	@test -x .ray/bin/ray || { $(PYTHON) -m venv .ray && .ray/bin/python -m pip install --quiet 'ray[default]==2.60.0'; } \
+		|| { rm -rf .ray; echo "Ray cannot be installed here: its tests are skipped"; }
+	ANYTUNE_RAY="$(CURDIR)/.ray/bin/ray" $(BIN)/python -m pytest -rs -m ray tests/local/test_ray_cluster.py
 
 sanitize: setup
 	$(BIN)/python tests/sanitize.py
@@ -69,4 +75,4 @@ bench: setup
 	$(BIN)/python bench/fit.py
 
 clean:
-	rm -rf .venv .referee .soak .anytune build dist *.egg-info
+	rm -rf .venv .ray .referee .soak .anytune build dist *.egg-info

@@ -148,7 +148,7 @@ def _counter(provider: str | None, model: str | None, catalogs: Sequence[Catalog
         entry = listed.models.get(model or "")
         if entry is not None:
             return counter_for(listed.provider, model), entry.max_length
-    if provider in (None, "local", "hf-jobs") and model is not None:
+    if provider in (None, "local", "hf-jobs", "ray") and model is not None:
         return counter_for("local", model, folder=_folder(model)), None
     limits = [entry.max_length for listed in named for entry in listed.models.values() if entry.max_length]
     return counter_for(provider or "local", model), max(limits, default=None)

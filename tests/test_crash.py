@@ -16,6 +16,7 @@ import pytest
 
 from anytune import jobs
 from anytune.config import ProfileSettings, Settings
+from anytune.schema.cluster import Cluster
 from anytune.schema.job import JobState
 from anytune.schema.plan import Plan
 from anytune.schema.trainer import Trainer
@@ -32,6 +33,7 @@ MODELS = {
     "fireworks": "qwen3p5-9b",
     "replicate": f"{TRAINER}:{VERSION}",
     "hf-jobs": "acme/tiny-chat",
+    "ray": "acme/tiny-chat",
 }
 CREATES = {
     "openai": "/v1/fine_tuning/jobs",
@@ -39,6 +41,7 @@ CREATES = {
     "fireworks": "/v1/accounts/stub-account/supervisedFineTuningJobs",
     "replicate": f"/v1/models/{TRAINER}/versions/{VERSION}/trainings",
     "hf-jobs": "/api/jobs/stub-user",
+    "ray": "/api/jobs/",
 }
 UPLOADS = {
     "openai": "/v1/files",
@@ -46,13 +49,14 @@ UPLOADS = {
     "fireworks": "/storage/",
     "replicate": "/v1/files",
     "hf-jobs": "/commit/",
+    "ray": "/api/packages/",
 }
 BASES = {"openai": "/v1"}
 TRAINERS = {TRAINER: Trainer(data="train_data", fields={"training.epochs": "num_train_epochs"})}
 MOST_STEPS = 60
 
 
-@pytest.fixture(params=["openai", "together", "fireworks", "replicate", "hf-jobs"])
+@pytest.fixture(params=["openai", "together", "fireworks", "replicate", "hf-jobs", "ray"])
 def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     return str(request.param)
@@ -85,13 +89,20 @@ class Dying:
 
 
 def tuner(home: Path, name: str, far_side: Served) -> Tuner:
-    profile = ProfileSettings(base_url=far_side.origin + BASES.get(name, ""), timeout=20, trainers=TRAINERS)
+    (home.parent / "depot").mkdir(exist_ok=True)
+    profile = ProfileSettings(
+        base_url=far_side.origin + BASES.get(name, ""),
+        timeout=20,
+        trainers=TRAINERS,
+        cluster=Cluster(folder=str(home.parent / "depot")),
+    )
     key = {
         "OPENAI_API_KEY": "sk-stub-0123456789abcdef",
         "TOGETHER_API_KEY": "tgp-stub-0123456789abcdef",
         "FIREWORKS_API_KEY": "fw-stub-0123456789abcdef",
         "REPLICATE_API_TOKEN": "r8_stub0123456789abcdef",
         "HF_TOKEN": "hf_stubstubstubstubstubstub",
+        "RAY_AUTH_TOKEN": "ray-stub-0123456789abcdef",
     }
     return Tuner(settings=Settings(home=home, profiles={name: profile}), environment=key, clock=FakeClock())
 

@@ -54,7 +54,7 @@ JOB = Template("""\
 # What to learn, and who teaches it. Begin with: anytune plan
 $name
 
-# local, openai, azure, nebius, together, fireworks or hf-jobs: another word here is all that a switch takes.
+# local, openai, azure, nebius, together, fireworks, hf-jobs or ray: another word here is all that a switch takes.
 provider: $provider
 models:
 $models
@@ -110,7 +110,7 @@ def settled(wish: Wish, *, ask: Callable[[str], str] | None) -> Wish:
 
 def cheapest(catalogs: list[Catalog]) -> dict[str, str]:
     """Return for each provider the model with the lowest price among those that are open; unpriced, the first."""
-    found = {"local": LOCAL_MODEL, "hf-jobs": LOCAL_MODEL}
+    found = dict.fromkeys(("local", "hf-jobs", "ray"), LOCAL_MODEL)
     for catalog in catalogs:
         open_ones = {name: entry for name, entry in catalog.models.items() if "sft" in entry.methods}
         prices = {name: entry.price["sft"] for name, entry in open_ones.items() if "sft" in entry.price}

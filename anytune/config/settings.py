@@ -17,6 +17,7 @@ from anytune.config.place import expanded, places
 from anytune.errors import UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
+from anytune.schema.cluster import Cluster, Processes
 from anytune.schema.money import Usd
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
@@ -38,6 +39,7 @@ PERSONAL = {
     "flavor",
     "hours",
     "storage",
+    "cluster",
 }  # what only the user may say of a provider
 
 
@@ -57,8 +59,9 @@ class ProfileSettings(Value):
     `tier` is its price class. `like` makes a provider of a server of one's own that speaks as that provider does.
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. `storage` are
     hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
-    whole machines are rented, `flavor` is which one, and a job is ended after `hours`. `rate` is how many calls a
-    second all processes together make at most.
+    whole machines are rented, `flavor` is which one, and a job is ended after `hours`; `cluster` says how jobs run on
+    one of the user's own, and `processes` how many train a local run together (`auto`: one on each GPU). `rate` is
+    how many calls a second all processes together make at most.
     """
 
     base_url: str | None = None
@@ -72,6 +75,8 @@ class ProfileSettings(Value):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     rate: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     trainers: dict[str, Trainer] = {}
+    cluster: Cluster | None = None
+    processes: Processes = 1
     storage: tuple[HostName, ...] = ()
 
 

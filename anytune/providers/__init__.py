@@ -21,6 +21,7 @@ BUILT_IN = {
     "fireworks": "anytune.providers.fireworks:FireworksProvider",
     "replicate": "anytune.providers.replicate:ReplicateProvider",
     "hf-jobs": "anytune.local.hf_jobs:HFJobsProvider",
+    "ray": "anytune.local.ray_jobs:RayProvider",
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
+from anytune.schema.cluster import Cluster, Processes
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
 from anytune.schema.model import Checkpoint, TunedModel
@@ -49,14 +50,15 @@ class Profile:
     """Say how to reach a provider: the user's settings for it, and where a key is found when one is needed.
 
     `key` returns the key or raises `CredentialError` naming the variable; it is called at first use of the network.
-    `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds.
-    `account` is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a
-    price class of the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks.
-    `trainers` are the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the
-    provider beside those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which
-    one, and after how long a job is ended. `gate` is passed by each call to the provider's API, and by none to a
-    storage host. `wandb_key` is like `key`, for a provider that reports jobs to Weights & Biases and takes the key of
-    it with each. `hidden` are keys beside `key` that may come back in what a provider says, and are not to be shown.
+    `home` is anytune's folder, for providers that run on this machine. `timeout` bounds one call, in seconds. `account`
+    is whose jobs they are, where a provider's addresses name it and a key may serve several. `tier` is a price class of
+    the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks. `trainers` are
+    the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the provider beside
+    those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which one, and after
+    how long a job is ended; `cluster` is how jobs run on one of the user's own, `processes` how many train a run here.
+    `gate` is passed by each call to the provider's API, and by none to a storage host. `wandb_key` is like `key`, for a
+    provider that reports jobs to Weights & Biases and takes the key of it with each. `hidden` are keys beside `key` that
+    may come back in what a provider says, and are not to be shown.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Profile:
     storage: tuple[str, ...] = ()
     flavor: str | None = None
     hours: float | None = None
+    cluster: Cluster | None = None
+    processes: Processes = 1
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     hidden: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
     timeout: float = 120.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,19 @@ OTHERWISE: dict[str, dict[str, tuple[Any, ...]]] = {
         "a budget": ("--set budget.usd=0.5", 3, "the job's budget is $0.50; this may cost up to $"),
         "quantised weights": ("--set training.lora=null --set training.quantize=nf4", 3, "cannot be trained"),
     },
+    "ray": {
+        "an unknown model": ("--model nowhere", 3, "ray trains a model of the Hub (owner/name), or a folder"),
+        "a setting that the provider has not": (
+            "--set training.learning_rate_multiplier=2",
+            3,
+            "training.learning_rate_multiplier = 2",
+        ),
+        "a budget": ("--set budget.usd=5", 3, "the job's budget is $5.00 and the price is not known"),
+        "quantised weights": ("--set training.lora=null --set training.quantize=nf4", 3, "cannot be trained"),
+    },
 }
-MODELS = {"replicate": f"acme/trainer:{VERSION}", "hf-jobs": "acme/tiny-chat"}
+NEEDS_NONE = {("ray", "no key")}  # a cluster on this machine may want no token
+MODELS = {"replicate": f"acme/trainer:{VERSION}", "hf-jobs": "acme/tiny-chat", "ray": "acme/tiny-chat"}
 TRAINERS = {"acme/trainer": {"data": "train_data", "fields": {"training.epochs": "epochs"}}, "acme/plain": {
     "data": "train_data", "fields": {"training.epochs": "epochs"}, "chats": False
 }}  # fmt: skip
@@ -78,7 +90,9 @@ def table() -> Iterator[tuple[str, str]]:
         other = OTHERWISE.get(name, {})
         unlisted = {"a method that the model has not"} if other else set()
         yield from (
-            (name, fault) for fault in dict.fromkeys((*FAULTS, *other)) if fault not in unlisted or fault in other
+            (name, fault)
+            for fault in dict.fromkeys((*FAULTS, *other))
+            if (fault not in unlisted or fault in other) and (name, fault) not in NEEDS_NONE
         )
 
 
@@ -106,6 +120,10 @@ def test_each_fault_is_told_in_one_line_before_anything_is_sent(
         monkeypatch.delenv(given["key"], raising=False)
     else:
         monkeypatch.setenv(given["key"], "a-key-0123456789")
+    if name == "ray":
+        own = Path(os.environ["XDG_CONFIG_HOME"]) / "anytune"
+        own.mkdir(parents=True)
+        (own / "config.yaml").write_text(f"profiles: {{ray: {{cluster: {{folder: '{folder}'}}}}}}\n")
     models = "models: {only-sft: {methods: [sft]}}"
     most = ", max_file_bytes: 99" if fault == "a file too large" else ""
     trainers = f", trainers: {json.dumps(TRAINERS)}" if name == "replicate" else ""

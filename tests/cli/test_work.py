@@ -40,7 +40,7 @@ def test_plan_all_shows_every_provider_and_succeeds_if_one_can(anytune: Type) ->
     assert said.code == 0
     verdicts = {plan["provider"]: plan["ok"] for plan in said.document["plans"]}
     assert verdicts["fake"] is True
-    assert set(verdicts) >= {"local", "openai", "together", "fireworks", "replicate", "hf-jobs"}
+    assert set(verdicts) >= {"local", "openai", "together", "fireworks", "replicate", "hf-jobs", "ray"}
 
 
 def test_a_run_ends_with_the_comparison_and_three_answers(anytune: Type, service: FakeService) -> None:

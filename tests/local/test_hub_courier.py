@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from anytune.local import hub_job
+from anytune.local.elsewhere import courier as couriers
 from anytune.local.training.checkpoint import json_writer
 from anytune.local.training.checkpoint import save as save_checkpoint
 from anytune.schema.job import JobState
@@ -53,7 +54,7 @@ def rig(tmp_path: Path, stub: HubStub) -> HubRig:
 @pytest.fixture
 def machine(rig: HubRig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Create the sample job, and be the machine that carries it out with a worker of these lines."""
-    monkeypatch.setattr(hub_job, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(couriers, "LOOK_EVERY", 0.02)
 
     def carry_out(body: str, **environment: str) -> int:
         if not rig.stub.jobs:
@@ -69,7 +70,7 @@ def machine(rig: HubRig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         def command(_: str, folder: str) -> list[str]:
             return [sys.executable, "-c", WORKER.format(folder=folder, body=body)]
 
-        monkeypatch.setattr(hub_job, "worker_command", command)
+        monkeypatch.setattr(couriers, "worker_command", command)
         status = hub_job.main()
         rig.stub.enter(job["id"], "COMPLETED" if status == 0 else "ERROR", message=f"exit status {status}")
         return status
@@ -100,7 +101,7 @@ def test_all_that_a_run_leaves_comes_in_one_commit(rig: HubRig, machine: Callabl
 def test_the_last_commit_is_tried_until_it_is_done(
     rig: HubRig, machine: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_job.time, "sleep", lambda _: None)
+    monkeypatch.setattr(couriers.time, "sleep", lambda _: None)
     machine_calls = rig.stub.calls
     rig.stub.fail_next("POST */commit/main", status=503, times=2, skip=2)
     rig.stub.fail_next("POST */commit/main", status=412, skip=2)
@@ -112,7 +113,7 @@ def test_the_last_commit_is_tried_until_it_is_done(
 
 def test_a_run_is_stopped_before_its_machine_is_taken_away(rig: HubRig, machine: Callable[..., int]) -> None:
     started = time.monotonic()
-    assert machine(WAIT, ANYTUNE_SECONDS="2") == hub_job.INTERRUPTED
+    assert machine(WAIT, ANYTUNE_SECONDS="2") == couriers.INTERRUPTED
     assert time.monotonic() - started < 30
     assert "result.json" not in files(rig.stub)
 
@@ -127,7 +128,7 @@ event(2, f"found {{found.step if found else None}}")
 save(folder / "checkpoints", {step}, {{"weights.json": json_writer({step})}})
 sys.exit(143)
 """
-        assert machine(body) == hub_job.INTERRUPTED
+        assert machine(body) == couriers.INTERRUPTED
         kept = {path for path in files(rig.stub) if path.startswith("checkpoints/")}
         assert kept == {f"checkpoints/step-{step:08d}/{name}" for name in ("manifest.json", "weights.json")}
         job = rig.provider.retrieve(remote_id(rig.stub))
@@ -144,11 +145,11 @@ def test_while_it_trains_events_and_checkpoints_come_at_most_so_often(
     rig: HubRig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(hub_job.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(couriers.time, "monotonic", lambda: now[0])
     rig.provider.upload(rig.file())
-    run = hub_job.Run(tmp_path / "runs" / JOB_ID)
+    run = couriers.Run(tmp_path / "runs" / JOB_ID)
     run.path.mkdir(parents=True)
-    courier = hub_job.Courier(rig.provider._hub, REPOSITORY, run)
+    courier = couriers.Courier(hub_job.HubShelf(rig.provider._hub, REPOSITORY, JOB_ID), run, hub_job.PACE)
     commits = rig.stub.shelf.repositories[REPOSITORY].commits
     before = len(commits)
     for second in range(0, 3600, 60):
@@ -178,7 +179,7 @@ def test_data_that_are_not_those_that_were_checked_are_not_trained_on(rig: HubRi
 def test_a_hub_that_cannot_be_reached_ends_an_attempt_and_no_job(
     rig: HubRig, machine: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_job.time, "sleep", lambda _: None)
+    monkeypatch.setattr(couriers.time, "sleep", lambda _: None)
     rig.stub.leave(JOB_ID, {"checkpoints/step-00000003/manifest.json": b"{}"})
     rig.stub.drop_next("POST */paths-info/main", times=100, skip=2)
     assert machine(SUCCEED) == 1

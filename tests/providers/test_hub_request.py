@@ -20,9 +20,9 @@ from anytune import catalog, planner
 from anytune.errors import (
     UsageError,
 )
+from anytune.local.elsewhere.package import pack
 from anytune.local.hf_jobs import HFJobsProvider
 from anytune.local.hf_jobs import request as requests
-from anytune.local.hf_jobs.package import pack
 from anytune.schema.plan import Policy
 from tests.providers._hub import CREATE, JOB_ID, MODEL, PUT, HubRig, running
 from tests.rigs import report_of

@@ -14,9 +14,10 @@ from anytune.errors import AmbiguousError, KeyRefusedError, NotFoundError, RateL
 from anytune.providers.base import DeletesFiles
 from anytune.schema.job import JobState
 from anytune.testing import ProviderContract, Rig
-from tests.providers import _fireworks, _hub, _replicate
+from tests.providers import _fireworks, _hub, _ray, _replicate
 from tests.providers._fireworks import FireworksRig
 from tests.providers._hub import HubRig
+from tests.providers._ray import RayRig
 from tests.providers._replicate import ReplicateRig
 from tests.providers._together import TogetherRig, running
 from tests.providers.test_openai_contract import SPEAKERS, speaking
@@ -459,7 +460,7 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate", "hf-jobs"])
+@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate", "hf-jobs", "ray"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
@@ -472,6 +473,8 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             yield ReplicateRig(tmp_path, stack.enter_context(_replicate.running(tmp_path, monkeypatch)))
         elif request.param == "hf-jobs":
             yield HubRig(tmp_path, stack.enter_context(_hub.running(tmp_path, monkeypatch)))
+        elif request.param == "ray":
+            yield RayRig(tmp_path, stack.enter_context(_ray.running(tmp_path)))
         else:
             yield FireworksRig(tmp_path, stack.enter_context(_fireworks.running(tmp_path, monkeypatch)))
 

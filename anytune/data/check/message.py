@@ -85,7 +85,7 @@ def _check_keys(message: dict[str, Any], role: str | None, path: Path, out: list
 def _check_weight(weight: Any, role: str | None, path: Path, out: list[Fault]) -> None:
     path = (*path, "weight")
     if weight is None:
-        out.append(Fault("null-key", path, "weight", at_key=True, among=("local", "hf-jobs")))
+        out.append(Fault("null-key", path, "weight", at_key=True, among=("local", "hf-jobs", "ray")))
         out.append(Fault("weight-invalid", path, weight, among=_NOT_LOCAL))
     elif isinstance(weight, bool):
         out.append(Fault("weight-boolean", path, weight))

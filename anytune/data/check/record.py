@@ -31,7 +31,7 @@ _INPUT_KEYS = _OPTIONAL | {"messages"}
 _PLAIN = frozenset({"system", "user", "assistant"})
 _PLAIN_KEYS = {"role", "content"}
 _SYSTEM = ("system", "developer")
-_TEMPLATED = ("together", "fireworks", "nebius", "local", "hf-jobs")  # they train through a chat template
+_TEMPLATED = ("together", "fireworks", "nebius", "local", "hf-jobs", "ray")  # they train through a chat template
 _MOST_IMAGES = 10
 _MOST_IMAGES_AT_AZURE = 64
 

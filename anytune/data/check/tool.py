@@ -12,7 +12,7 @@ from anytune.data.quote import Plain
 
 _OF_A_FUNCTION = (("description", str, "text"), ("parameters", dict, "an object"), ("strict", bool, "true or false"))
 _MOST_FUNCTIONS = 128
-_WITH_IDS = ("openai", "together", "azure", "nebius", "local", "hf-jobs")  # Fireworks documents calls without
+_WITH_IDS = ("openai", "together", "azure", "nebius", "local", "hf-jobs", "ray")  # Fireworks documents calls without
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -137,7 +137,7 @@ def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Faul
     elif not isinstance(arguments, str):
         out.append(Fault("arguments-not-a-string", (*at, "arguments"), arguments))
         if not isinstance(arguments, dict):  # local templates take an object, but nothing else
-            out.append(Fault("arguments-not-json", (*at, "arguments"), arguments, among=("local", "hf-jobs")))
+            out.append(Fault("arguments-not-json", (*at, "arguments"), arguments, among=("local", "hf-jobs", "ray")))
     elif not is_object(arguments):
         out.append(Fault("arguments-not-json", (*at, "arguments"), arguments))
 

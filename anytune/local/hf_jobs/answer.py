@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from anytune import catalog
 from anytune.errors import MalformedAnswerError, NotFoundError
+from anytune.local.elsewhere.result import ending
 from anytune.local.hf_jobs.gateway import REPOSITORY
 from anytune.local.hf_jobs.request import LABEL, NAME, label
 from anytune.providers.edge import required_id
-from anytune.schema.job import Cause, Event, JobState, RemoteJob
+from anytune.schema.job import Cause, JobState, RemoteJob
 
 STATES = {
     "SCHEDULING": JobState.QUEUED,
@@ -32,11 +31,8 @@ STATES = {
     "DELETED": JobState.CANCELLED,
 }
 ENDED = {"COMPLETED", "CANCELED", "ERROR", "DELETED"}
-ENDINGS = {"succeeded": JobState.SUCCEEDED, "failed": JobState.FAILED, "cancelled": JobState.CANCELLED}
 PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 REMOTE_ID = re.compile(f"({PART})/({PART})/({PART})")
-STEP = re.compile(r"/checkpoints/step-(\d+)/manifest\.json$")
-CAUSES: dict[str, Cause] = {"user": "user", "provider": "provider", "billing": "billing"}
 CENT_OF_A_CENT = Decimal("0.0001")
 
 
@@ -143,9 +139,8 @@ def _ending(
     info: Any, state: JobState, result: dict[str, Any] | None, saved: int | None
 ) -> tuple[JobState, str | None, Cause | None]:
     """Say how a job ended whose machine is gone."""
-    if result is not None and (ending := ENDINGS.get(str(result.get("state")))) is not None:
-        said = "; ".join(str(part) for part in (result.get("error"), result.get("fix")) if part) or None
-        return ending, said, CAUSES.get(str(result.get("cause"))) if ending is JobState.FAILED else None
+    if (known := ending(result)) is not None:
+        return known
     if state is JobState.CANCELLED:
         return state, None, None
     why = " ".join(str(info.status.message or "").split()) or f"the job ended as {word(info)}"
@@ -173,32 +168,3 @@ def price_of(machines: Sequence[Any], flavor: str, seconds: int) -> Decimal | No
             price = Decimal(int(machine.unit_cost_micro_usd)) * -(-seconds // 60) / 1_000_000
             return price.quantize(Decimal("0.01"))  # a minute's price is rounded: $1.00 an hour is told as 0.016667
     return None
-
-
-def decoded_result(content: bytes | None, *, act: str) -> dict[str, Any] | None:
-    """Read the result that the trainer left, None if it left none."""
-    if content is None:
-        return None
-    try:
-        result = json.loads(content)
-    except ValueError:
-        result = None
-    if not isinstance(result, dict):
-        raise MalformedAnswerError(f"{NAME}: {act}: result.json is not the JSON it should be")
-    return result
-
-
-def events_of(content: bytes | None) -> list[Event]:
-    """Read the events, oldest first; a half line is passed over."""
-    events = []
-    for line in (content or b"").splitlines():
-        try:
-            events.append(Event.model_validate_json(line))
-        except ValidationError:
-            continue
-    return events
-
-
-def newest_step(paths: Sequence[str]) -> int | None:
-    """Return the last step of which a whole checkpoint is listed."""
-    return max((int(found[1]) for path in paths if (found := STEP.search(path))), default=None)

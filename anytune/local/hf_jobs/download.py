@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import AmbiguousError, MalformedAnswerError, RejectedError, UnavailableError
+from anytune.errors import AmbiguousError, MalformedAnswerError, UnavailableError
+from anytune.local.elsewhere.model import checked_name, require_kind
 from anytune.local.hf_jobs.gateway import Hub
 from anytune.local.hf_jobs.request import NAME
 from anytune.providers import _download as download_of
@@ -18,19 +19,19 @@ from anytune.schema.model import TunedModel
 ACT = download_of.ACT
 PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 ADDRESS = re.compile(f"hf://datasets/({PART}/{PART})/(jobs/{PART}/model)")
-SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-# What our trainer writes and nothing else: of weights safetensors alone, since a pickle can run code when it is opened.
-KINDS = (".safetensors", ".json", ".jinja", ".model", ".txt")
 
 
 def download(hub: Hub, tuned: TunedModel, *, repository: str, folder: str, to: str, out: Path) -> dict[str, Any]:
     """Write all files and a manifest into `out`, all or nothing; what is half there stays aside for the next call."""
     out = download_of.free_folder(out)
     aside = download_of.aside(out, tuned.name)
-    entries = {checked_name(entry.path, folder): entry for entry in hub.listed(repository, folder, act=ACT)}
+    entries = {
+        checked_name(entry.path.removeprefix(f"{folder}/"), provider=NAME): entry
+        for entry in hub.listed(repository, folder, act=ACT)
+    }
     if not any(name.endswith(".safetensors") for name in entries):
         raise MalformedAnswerError(f"{NAME}: {ACT}: there are no weights under {tuned.name}")
-    require_kind(to, has_adapter="adapter_config.json" in entries)
+    require_kind(to, has_adapter="adapter_config.json" in entries, provider=NAME)
     with download_of.on_disk(out):
         aside.mkdir(parents=True, exist_ok=True)
         for name, entry in sorted(entries.items()):
@@ -40,23 +41,6 @@ def download(hub: Hub, tuned: TunedModel, *, repository: str, folder: str, to: s
         )
         download_of.settle(aside, out)
     return manifest
-
-
-def require_kind(to: str, *, has_adapter: bool) -> None:
-    """Raise `RejectedError` for what cannot be had without the base model: nothing is merged on the way."""
-    if has_adapter and to != "adapter":
-        said = "the base model is not here to be merged with"
-        raise RejectedError(f"{NAME}: {ACT}: {said}", fix="export it as adapter", param="to")
-    if not has_adapter and to != "merged":
-        raise RejectedError(f"{NAME}: {ACT}: all weights were trained: there is no adapter", fix="export it as merged")
-
-
-def checked_name(path: str, folder: str) -> str:
-    """Return a listed file's name; raise `RejectedError` for one that lies elsewhere, is hidden, or may be a pickle."""
-    name = path.removeprefix(f"{folder}/")
-    if SAFE_NAME.fullmatch(name) is None or not name.endswith(KINDS) or name == _manifest.FILE:
-        raise RejectedError(f"{NAME}: {ACT}: the model has a file named {name!r}, which is not written")
-    return name
 
 
 def fetch(hub: Hub, repository: str, entry: Any, path: Path) -> None:

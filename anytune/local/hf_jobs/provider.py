@@ -18,12 +18,13 @@ from typing import Any
 from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError
 from anytune.local import base_model, settings
+from anytune.local.elsewhere import result as results
+from anytune.local.elsewhere.package import pack
 from anytune.local.hf_jobs import answer as answers
 from anytune.local.hf_jobs import download as downloads
 from anytune.local.hf_jobs import request as requests
 from anytune.local.hf_jobs.fault import unclear
 from anytune.local.hf_jobs.gateway import Hub
-from anytune.local.hf_jobs.package import pack
 from anytune.providers.base import Profile, Reused
 from anytune.providers.checked import open_unchanged
 from anytune.schema.data import DataFile
@@ -145,11 +146,12 @@ class HFJobsProvider:
         told = self._attempts(name, act=act)
         if not answers.has_ended(told[-1]):
             return answers.job_of(name, told)
-        result = answers.decoded_result(self._hub.read(name.repository, f"{name.folder}/result.json", act=act), act=act)
+        content = self._hub.read(name.repository, f"{name.folder}/result.json", act=act)
+        result = results.decoded_result(content, about=f"{self.name}: {act}")
         saved = None
         if result is None:
             listed = self._hub.listed(name.repository, f"{name.folder}/checkpoints", act=act)
-            saved = answers.newest_step([entry.path for entry in listed])
+            saved = results.newest_step([entry.path for entry in listed])
         return answers.job_of(name, told, result=result, saved=saved)
 
     def _attempts(self, name: answers.Name, *, act: str) -> list[Any]:
@@ -166,7 +168,7 @@ class HFJobsProvider:
     def events(self, remote_id: str) -> list[Event]:
         """List what the trainer told of itself, oldest first; the job brings it to the repository now and then."""
         name = answers.parsed(remote_id)
-        return answers.events_of(self._hub.read(name.repository, f"{name.folder}/events.jsonl", act="list events"))
+        return results.events_of(self._hub.read(name.repository, f"{name.folder}/events.jsonl", act="list events"))
 
     def cancel(self, remote_id: str) -> RemoteJob:
         """Stop a job; one that has ended is returned as it stands."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from anytune.schema.data import DataMethod, Level
 
 COLUMNS = ("openai", "together", "fireworks", "azure", "nebius", "local")
-SAME_AS = {"hf-jobs": "local"}  # the same trainer, on another machine
+SAME_AS = dict.fromkeys(("hf-jobs", "ray"), "local")  # the same trainer, on another machine
 _LEVELS: dict[str, Level | None] = {"E": "error", "W": "warning", "-": None}
 
 __all__ = ["COLUMNS", "DataMethod", "Minded", "Rule"]
