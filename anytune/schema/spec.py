@@ -14,9 +14,10 @@ from pydantic import Field, model_validator
 from anytune.schema.base import Value
 from anytune.schema.data import PrivacyPolicy
 from anytune.schema.money import Usd
+from anytune.schema.reward import REWARDS, Reward
 
 Auto = Literal["auto"]
-Method = Literal["sft", "dpo"]
+Method = Literal["sft", "dpo", "rft"]
 Metric = Literal["exact_match", "sql_execution"]
 
 
@@ -58,7 +59,9 @@ class Training(Value):
     lora: Annotated[Lora | Auto | None, _is("adapters; null: train all weights")] = "auto"
     quantize: Annotated[Literal["nf4"] | Auto | None, _is("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
     max_length: Annotated[int, _is("tokens of an example that are used at most", ge=8)] | Auto = "auto"
-    beta: Annotated[float, _is("dpo: how close to the base model", gt=0, le=2)] | Auto = "auto"
+    beta: Annotated[float, _is("dpo, rft: how close to the model that training began with", gt=0, le=2)] | Auto = "auto"
+    group_size: Annotated[int, _is("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
+    max_new_tokens: Annotated[int, _is("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
 
 
@@ -127,9 +130,13 @@ class TuneSpec(Value):
     provider: Annotated[str, _is("who trains")]
     model: Annotated[str, _is("the base model: the provider's id, or a folder")] = ""
     models: Annotated[dict[str, str], _is("the base model by provider, instead")] = {}
-    method: Annotated[Method, _is("supervised fine-tuning, or preference pairs")] = "sft"
+    method: Annotated[Method, _is("supervised fine-tuning, preference pairs, or reinforcement by rewards")] = "sft"
     data: Annotated[DataSpec, _is("the files")]
     training: Annotated[Training, _is("hyperparameters")] = Training()
+    rewards: Annotated[tuple[Reward, ...], _is("rft: what an answer is worth", max_length=16)] = ()
+    from_checkpoint: Annotated[
+        str | None, _is("what to go on from: an earlier job, or a folder with an adapter", min_length=1)
+    ] = None
     suffix: Annotated[
         str | None, _is("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     ] = None
@@ -144,18 +151,37 @@ class TuneSpec(Value):
     overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
-    def _beta_is_of_dpo(self) -> TuneSpec:
-        if self.training.beta != "auto" and self.method != "dpo":
-            raise ValueError("training.beta belongs to method: dpo")
+    def _each_to_its_method(self) -> TuneSpec:
+        for name, methods in BELONGS.items():
+            if getattr(self.training, name) != "auto" and self.method not in methods:
+                raise ValueError(f"training.{name} belongs to method: {' or '.join(methods)}")
+        if self.rewards and self.method != "rft":
+            raise ValueError("rewards belong to method: rft")
+        if self.method == "rft" and not self.rewards:
+            raise ValueError("method: rft needs rewards, which say what an answer is worth")
+        if self.method == "rft" and self.data.test is not None:
+            raise ValueError("rft learns from questions, and eval needs answers: give eval --test a file of chats")
         return self
 
 
 def every_setting() -> set[str]:
     """Name each setting of the job file by its path."""
     plain = {f"training.{name}" for name in Training.model_fields}
-    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix", *WANDB}
+    return (
+        plain
+        | {f"training.lora.{name}" for name in Lora.model_fields}
+        | {"suffix", "from_checkpoint", *WANDB, *REWARDS}
+    )
 
 
+# The methods to which a hyperparameter says something.
+BELONGS: dict[str, tuple[Method, ...]] = {
+    "beta": ("dpo", "rft"),
+    "group_size": ("rft",),
+    "max_new_tokens": ("rft",),
+}
+
+REINFORCEMENT = ("training.group_size", "training.max_new_tokens", *REWARDS)
 WANDB = tuple(f"integrations.wandb.{name}" for name in Wandb.model_fields)
 
 

@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.runs import read_json, write_json
 from anytune.local.training.batches import MicroBatch
-from anytune.local.training.objective import Outcome, Stage, Stopped
+from anytune.local.training.objective import Given, Outcome, Stage, Stopped
 from anytune.local.training.pair import Pair, PairEncoder
 
 
-class Dpo:
+class Dpo(Given):
     """Prefer one answer to another."""
 
     rows, kind = 2, "pairs"

@@ -32,9 +32,13 @@ class HeadFilter:
 
     def log_probabilities(self, net: Any, batch: MicroBatch) -> Tensor:
         """Return the log-probability of each row's supervised tokens together, of shape (rows,)."""
-        each = -F.cross_entropy(*self._predictions(net, batch), reduction="none")
+        each = self.each_log_probability(net, batch)
         # Cut and summed row by row: adding into rows by index is not the same in every run on a GPU.
         return torch.stack([row.sum() for row in each.split(batch.predicts.sum(1).tolist())])
+
+    def each_log_probability(self, net: Any, batch: MicroBatch) -> Tensor:
+        """Return the log-probability of each supervised token, in the order of the batch's targets."""
+        return -F.cross_entropy(*self._predictions(net, batch), reduction="none")
 
     def _predictions(self, net: Any, batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """Return the logits of the supervised tokens, at least in float32, and the tokens."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import UsageError
-from anytune.schema.plan import Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
 from anytune.schema.spec import Lora, TuneSpec
 
 MAX_RANK = 64
@@ -27,6 +27,10 @@ AUTO_LEARNING_RATE = {
 }
 
 RULES = {
+    **OWN_TRAINER_ALONE,
+    "from_checkpoint": Rule(
+        outcome="kept", to="from_checkpoint", why="a job of Together's or its model, in the place of model"
+    ),
     "training.epochs": Rule(outcome="kept", to="n_epochs"),
     "training.batch_size": Rule(
         outcome="kept", to="batch_size", why="most models take one size only: auto sends 'max'"
@@ -90,7 +94,7 @@ def body(spec: TuneSpec, *, job_id: str, training_file: str, validation_file: st
     training = spec.training
     kind = _training_type(training.lora)
     request = {
-        "model": spec.model,
+        **({"model": spec.model} if spec.from_checkpoint is None else {"from_checkpoint": spec.from_checkpoint}),
         "training_file": training_file,
         "suffix": tag(job_id, suffix=spec.suffix),
         "training_method": _training_method(spec),
