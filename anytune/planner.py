@@ -215,10 +215,11 @@ def _data_refusals(data: DataReport) -> Iterator[str]:
 def _shared(data: DataReport) -> Iterator[str]:
     """Name files of two roles with one content: what was trained on is not held out."""
     seen: dict[str, str] = {}
-    for file in (report.file for report in data.files if report.file is not None and report.examples):
+    told = (report.file or (report.part.file if report.part else None) for report in data.files if report.examples)
+    for file in (file for file in told if file is not None):
         if file.sha256 in seen:
-            yield f"data.{file.role} has the same content as data.{seen[file.sha256]}: it is not held out"
-        seen.setdefault(file.sha256, file.role)
+            yield f"data.{file.role} has the same content as {seen[file.sha256]}: it is not held out"
+        seen.setdefault(file.sha256, f"data.{file.role}")
 
 
 def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:

@@ -33,7 +33,7 @@ FURTHER: dict[str, tuple[Any, ...]] = {
     "training.max_length": (8192, 16384),
     "training.learning_rate": (2e-5, 1e-5),
 }
-SENT = {"model", "method", "data.train", "data.validation"}
+SENT = {"model", "method", "data.train.path", "data.train.weight", "data.validation"}
 METHODS: tuple[Method, ...] = get_args(Method)
 
 

@@ -69,9 +69,10 @@ def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
     def placed(path: Path | None) -> Path | None:
         return None if path is None else Path(os.path.normpath(folder / expanded(path)))
 
-    data = spec.data.model_copy(
-        update={name: placed(getattr(spec.data, name)) for name in ("train", "validation", "test")}
-    )
+    others = {name: placed(getattr(spec.data, name)) for name in ("validation", "test")}
+    sources = tuple(source.model_copy(update={"path": placed(source.path)}) for source in spec.data.sources)
+    train = sources[0].path if isinstance(spec.data.train, Path) else sources
+    data = spec.data.model_copy(update={"train": train, **others})
     start = spec.from_checkpoint
     if start is not None and (start.startswith((".", "/", "~")) or os.path.isdir(folder / start)):
         start = str(placed(Path(start)))

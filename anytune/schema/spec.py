@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from anytune.schema.base import Value
-from anytune.schema.data import PrivacyPolicy
+from anytune.schema.data import PrivacyPolicy, Source
 from anytune.schema.money import Usd
 from anytune.schema.reward import REWARDS, Reward
 
@@ -65,10 +65,17 @@ class Training(Value):
     seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
 
 
+def _form(given: Any) -> str:
+    return "files" if isinstance(given, list | tuple) else "file"
+
+
+Train = Annotated[Annotated[Path, Tag("file")] | Annotated[tuple[Source, ...], Tag("files")], Discriminator(_form)]
+
+
 class DataSpec(Value):
     """Name the files; `residency` is where the data may be: `any`, a region, or `local`."""
 
-    train: Annotated[Path, _is("chats to learn from, JSON lines")]
+    train: Annotated[Train, _is("chats to learn from, JSON lines; or several files: a list")]
     validation: Annotated[Path | None, _is("chats on which the loss is watched")] = None
     split: Annotated[float | None, _is("share of the training file to validate on, instead", gt=0, lt=1)] = None
     test: Annotated[Path | None, _is("held out: only eval reads it")] = None
@@ -77,8 +84,25 @@ class DataSpec(Value):
     )
     privacy: Annotated[PrivacyPolicy, _is("kinds of private data that may not leave this machine")] = PrivacyPolicy()
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _of_paths(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple({"path": one} if isinstance(one, str | Path) else one for one in given)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return the files to learn from."""
+        return (Source(path=self.train),) if isinstance(self.train, Path) else self.train
+
     @model_validator(mode="after")
     def _one_validation(self) -> DataSpec:
+        paths = [source.path for source in self.sources]
+        if not paths:
+            raise ValueError("train names no file")
+        if twice := next((path for path in paths if paths.count(path) > 1), None):
+            raise ValueError(f"train names {twice} twice: give it a weight")
         if self.validation is not None and self.split is not None:
             raise ValueError("give either validation or split, not both")
         return self

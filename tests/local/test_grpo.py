@@ -42,7 +42,14 @@ def request(
     provider: LocalProvider, model: Path, data: Path, job_id: str, *rewards: dict[str, Any], **training: Any
 ) -> dict[str, Any]:
     """Render a request on questions that tells of every step."""
-    values = {"learning_rate": 1e-2, "group_size": 8, "max_new_tokens": 8, "batch_size": 8} | training
+    values = {
+        "learning_rate": 3e-2,
+        "group_size": 8,
+        "max_new_tokens": 8,
+        "batch_size": 8,
+        "scheduler": "constant",
+        "beta": 0.01,
+    } | training
     asked = conftest.spec(model, data)
     document = asked.model_dump(mode="json", exclude_unset=True)
     document |= {"method": "rft", "rewards": rewards or [SHARE]}
@@ -57,7 +64,7 @@ def request(
 def finished(base: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalProvider, RemoteJob]:
     """Train once through the provider, in a real worker process."""
     provider = new_provider(tmp_path_factory.mktemp("home"))
-    provider.create(request(provider, base, tasks, "whole", epochs=8))
+    provider.create(request(provider, base, tasks, "whole", epochs=6))
     job = wait(provider, "whole", ended)
     assert job.error is None, job.error
     return provider, job
@@ -67,7 +74,7 @@ def test_the_reward_rises_and_each_step_tells_of_it(finished: tuple[LocalProvide
     provider, job = finished
     assert job.state == JobState.SUCCEEDED
     told = [e.data for e in provider.events("whole") if "reward" in e.data]
-    assert len(told) == 16
+    assert len(told) == 12
     assert {"reward", "rewards/python", "reward_std", "kl", "answer_tokens", "ended", "loss"} <= told[0].keys()
     rewards = [data["reward"] for data in told]
     assert statistics.fmean(rewards[-4:]) > statistics.fmean(rewards[:2]) + 0.15, rewards
@@ -208,9 +215,8 @@ def test_a_function_that_fails_ends_the_run_as_the_users_fault(base: Path, tasks
     broken = SHARE | {"text": "def grade(sample, item):\n    return item['nothing']"}
     got = run_now(provider, folder(provider, request(provider, base, tasks, "bad", broken)))
     assert (got["state"], got["cause"]) == ("failed", "user")
-    assert got["error"] == "rewards[0], record on line 1: vowels.py:grade failed: KeyError: 'nothing'" or (
-        "vowels.py:grade failed: KeyError: 'nothing'" in got["error"]
-    )
+    assert "vowels.py:grade failed: KeyError: 'nothing'" in got["error"]
+    assert got["error"].startswith("rewards[0], record on line ")
 
 
 from anytune.local.encode import Encoded  # noqa: E402

@@ -1,7 +1,8 @@
 """Give answers their rewards: what the job's file says they are worth, and how a text of a record stands in it.
 
 The names are OpenAI's: a text such as `{{ item.sql }}` takes what the record has under `sql`,
-`{{ sample.output_text }}` is the answer, and a function is called with (sample, item), so that what was written for its graders runs here, too.
+`{{ sample.output_text }}` is the answer, and a function is called with (sample, item), so that what was written for
+its graders runs here, too.
 """
 
 from __future__ import annotations
