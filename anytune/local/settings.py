@@ -21,6 +21,7 @@ KEPT = (
 )
 METHODS: tuple[Method, ...] = ("sft", "dpo", "rft")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
+SIMPO_BETA = 2.0  # with γ half as large to as large, the paper's choices (appendix B)
 KL = 0.04  # the choice of GRPO's paper (DeepSeekMath, section 4.2)
 GROUP, ANSWER = 8, 256  # answers to a question, and tokens of one
 RULES: dict[str, Rule] = {
@@ -34,6 +35,7 @@ RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
     "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g} for dpo, {KL:g} for rft"),
+    "training.simpo_gamma": Rule(outcome="kept", to="simpo_gamma", why=f"beta on auto is then {SIMPO_BETA:g}"),
     "training.group_size": Rule(outcome="kept", to="group_size", why=f"auto is {GROUP}"),
     "training.max_new_tokens": Rule(
         outcome="kept", to="max_new_tokens", why=f"auto is {ANSWER}, or half of max_length"
@@ -70,9 +72,16 @@ def resolve(spec: TuneSpec, start: Start | None = None) -> dict[str, Any]:
         "quantize": quantize,
         "max_length": longest(spec, asked),
         "seed": pick(asked.seed, 0),
-        **({"beta": pick(asked.beta, BETA)} if spec.method == "dpo" else {}),
+        **(preference(asked) if spec.method == "dpo" else {}),
         **(reinforcement(spec, asked, adapters=lora is not None) if spec.method == "rft" else {}),
     }
+
+
+def preference(asked: Training) -> dict[str, Any]:
+    """Return the settings of dpo alone."""
+    if asked.simpo_gamma == "auto":
+        return {"beta": pick(asked.beta, BETA)}
+    return {"beta": pick(asked.beta, SIMPO_BETA), "simpo_gamma": asked.simpo_gamma}
 
 
 def reinforcement(spec: TuneSpec, asked: Training, *, adapters: bool) -> dict[str, Any]:

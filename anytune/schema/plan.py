@@ -35,6 +35,9 @@ OWN_TRAINER_ALONE: dict[str, Rule] = {
     **dict.fromkeys(
         REINFORCEMENT, Rule(outcome="refused", why="reinforcement is what anytune's own trainer does: provider: local")
     ),
+    "training.simpo_gamma": Rule(
+        outcome="refused", why="not documented for jobs here: Together and anytune's own trainer know SimPO"
+    ),
     "from_checkpoint": Rule(
         outcome="refused", why="how a job here goes on from an adapter is not known to anytune: provider: local does"
     ),

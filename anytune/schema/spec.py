@@ -59,7 +59,12 @@ class Training(Value):
     lora: Annotated[Lora | Auto | None, _is("adapters; null: train all weights")] = "auto"
     quantize: Annotated[Literal["nf4"] | Auto | None, _is("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
     max_length: Annotated[int, _is("tokens of an example that are used at most", ge=8)] | Auto = "auto"
-    beta: Annotated[float, _is("dpo, rft: how close to the model that training began with", gt=0, le=2)] | Auto = "auto"
+    beta: Annotated[float, _is("dpo, rft: how close to the model that training began with", gt=0, le=10)] | Auto = (
+        "auto"
+    )
+    simpo_gamma: (
+        Annotated[float, _is("dpo: SimPO instead, without a base to compare with, by this margin", gt=0)] | Auto
+    ) = "auto"
     group_size: Annotated[int, _is("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
     max_new_tokens: Annotated[int, _is("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
@@ -201,6 +206,7 @@ def every_setting() -> set[str]:
 # The methods to which a hyperparameter says something.
 BELONGS: dict[str, tuple[Method, ...]] = {
     "beta": ("dpo", "rft"),
+    "simpo_gamma": ("dpo",),
     "group_size": ("rft",),
     "max_new_tokens": ("rft",),
 }

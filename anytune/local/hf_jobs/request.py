@@ -44,7 +44,12 @@ runpy.run_module("anytune.local.hub_job", run_name="__main__")
 """
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_IN_LABELS = re.compile("[^A-Za-z0-9_-]")
-RULES: dict[str, Rule] = {**settings.RULES, **OWN_TRAINER_ALONE, "method": Rule(outcome="kept", choices=METHODS)}
+RULES: dict[str, Rule] = {
+    **settings.RULES,
+    **OWN_TRAINER_ALONE,
+    "training.simpo_gamma": settings.RULES["training.simpo_gamma"],
+    "method": Rule(outcome="kept", choices=METHODS),
+}
 
 
 def render(

@@ -166,7 +166,9 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
     pairs = {
         "sft": "",
-        "dpo": f"; pairs, and the base asked once about each; beta {training.get('beta', 0):g}",
+        "dpo": "; pairs"
+        + ("" if "simpo_gamma" in training else ", and the base asked once about each")
+        + f"; beta {training.get('beta', 0):g}",
         "rft": f"; {training.get('group_size')} answers of at most {training.get('max_new_tokens')} tokens to each "
         f"question; beta {training.get('beta', 0):g}",
     }[job.method]

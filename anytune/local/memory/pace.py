@@ -112,4 +112,4 @@ def reference_share(training: Mapping[str, Any], method: Method) -> float:
     """
     if method == "rft":
         return training["epochs"] / 2
-    return 0 if method != "dpo" else 1 / 3 if training["lora"] is None else 1 / 2
+    return 0 if method != "dpo" or "simpo_gamma" in training else 1 / 3 if training["lora"] is None else 1 / 2

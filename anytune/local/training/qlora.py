@@ -30,7 +30,7 @@ from anytune.local.memory import estimate, ladder, shortage
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training.adapters import prepare
 from anytune.local.training.batches import steps_of_epoch, total_steps
-from anytune.local.training.dpo import Dpo
+from anytune.local.training.dpo import Dpo, Simpo
 from anytune.local.training.events import EventLog
 from anytune.local.training.grpo import Grpo
 from anytune.local.training.head import HeadFilter
@@ -127,6 +127,8 @@ def objective_of(request: Mapping[str, Any]) -> Objective:
     if method == "rft":
         rewards = Rewards(request["rewards"])
         return Grpo(rewards, beta=settings["beta"], group_size=settings["group_size"], room=settings["max_new_tokens"])
+    if method == "dpo" and "simpo_gamma" in settings:
+        return Simpo(beta=settings["beta"], gamma=settings["simpo_gamma"])
     return Dpo(beta=settings["beta"]) if method == "dpo" else Sft()
 
 

@@ -64,6 +64,9 @@ RULES = {
     ),
     "training.max_length": Rule(outcome="kept", to="max_seq_length"),
     "training.beta": Rule(outcome="kept", to="training_method.dpo_beta"),
+    "training.simpo_gamma": Rule(
+        outcome="translated", to="training_method.simpo_gamma", why="reference-free and by length, as SimPO is"
+    ),
     "training.seed": Rule(outcome="kept", to="random_seed"),
     "integrations.wandb.project": Rule(outcome="kept", to="wandb_project_name"),
     "integrations.wandb.name": Rule(outcome="kept", to="wandb_name"),
@@ -151,8 +154,9 @@ def _training_type(lora: Lora | str | None) -> dict[str, Any]:
 def _training_method(spec: TuneSpec) -> dict[str, Any]:
     if spec.method == "sft":
         return {"method": "sft", "train_on_inputs": False}
-    beta = spec.training.beta
-    return {"method": "dpo"} if beta == "auto" else {"method": "dpo", "dpo_beta": beta}
+    beta, gamma = spec.training.beta, spec.training.simpo_gamma
+    simpo = {"dpo_reference_free": True, "dpo_normalize_logratios_by_length": True, "simpo_gamma": gamma}
+    return {"method": "dpo", **({} if beta == "auto" else {"dpo_beta": beta}), **({} if gamma == "auto" else simpo)}
 
 
 def _scheduler(kind: str) -> dict[str, Any]:
