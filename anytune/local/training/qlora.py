@@ -11,6 +11,7 @@ that goes on from a checkpoint ends with the same bits.
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -219,6 +220,7 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
                     learning_rate=rate,
                     tokens_per_second=clock.rate(),
                     eta_seconds=clock.left(last),
+                    peak_memory_bytes=peak_memory(),
                     **{"valid_loss": None, **told},
                 )
             stopping = stop()
@@ -231,6 +233,13 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
             clock.start()
             if stopping and done.step < last:
                 raise Stopped
+
+
+def peak_memory() -> int:
+    """Return the most memory that this worker has had: the GPU's, or the process's where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
