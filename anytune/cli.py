@@ -47,7 +47,7 @@ COMMANDS = (
     ("chat", "results:chat", "Talk with a tuned model; a pipe gets one answer a line."),
     ("serve", "serve:serve", "Answer OpenAI's clients with tuned models; take webhooks in."),
     ("export", "results:export", "Write a tuned model into a folder, or hand a job to another trainer."),
-    ("import", "results:take_in", "Take in another trainer's config as a job file, losses named."),
+    ("import", "results:take_in", "Take in another trainer's config, or OpenAI's job, as a job file."),
     ("models", "around:models", "List the models that can be tuned: where, until when, at which price."),
     ("doctor", "around:doctor", "Look at this machine and say what is missing or broken."),
 )

@@ -97,7 +97,7 @@ def _kept(reward: Reward, placed: Callable[[Path | None], Path | None]) -> Rewar
     """Return a reward with what its file holds; raise `UsageError` where that cannot be read."""
     named = Path(str(reward.function).rpartition(":")[0]) if reward.in_file else reward.file
     path = placed(named)
-    if path is None:
+    if path is None or (reward.in_file and reward.text is not None):
         return reward
     try:
         text = path.read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def pace(
     length = min(amount.mean / amount.rows, training["max_length"])
     batches = math.ceil(amount.examples / amount.batch)
     at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens)
-    # An answer is tried token by token, each a pass forward; one of three thirds of what a whole pass costs a layer.
+    # An answer is tried token by token, each a pass forward, a third of a whole one.
     passes = epochs * batches * at_once * (1 + training.get("max_new_tokens", 0) / 3)
     tokens = epochs * amount.examples * amount.rows * length
     work = operations(shape, training, tokens=tokens, length=length, recompute=way.recompute)

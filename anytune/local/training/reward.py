@@ -163,7 +163,7 @@ def own(reward: Mapping[str, Any], name: str) -> Judge:
     """Return the user's own function; what it raises, or gives but a finite number, is a `UsageError`."""
     place, _, called = str(reward["function"]).rpartition(":")
     try:
-        module = _from_text(reward, place) if "file" in reward else importlib.import_module(place)
+        module = _from_text(reward, place) if "text" in reward else importlib.import_module(place)
         function = getattr(module, called)
     except Exception as error:  # it is the user's program, which may raise anything
         raise UsageError(f"{name}: {reward['function']} cannot be had: {_said(error)}") from error
@@ -183,8 +183,9 @@ def own(reward: Mapping[str, Any], name: str) -> Judge:
 
 def _from_text(reward: Mapping[str, Any], place: str) -> ModuleType:
     """Run a file as it was when the job file was read; what it imports from beside it is as it is now."""
-    file = Path(str(reward["file"]))
-    sys.path.append(str(file.parent))
+    file = Path(str(reward.get("file", place)))
+    if file.is_absolute():
+        sys.path.append(str(file.parent))
     module = ModuleType(file.stem)
     module.__file__ = str(file)
     sys.modules.setdefault(file.stem, module)  # where dataclasses and the like look for their module
