@@ -50,9 +50,10 @@ class Checks:
         self._asker = asker
         self._known: dict[tuple[Any, ...], dict[str, DataReport]] = {}
 
-    def report(self, job: TuneSpec, files: Mapping[Role, Path]) -> DataReport:
-        """Return what a job's provider minds in these files of its data."""
-        known = self._known.setdefault((job.method, *files.items()), {})
+    def report(self, job: TuneSpec, files: Mapping[Role, Path] | Sequence[Path]) -> DataReport:
+        """Return what a job's provider minds in these files of its data; those of a sequence are all to learn from."""
+        named = files.items() if isinstance(files, Mapping) else files
+        known = self._known.setdefault((job.method, *named), {})
         if job.provider not in known:
             askers = {job.provider: self._asker(job)}
             for other in self._jobs():

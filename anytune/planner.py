@@ -76,6 +76,7 @@ def make(
         warnings=(
             *((*doubtful, *too_small) if force else ()),
             *_reported(spec, capabilities),
+            *_run_here(spec),
             *_unpriced(cost, capabilities),
             *_warnings(data, capabilities, resources, today),
         ),
@@ -118,10 +119,12 @@ def fingerprint(spec: TuneSpec, data: DataReport, *, trainer: Trainer | None = N
     """
     content = spec.model_dump(
         mode="json",
-        include={"provider", "model", "method", "training", "suffix", "name", "integrations"},
+        include={"provider", "model", "method", "training", "suffix", "name", "integrations", "from_checkpoint"},
         exclude_defaults=True,
     )
     hashes = {r.file.role: r.file.sha256 for r in data.files if r.file is not None and r.file.role != "test"}
+    if spec.rewards:  # what their files held counts, not where these lie
+        content["rewards"] = [r.model_dump(mode="json", exclude={"file"}, exclude_defaults=True) for r in spec.rewards]
     besides = [trainer.model_dump(mode="json", exclude_defaults=True)] if trainer is not None else []
     return hashlib.sha256(json.dumps([content, hashes, *besides], sort_keys=True).encode()).hexdigest()
 
@@ -141,8 +144,13 @@ def chosen(spec: TuneSpec) -> Iterator[tuple[str, Any]]:
             yield from _chosen_lora(value)
         elif value != "auto" and (name in training.model_fields_set or name == "epochs"):
             yield f"training.{name}", value
-    if spec.suffix is not None:
-        yield "suffix", spec.suffix
+    for reward in spec.rewards:
+        for name, field in type(reward).model_fields.items():
+            if (value := getattr(reward, name)) != field.default and not (name == "text" and reward.file):
+                yield f"rewards.{name}", value if isinstance(value, float) else str(value)
+    for name in ("from_checkpoint", "suffix"):
+        if (value := getattr(spec, name)) is not None:
+            yield name, value
     for told in spec.integrations:
         for name, field in type(told.wandb).model_fields.items():
             if (value := getattr(told.wandb, name)) != field.default:
@@ -208,10 +216,11 @@ def _data_refusals(data: DataReport) -> Iterator[str]:
 def _shared(data: DataReport) -> Iterator[str]:
     """Name files of two roles with one content: what was trained on is not held out."""
     seen: dict[str, str] = {}
-    for file in (report.file for report in data.files if report.file is not None and report.examples):
+    told = (report.file or (report.part.file if report.part else None) for report in data.files if report.examples)
+    for file in (file for file in told if file is not None):
         if file.sha256 in seen:
-            yield f"data.{file.role} has the same content as data.{seen[file.sha256]}: it is not held out"
-        seen.setdefault(file.sha256, file.role)
+            yield f"data.{file.role} has the same content as {seen[file.sha256]}: it is not held out"
+        seen.setdefault(file.sha256, f"data.{file.role}")
 
 
 def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
@@ -273,6 +282,13 @@ def _unpriced(cost: CostEstimate, capabilities: Capabilities) -> Iterator[str]:
 def _reported(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
     for told in spec.integrations:
         yield f"{capabilities.provider} will report the job to Weights & Biases, into the project {told.wandb.project}"
+
+
+def _run_here(spec: TuneSpec) -> Iterator[str]:
+    for reward in spec.rewards:
+        if reward.function is not None:
+            whose = f" ({reward.file})" if reward.file else ""
+            yield f"your own function {reward.function}{whose} will be run here, on every answer that is tried"
 
 
 def _warnings(

@@ -12,6 +12,7 @@ from pathlib import Path
 from anytune import config, planner, providers
 from anytune import look as look_at
 from anytune.config import Settings
+from anytune.data import mix
 from anytune.data import split as data_split
 from anytune.data.check import Asker
 from anytune.errors import AnytuneError, GoneError, RefusedError, UsageError
@@ -19,7 +20,7 @@ from anytune.look import Checks, Look
 from anytune.offers import Offers
 from anytune.providers.base import Estimates, Foresees, Provider
 from anytune.reach import Reach
-from anytune.schema.data import DataReport, Role
+from anytune.schema.data import DataReport, FileReport, Role
 from anytune.schema.plan import Plan, ResourceEstimate
 from anytune.schema.spec import TuneSpec
 
@@ -115,17 +116,29 @@ class Planning:
         return self._alone(spec).report(spec, {"test": path})
 
     def checked(self, spec: TuneSpec, *, checks: Checks | None = None) -> DataReport:
-        """Check the user's files; a wanted split is made of a file without errors, once, and kept beside the jobs."""
+        """Check the user's files; several to learn from are made one, and a wanted split is made of it.
+
+        Both are done of files without errors, once, and kept beside the jobs.
+        """
         checks = checks or self._alone(spec)
-        named: dict[Role, Path] = {"train": spec.data.train}
+        train = spec.data.sources[0].path
+        parts: tuple[FileReport, ...] = ()
+        if not isinstance(spec.data.train, Path):
+            sources = spec.data.sources
+            parts = mix.of_parts(checks.report(spec, [source.path for source in sources]))
+            if any(part.errors for part in parts):
+                return DataReport(files=parts)
+            train, taken = mix.kept(sources, folder=self._settings.home / "mixed")
+            parts = mix.counted(parts, sources, taken)
+        named: dict[Role, Path] = {"train": train}
         named |= {"validation": spec.data.validation} if spec.data.validation else {}
         named |= {"test": spec.data.test} if spec.data.test else {}
-        report = checks.report(spec, named)
+        report = mix.of_whole(checks.report(spec, named), parts)
         if spec.data.split is None or not report.ok:
             return report
         folder = self._settings.home / "splits"
-        named["train"], named["validation"] = data_split.kept(spec.data.train, share=spec.data.split, folder=folder)
-        return checks.report(spec, named)
+        named["train"], named["validation"] = data_split.kept(train, share=spec.data.split, folder=folder)
+        return mix.of_whole(checks.report(spec, named), parts)
 
     def _alone(self, spec: TuneSpec) -> Checks:
         return Checks(lambda: (spec,), self._asker)

@@ -74,6 +74,18 @@ def reports(spec: TuneSpec, policy: Policy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def told(whom: str, spec: TuneSpec, policy: Policy) -> tuple[str, ...]:
+    """Return why nobody beyond this machine may be told how a job goes."""
+    reasons = [
+        f"{whose} is {wanted}: where {whom} keeps what it is told is unknown"
+        for wanted, whose in ((spec.data.residency, "data.residency"), (policy.residency, "the project's policy"))
+        if wanted != "any"
+    ]
+    if policy.providers is not None and whom not in policy.providers:
+        reasons.append(f"the project's policy allows only {', '.join(policy.providers) or 'no provider'}, not {whom}")
+    return tuple(reasons)
+
+
 def _place(wanted: str, whose: str, capabilities: Capabilities) -> str | None:
     if wanted == "any":
         return None

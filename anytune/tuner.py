@@ -12,14 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anytune import asking, config, jobs, retry
+from anytune import asking, config, curves, jobs, policy, retry
 from anytune import look as look_at
 from anytune.asking import Asking
 from anytune.budgets import Budgets, Spent
 from anytune.catalog import Catalog
 from anytune.config import Settings
+from anytune.curves import Where
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Foresight, Planning
@@ -29,7 +30,7 @@ from anytune.schema.audit import Link, first_broken
 from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport
 from anytune.schema.evals import EvalReport
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Plan
 from anytune.schema.spec import TuneSpec
@@ -298,6 +299,35 @@ class Tuner:
     def known_events(self, job_id: str) -> Sequence[Event]:
         """Return the events that were taken in so far, oldest first."""
         return self.store.events(self.store.get(job_id).id)
+
+    def draw(
+        self, job_id: str, *, where: Where, place: str | None, project: str | None, follow: bool = False
+    ) -> tuple[str, int]:
+        """Draw a job's figures in TensorBoard, MLflow or Weights & Biases; return where, and how many steps are new.
+
+        With `follow` until the job ends. Raises `RefusedError` where what is told would leave this machine and may not.
+        """
+        job = self.store.get(job_id)
+        place = place or (self._environment.get("MLFLOW_TRACKING_URI") if where == "mlflow" else None)
+        offline = where == "wandb" and self._environment.get("WANDB_MODE") == "offline"
+        if curves.remote(where, place) and not offline:
+            reasons = policy.told(where, job.plan.spec, self.settings.policy)
+            if reasons:
+                raise RefusedError(f"{where} may not be told of {job.id}", reasons=reasons)
+        board = curves.board(where, job, place=place, project=project, key=self._wandb_key, offline=offline)
+        many = 0
+        try:
+            for update in self.follow(job.id) if follow else ():
+                many += curves.drawn(board, update.events)
+            many += curves.drawn(board, self.events(job.id))
+        finally:
+            state = self.store.get(job.id).state
+            board.close(ended=state.is_terminal, well=state is JobState.SUCCEEDED)
+        return board.place, many
+
+    def _wandb_key(self) -> str | None:
+        found = self.reach.keys.find("WANDB_API_KEY")
+        return found.value if found else None
 
     def cancelling(self, job_id: str) -> str:
         """Say what cancelling a job costs, as far as it is known, and what it has cost so far."""

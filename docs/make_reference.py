@@ -58,7 +58,7 @@ def job_file() -> str:
 def _keys(schema: dict[str, Any], root: dict[str, Any], above: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in schema["properties"].items():
         path = f"{above}{name}"
-        inner = [_resolved(option, root) for option in field.get("anyOf", [field])]
+        inner = [_resolved(option, root) for option in field.get("anyOf", field.get("oneOf", [field]))]
         within = [
             _resolved(option["items"], root) if isinstance(option.get("items"), dict) else option for option in inner
         ]

@@ -14,12 +14,13 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from anytune import planner, providers
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities, Plan, Policy, Setting
-from anytune.schema.spec import HEEDED_HERE, Method, TuneSpec, every_setting
+from anytune.schema.reward import REWARDS
+from anytune.schema.spec import BELONGS, HEEDED_HERE, Method, TuneSpec, every_setting
 from anytune.testing import FakeClock, no_key, sample_file, sample_spec
-from anytune.testing.offline import TWO_VALUES, with_setting
+from anytune.testing.offline import A_REWARD, TWO_VALUES, with_setting
 from tests.models import a_model
 from tests.rigs import report_of
 
@@ -32,7 +33,7 @@ FURTHER: dict[str, tuple[Any, ...]] = {
     "training.max_length": (8192, 16384),
     "training.learning_rate": (2e-5, 1e-5),
 }
-SENT = {"model", "method", "data.train", "data.validation"}
+SENT = {"model", "method", "data.train.path", "data.train.weight", "data.validation"}
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
@@ -56,7 +57,8 @@ def provider(name: str, tmp_path: Path) -> Provider:
 def spec(name: str, method: Method, tmp_path: Path) -> TuneSpec:
     bare = sample_spec(sample_file(tmp_path), provider=name, model=a_model(name, method))
     document = bare.model_dump(mode="json", exclude_unset=True)
-    return TuneSpec.model_validate({**document, "method": method, "training": {}})
+    rewards = {"rewards": [A_REWARD["regex"]]} if method == "rft" else {}
+    return TuneSpec.model_validate({**document, "method": method, "training": {}, **rewards})
 
 
 def planned(spec: TuneSpec, capabilities: Capabilities) -> Plan:
@@ -95,12 +97,18 @@ def test_each_setting_changes_the_request_or_is_refused_with_the_reason(
     taken, reasons = [], []
     for changed in variants(spec, path, method):
         setting = judged(changed, path, capabilities)
-        if setting.outcome == "refused":
+        if method not in capabilities.methods:
+            assert any(said.startswith(f"method {method}: ") for said in planned(changed, capabilities).refused)
+            reasons.append("the method")
+        elif setting.outcome == "refused":
             assert setting.why, path
             reasons.append(next(said for said in planned(changed, capabilities).refused if setting.why in said))
         else:
-            taken.append(body(provider, changed))
-    if path == "training.beta" and method != "dpo":
+            try:
+                taken.append(body(provider, changed))
+            except RefusedError as error:  # what two settings together come to
+                reasons.append(error.message)
+    if method not in BELONGS.get(path.removeprefix("training."), METHODS) or (method != "rft" and path in REWARDS):
         assert (taken, reasons) == ([], []), "the job file refuses it"
         return
     assert len(set(taken)) == len(taken), "two values, one request"
@@ -111,22 +119,23 @@ def test_a_setting_that_was_not_made_is_neither_sent_as_made_nor_reported(
     provider: Provider, spec: TuneSpec, method: Method
 ) -> None:
     told = planned(spec, provider.capabilities(spec.model)).settings
-    assert [setting.path for setting in told] == ["training.epochs"]
+    of_the_reward = ["rewards.type", "rewards.pattern"] if method == "rft" else []
+    assert [setting.path for setting in told] == ["training.epochs", *of_the_reward]
 
 
 def test_model_method_and_files_are_in_the_request_or_refused(
     provider: Provider, spec: TuneSpec, method: Method
 ) -> None:
+    capabilities = provider.capabilities(spec.model)
+    if method not in capabilities.methods:
+        assert any(said.startswith(f"method {method}: ") for said in planned(spec, capabilities).refused)
+        return
     bare = body(provider, spec)
     assert body(provider, spec, training_file="file-2") != bare
     other = spec.model[:-1] + ("b" if spec.model[-1] != "b" else "c")
     assert body(provider, spec.model_copy(update={"model": other})) != bare
     assert body(provider, spec, job_id="sums-1111111111") != bare
     assert validated(provider, spec) != bare
-    capabilities = provider.capabilities(spec.model)
-    if method not in capabilities.methods:
-        assert any(said.startswith(f"method {method}: ") for said in planned(spec, capabilities).refused)
-        return
     others = [other for other in capabilities.methods if other != method]
     assert all(body(provider, spec.model_copy(update={"method": other})) != bare for other in others)
 

@@ -84,7 +84,11 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
     method = None
     if file.suffix.lower() in JOB_FILES:
         spec = Tuner().read(file, provider="local", model=model)
-        data, job, model, method = spec.data.train, file, settings.local_model(spec), spec.method
+        if spec.method == "rft":
+            raise UsageError("rft trains on answers that the model makes itself: there are none to show before")
+        if len(spec.data.sources) > 1:
+            raise UsageError(f"{file} has several training files", fix="name one of them, with --model")
+        data, job, model, method = spec.data.sources[0].path, file, settings.local_model(spec), spec.method
         whence = whence if limit else "the job's" if spec.training.max_length != "auto" else "the default"
         limit = limit or settings.longest(spec, spec.training)
     if not model:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anytune.tuner import Tuner
 
 Trainer = Literal["axolotl", "llama-factory", "trl", "unsloth"]
+Theirs = Literal[Trainer, "openai"]
 To = Literal[Model, Trainer]
 
 
@@ -162,18 +163,21 @@ def _hand_over(job: str, to: str, out: Path, *, as_json: bool) -> None:
 def take_in(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The config file of another trainer: YAML or JSON.")],
     source: Annotated[
-        Trainer | None,
-        typer.Option("--from", metavar="TRAINER", help="Whose it is: axolotl, llama-factory, trl, unsloth."),
+        Theirs | None,
+        typer.Option("--from", metavar="TRAINER", help="Whose it is: axolotl, llama-factory, trl, unsloth, openai."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Of a job of OpenAI's: what is tuned here instead.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The job file to write.")] = Path("finetune.yaml"),
     force: options.Replace = False,
     as_json: options.Json = False,
 ) -> None:
-    """Take in another trainer's config as a job file, losses named."""
+    """Take in another trainer's config, or OpenAI's job, as a job file."""
     from anytune.recipe import take_in as carry_out
     from anytune.ui import recipe, terminal
 
-    done = carry_out(file, out=out, source=source, force=force)
+    done = carry_out(file, out=out, source=source, force=force, model=model)
     if as_json:
         terminal.emit(recipe.document(done), then=recipe.then_in(done))
         return

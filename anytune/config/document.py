@@ -37,6 +37,10 @@ class Document:
                 return f"--set {'.'.join(changed)}"
         node, mark = self._root, self._root.start_mark if self._root else None
         for key in keys:
+            if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+                node = node.value[key]
+                mark = node.start_mark
+                continue
             pairs = node.value if isinstance(node, yaml.MappingNode) else []
             found = next(((k, v) for k, v in pairs if k.value == key), None)
             if found is None:
@@ -160,9 +164,10 @@ def _in_file(location: tuple[str | int, ...], kind: type[Any], data: Any) -> tup
     model: Any = kind
     for part in location:
         fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if part in fields or (isinstance(data, dict) and part in data) or (isinstance(data, list) and part == 0):
+        listed = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if part in fields or (isinstance(data, dict) and part in data) or listed:
             keys.append(part)
-            data = data.get(part) if isinstance(data, dict) else None
+            data = data[part] if listed else data.get(part) if isinstance(data, dict) else None
             inner = fields[str(part)].annotation if part in fields else None
             model = next(iter(_models(inner)), model if part not in fields else inner)
     known = list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -13,6 +13,7 @@ import yaml
 from anytune.config.document import Document, loaded, merge, problem, validated
 from anytune.config.place import expanded
 from anytune.errors import UsageError
+from anytune.schema.reward import Reward
 from anytune.schema.spec import TuneSpec
 
 
@@ -68,15 +69,42 @@ def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
     def placed(path: Path | None) -> Path | None:
         return None if path is None else Path(os.path.normpath(folder / expanded(path)))
 
-    data = spec.data.model_copy(
-        update={name: placed(getattr(spec.data, name)) for name in ("train", "validation", "test")}
-    )
+    others = {name: placed(getattr(spec.data, name)) for name in ("validation", "test")}
+    sources = tuple(source.model_copy(update={"path": placed(source.path)}) for source in spec.data.sources)
+    train = sources[0].path if isinstance(spec.data.train, Path) else sources
+    data = spec.data.model_copy(update={"train": train, **others})
+    start = spec.from_checkpoint
+    if start is not None and (start.startswith((".", "/", "~")) or os.path.isdir(folder / start)):
+        start = str(placed(Path(start)))
+    rewards = tuple(_kept(reward, placed) for reward in spec.rewards)
     evaluation = spec.evaluation.model_copy(update={"database": placed(spec.evaluation.database)})
     if model.startswith((".", "/", "~")) or (spec.provider == "local" and os.path.isdir(folder / model)):
         model = str(placed(Path(model)))
     return spec.model_copy(
-        update={"model": model, "models": {}, "overrides": {}, "data": data, "evaluation": evaluation}
+        update={
+            "model": model,
+            "models": {},
+            "overrides": {},
+            "data": data,
+            "rewards": rewards,
+            "from_checkpoint": start,
+            "evaluation": evaluation,
+        }
     )
+
+
+def _kept(reward: Reward, placed: Callable[[Path | None], Path | None]) -> Reward:
+    """Return a reward with what its file holds; raise `UsageError` where that cannot be read."""
+    named = Path(str(reward.function).rpartition(":")[0]) if reward.in_file else reward.file
+    path = placed(named)
+    if path is None or (reward.in_file and reward.text is not None):
+        return reward
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path}: the file of a reward cannot be read: {why}", fix="mend the path") from error
+    return reward.model_copy(update={"file": path, "text": text})
 
 
 def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:

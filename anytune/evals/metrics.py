@@ -20,7 +20,7 @@ def metrics(spec: Evaluation) -> dict[str, Metric]:
     """Return the metrics by name; raise `UsageError` when the database cannot be built."""
     made: dict[str, Metric] = {}
     for name in spec.metrics:
-        made[name] = exact_match if name == "exact_match" else _sql_execution(spec.database)
+        made[name] = exact_match if name == "exact_match" else same_rows(_script(spec.database), spec.database)
     return made
 
 
@@ -29,10 +29,14 @@ def exact_match(expected: str, given: str) -> bool:
     return " ".join(expected.split()) == " ".join(given.split())
 
 
-def _sql_execution(script: Path | None) -> Metric:
-    database = _built(script)
+def same_rows(script: str, named: object) -> Metric:
+    """Return the metric that runs two queries on the tables that a script builds, and compares what they give.
 
-    def same_rows(expected: str, given: str) -> bool:
+    `named` names the script in the `UsageError` for one that cannot be run.
+    """
+    database = _built(script, named)
+
+    def same(expected: str, given: str) -> bool:
         wanted = _rows(database, expected)
         got = _rows(database, given)
         ordered = "order by" in expected.lower()
@@ -40,17 +44,24 @@ def _sql_execution(script: Path | None) -> Metric:
             return False
         return wanted == got if ordered else sorted(wanted) == sorted(got)
 
-    return same_rows
+    return same
 
 
-def _built(script: Path | None) -> sqlite3.Connection:
-    if script is None or not script.is_file():
-        raise UsageError(f"sql_execution: no such file: {script}", fix="evaluation.database names a file of SQL")
+def _script(path: Path | None) -> str:
+    if path is None or not path.is_file():
+        raise UsageError(f"sql_execution: no such file: {path}", fix="evaluation.database names a file of SQL")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: cannot be run: {error}") from error
+
+
+def _built(script: str, named: object) -> sqlite3.Connection:
     database = sqlite3.connect(":memory:")
     try:
-        database.executescript(script.read_text(encoding="utf-8"))
-    except (sqlite3.Error, sqlite3.Warning, UnicodeDecodeError) as error:
-        raise UsageError(f"{script}: cannot be run: {error}") from error
+        database.executescript(script)
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise UsageError(f"{named}: cannot be run: {error}") from error
     database.set_authorizer(_only_reads)
     database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
     return database

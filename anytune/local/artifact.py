@@ -13,14 +13,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from anytune.errors import UsageError
-from anytune.local import loading
+from anytune.local.base_model import fingerprint
 from anytune.local.runs import read_json, sync_folder, write_json
 from anytune.local.training.checkpoint import sha256, sync_file
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Say what a tuned model was made from; `adapter` False means whole weights."""
+    """Say what a tuned model was made from; `adapter` False means whole weights.
+
+    `from_checkpoint` is the adapter that training went on from, if it did: where it was, and the hash of its weights.
+    """
 
     base: str
     base_fingerprint: str
@@ -30,6 +33,7 @@ class Origin:
     stop_ids: list[int]
     job_id: str
     suffix: str | None = None
+    from_checkpoint: dict[str, str] | None = None
 
 
 def write_model(folder: Path, net: Any, tokenizer: Any, origin: Origin) -> str:
@@ -68,7 +72,7 @@ def read_origin(folder: Path) -> Origin:
     if stored is None:
         raise UsageError(f"{folder} is no model that anytune has tuned: it has no anytune.json")
     origin = Origin(**stored)
-    if origin.adapter and loading.fingerprint(origin.base) != origin.base_fingerprint:
+    if origin.adapter and fingerprint(origin.base) != origin.base_fingerprint:
         raise UsageError(
             f"the base model {origin.base} is not the one this adapter was trained on: its files have changed",
             fix="put the former files back, or train again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -89,3 +90,17 @@ def text_config(folder: Path) -> dict[str, Any]:
     config = read(folder / "config.json") or {}
     inner = config.get("text_config")
     return inner if isinstance(inner, dict) else config
+
+
+def fingerprint(model: str) -> str:
+    """Return a digest that changes with the weights: names, sizes, and both ends of each weight file."""
+    digest = hashlib.sha256()
+    folder = locate(model) or Path(model)
+    for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
+        size = path.stat().st_size
+        digest.update(f"{path.name} {size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read())
+    return digest.hexdigest()

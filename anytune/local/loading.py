@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +9,6 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from anytune.errors import UsageError
-from anytune.local.base_model import locate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -115,20 +112,6 @@ def stop_tokens(net: Any, tokenizer: Any) -> frozenset[int]:
     for ids in (tokenizer.eos_token_id, net.config.eos_token_id, net.generation_config.eos_token_id):
         found.update([ids] if isinstance(ids, int) else ids or [])
     return frozenset(found)
-
-
-def fingerprint(model: str) -> str:
-    """Return a digest that changes with the weights: names, sizes, and both ends of each weight file."""
-    digest = hashlib.sha256()
-    folder = locate(model) or Path(model)
-    for path in sorted([*folder.glob("*.safetensors"), folder / "config.json"]):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}\n".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(1 << 20))
-            file.seek(max(0, size - (1 << 20)))
-            digest.update(file.read())
-    return digest.hexdigest()
 
 
 def first_line(error: BaseException) -> str:

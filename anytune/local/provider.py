@@ -17,6 +17,7 @@ from typing import Any
 from anytune import catalog
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
 from anytune.local import base_model, settings
+from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
 from anytune.local.engine import Engine
@@ -83,14 +84,16 @@ class LocalProvider:
 
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Write out the run with every default made explicit."""
-        model = settings.local_model(spec)
+        model, start = settings.local_model(spec), self._start(spec)
         return {
             "job_id": job_id,
             "model": settings.stable_name(model),
             "offline": spec.data.residency == "local" or base_model.locate(model) is not None,
             "method": spec.method,
             "suffix": spec.suffix,
-            "training": settings.resolve(spec),
+            "training": settings.resolve(spec, start),
+            **({"from_checkpoint": start.request()} if start is not None else {}),
+            **({"rewards": settings.rewards(spec)} if spec.rewards else {}),
             "training_file": training_file,
             "validation_file": validation_file,
             "checkpoint_seconds": 15,
@@ -195,7 +198,8 @@ class LocalProvider:
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy on this machine from the model's configuration."""
-        return foresee.here(settings.local_model(spec), settings.resolve(spec), data, method=spec.method)
+        training = settings.resolve(spec, self._start(spec))
+        return foresee.here(settings.local_model(spec), training, data, method=spec.method)
 
     def foresee(
         self, spec: TuneSpec, data: DataReport, *, gpus: Sequence[str], exact: bool
@@ -203,8 +207,9 @@ class LocalProvider:
         """Estimate for this machine and for each GPU of a name; `exact` takes a step of the model without weights."""
         if exact:
             demand_packages()
+        training = settings.resolve(spec, self._start(spec))
         return foresee.everywhere(
-            settings.local_model(spec), settings.resolve(spec), data, method=spec.method, gpus=gpus, exact=exact
+            settings.local_model(spec), training, data, method=spec.method, gpus=gpus, exact=exact
         )
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
@@ -257,6 +262,10 @@ class LocalProvider:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]
             raise ProviderError(f"export failed: {lines[-1]}")
         return manifest
+
+    def _start(self, spec: TuneSpec) -> starts.Start | None:
+        """Return the adapter that a job goes on from."""
+        return starts.of(spec, self.home, model=settings.local_model(spec))
 
     def _run(self, remote_id: str) -> Run:
         """Return the run folder of this id."""

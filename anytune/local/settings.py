@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import RefusedError
+from anytune.errors import RefusedError, UsageError
 from anytune.local.base_model import locate, text_config
+from anytune.local.start import Start
 from anytune.schema.plan import Rule
+from anytune.schema.reward import REWARDS
 from anytune.schema.spec import WANDB, Lora, Method, Training, TuneSpec
 
 KEPT = (
@@ -16,27 +19,41 @@ KEPT = (
     *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules", "quantize"),
     *("max_length", "seed"),
 )
-METHODS: tuple[Method, ...] = ("sft", "dpo")
+METHODS: tuple[Method, ...] = ("sft", "dpo", "rft")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
+SIMPO_BETA = 2.0  # with γ half as large to as large, the paper's choices (appendix B)
+KL = 0.04  # the choice of GRPO's paper (DeepSeekMath, section 4.2)
+GROUP, ANSWER = 8, 256  # answers to a question, and tokens of one
 RULES: dict[str, Rule] = {
     "method": Rule(outcome="kept", choices=METHODS),
     "suffix": Rule(outcome="kept", to="suffix"),
+    "from_checkpoint": Rule(outcome="kept", to="from_checkpoint"),
     **{f"training.{name}": Rule(outcome="kept", to=name) for name in KEPT},
     "training.learning_rate_multiplier": Rule(
         outcome="refused",
         why="the local trainer has no built-in rate to multiply: give training.learning_rate",
     ),
     **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
-    "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g}"),
+    "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g} for dpo, {KL:g} for rft"),
+    "training.simpo_gamma": Rule(outcome="kept", to="simpo_gamma", why=f"beta on auto is then {SIMPO_BETA:g}"),
+    "training.group_size": Rule(outcome="kept", to="group_size", why=f"auto is {GROUP}"),
+    "training.max_new_tokens": Rule(
+        outcome="kept", to="max_new_tokens", why=f"auto is {ANSWER}, or half of max_length"
+    ),
+    **{path: Rule(outcome="kept", to=path) for path in REWARDS},
 }
 LENGTH = 2048  # tokens an example may have by default: short enough for a small GPU, long enough for most chats
 
 
-def resolve(spec: TuneSpec) -> dict[str, Any]:
-    """Return every training setting with `auto` replaced by the local default, as JSON values."""
+def resolve(spec: TuneSpec, start: Start | None = None) -> dict[str, Any]:
+    """Return every training setting with `auto` replaced by the local default, as JSON values.
+
+    What is left open of an adapter is that of the one that the job goes on from.
+    """
     asked = spec.training
     lora = Lora() if asked.lora == "auto" else asked.lora
-    quantize = ("nf4" if lora else None) if asked.quantize == "auto" else asked.quantize
+    usual = start.quantize if start is not None and start.quantize is not False else "nf4" if lora else None
+    quantize = usual if asked.quantize == "auto" else asked.quantize
     if lora is None and quantize is not None:
         raise RefusedError(
             "quantised weights cannot be trained themselves: training.quantize needs training.lora",
@@ -51,21 +68,53 @@ def resolve(spec: TuneSpec) -> dict[str, Any]:
         "weight_decay": pick(asked.weight_decay, 0.0),
         "max_grad_norm": pick(asked.max_grad_norm, 1.0),
         "scheduler": pick(asked.scheduler, "linear"),
-        "lora": None if lora is None else lora_values(lora),
+        "lora": None if lora is None else lora_values(lora) | (start.shape if start is not None else {}),
         "quantize": quantize,
         "max_length": longest(spec, asked),
         "seed": pick(asked.seed, 0),
-        **({"beta": pick(asked.beta, BETA)} if spec.method == "dpo" else {}),
+        **(preference(asked) if spec.method == "dpo" else {}),
+        **(reinforcement(spec, asked, adapters=lora is not None) if spec.method == "rft" else {}),
     }
+
+
+def preference(asked: Training) -> dict[str, Any]:
+    """Return the settings of dpo alone."""
+    if asked.simpo_gamma == "auto":
+        return {"beta": pick(asked.beta, BETA)}
+    return {"beta": pick(asked.beta, SIMPO_BETA), "simpo_gamma": asked.simpo_gamma}
+
+
+def reinforcement(spec: TuneSpec, asked: Training, *, adapters: bool) -> dict[str, Any]:
+    """Return the settings of rft alone; raise `RefusedError` for what cannot be reinforced."""
+    if not adapters:
+        raise RefusedError(
+            "rft compares with the weights that it began with, which for all weights would be a second model",
+            fix="leave training.lora out: adapters are trained then",
+        )
+    longest_one = longest(spec, asked)
+    room = pick(asked.max_new_tokens, min(ANSWER, longest_one // 2))
+    if room >= longest_one:
+        raise RefusedError(
+            f"answers of {room} tokens leave no room for a question within {longest_one}",
+            fix="set training.max_new_tokens lower, or training.max_length higher",
+        )
+    return {"beta": pick(asked.beta, KL), "group_size": pick(asked.group_size, GROUP), "max_new_tokens": room}
+
+
+def rewards(spec: TuneSpec) -> list[dict[str, Any]]:
+    """Return the rewards as JSON values; raise `UsageError` where a package that one needs is missing."""
+    if any(reward.type == "json_schema" for reward in spec.rewards) and find_spec("jsonschema") is None:
+        raise UsageError("a reward of type json_schema needs another package", fix="pip install 'anytune[rl]'")
+    return [reward.model_dump(mode="json", exclude_none=True) for reward in spec.rewards]
 
 
 def rate(method: Method, *, adapters: bool) -> float:
     """Return the learning rate of `auto`.
 
-    Adapters start from zero and bear about ten times the rate that whole weights do; pairs bear a tenth of what
-    answers do, as hosted trainers have it, too.
+    Adapters start from zero and bear about ten times the rate that whole weights do; pairs and rewards bear a tenth of
+    what answers do, as hosted trainers have it for pairs, too.
     """
-    return (2e-4 if adapters else 2e-5) / (10 if method == "dpo" else 1)
+    return (2e-4 if adapters else 2e-5) / (1 if method == "sft" else 10)
 
 
 def pick(asked: Any, default: Any) -> Any:

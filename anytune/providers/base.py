@@ -57,8 +57,8 @@ class Profile:
     those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which one, and after
     how long a job is ended; `cluster` is how jobs run on one of the user's own, `processes` how many train a run here.
     `gate` is passed by each call to the provider's API, and by none to a storage host. `wandb_key` is like `key`, for a
-    provider that reports jobs to Weights & Biases and takes the key of it with each. `hidden` are keys beside `key` that
-    may come back in what a provider says, and are not to be shown.
+    provider that reports jobs to Weights & Biases and takes the key of it with each. `hidden` are keys beside `key`
+    that may come back in what a provider says, and are not to be shown.
     """
 
     name: str

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from anytune.config import Document
 from anytune.data.aside import aside
 from anytune.errors import UsageError
+from anytune.recipe import openai_job
 from anytune.recipe.known import TOOLS, flat, recognised
 from anytune.recipe.tool import UNSAID, Key, Reading, Tool, number, ordered, warmed
 from anytune.schema.base import Value
@@ -34,6 +35,7 @@ class TakenIn(Value):
     """
 
     tool: str
+    title: str
     path: Path
     out: Path
     settings: tuple[Setting, ...]
@@ -46,30 +48,37 @@ class TakenIn(Value):
         return tuple(setting for setting in self.settings if setting.outcome == "refused")
 
 
-def take_in(path: Path, *, out: Path, source: str | None = None, force: bool = False) -> TakenIn:
+def take_in(
+    path: Path, *, out: Path, source: str | None = None, force: bool = False, model: str | None = None
+) -> TakenIn:
     """Write the job file that does what another trainer's config file says, and name every key that it cannot hold.
 
     `source` is the tool that the file is for, recognised by its keys if None. What the file leaves out stands in the
-    job file as the tool's own default. Raises `UsageError` for a file of no known tool, without a model or data, and
-    for an `out` that is there, unless it is to be replaced by `force`.
+    job file as the tool's own default. A job of OpenAI's is read for another `model`. Raises `UsageError` for a file of
+    no known tool, without a model or data, and for an `out` that is there, unless it is to be replaced by `force`.
     """
     if out.exists() and not force:
         raise UsageError(f"{out} is there already", fix="name another file: --out FILE, or replace it: --force")
     document = Document(path).data
-    tool = _tool(document, path, source)
-    reading = _read(tool, document, path)
+    if source == openai_job.NAME or (source is None and openai_job.recognised(document)):
+        whose, passed_over = (openai_job.NAME, openai_job.TITLE, openai_job.SOURCE), openai_job.PASSED_OVER
+        reading = openai_job.read(document, path, model=model)
+    else:
+        tool = _tool(document, path, source)
+        whose, passed_over = (tool.name, f"a config of {tool.title}", tool.source), _machine(tool.name)
+        reading = _read(tool, document, path)
+    name, title, by = whose
     job = _job(reading, path, out)
-    text = _text(job, reading, tool, path)
     with aside(out) as file:
-        file.write(text.encode())
-    machine = _machine(tool.name)
+        file.write(_text(job, reading, title, path).encode())
     return TakenIn(
-        tool=tool.name,
+        tool=name,
+        title=title,
         path=path,
         out=out,
         settings=ordered(reading.settings),
-        passed_over=tuple(sorted(reading.left.keys() & machine)),
-        source=tool.source,
+        passed_over=tuple(sorted(reading.left.keys() & passed_over)),
+        source=by,
     )
 
 
@@ -206,8 +215,8 @@ def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", said).strip("-._")[:64] or "job"
 
 
-def _text(job: dict[str, Any], reading: Reading, tool: Tool, path: Path) -> str:
-    lines = [f"# Made from {path.name}, a config file of {tool.title}.", ""]
+def _text(job: dict[str, Any], reading: Reading, title: str, path: Path) -> str:
+    lines = [f"# Made from {path.name}, {title}.", ""]
     lost = [setting for setting in reading.settings if setting.outcome == "refused"]
     if lost:
         lines[1:1] = ["# Not taken over:", *(f"#   {s.path}: {_short(s.value)}  ({s.why})" for s in lost)]

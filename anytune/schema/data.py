@@ -125,8 +125,26 @@ class Statistics(Value):
     answers: dict[str, int] = {}
 
 
+class Source(Value):
+    """Name a file of which a job has several; each example counts as often as `weight` says."""
+
+    path: Annotated[Path, Field(description="examples, JSON lines")]
+    weight: Annotated[float, Field(gt=0, le=1000, description="how often each example counts; 0.5: every other")] = 1.0
+
+
+class Part(Value):
+    """Be one of several files that a job trains on; `taken` is how many examples its weight comes to."""
+
+    file: DataFile
+    weight: float
+    taken: int
+
+
 class FileReport(Value):
-    """Report one file: faults (the first of each code) and counts of all by code."""
+    """Report one file: faults (the first of each code) and counts of all by code.
+
+    `part` says of one of several files how much of it is in the one that they come to, which has `file`.
+    """
 
     path: Path
     examples: int
@@ -137,6 +155,7 @@ class FileReport(Value):
     statistics: Statistics | None = None
     privacy: PrivacyReport | None = None
     file: DataFile | None = None
+    part: Part | None = None
 
 
 class DataReport(Value):

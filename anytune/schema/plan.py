@@ -9,7 +9,7 @@ from typing import Any, Literal
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.money import Standing, Usd
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import REINFORCEMENT, Method, TuneSpec
 from anytune.schema.trainer import Trainer
 
 Outcome = Literal["kept", "translated", "refused"]
@@ -28,6 +28,20 @@ class Rule(Value):
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+
+
+# What anytune's own trainer alone knows; a hosted provider spreads these among its rules.
+OWN_TRAINER_ALONE: dict[str, Rule] = {
+    **dict.fromkeys(
+        REINFORCEMENT, Rule(outcome="refused", why="reinforcement is what anytune's own trainer does: provider: local")
+    ),
+    "training.simpo_gamma": Rule(
+        outcome="refused", why="not documented for jobs here: Together and anytune's own trainer know SimPO"
+    ),
+    "from_checkpoint": Rule(
+        outcome="refused", why="how a job here goes on from an adapter is not known to anytune: provider: local does"
+    ),
+}
 
 
 class Price(Value):

@@ -9,14 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from anytune.schema.base import Value
-from anytune.schema.data import PrivacyPolicy
+from anytune.schema.data import PrivacyPolicy, Source
 from anytune.schema.money import Usd
+from anytune.schema.reward import REWARDS, Reward
 
 Auto = Literal["auto"]
-Method = Literal["sft", "dpo"]
+Method = Literal["sft", "dpo", "rft"]
 Metric = Literal["exact_match", "sql_execution"]
 
 
@@ -58,14 +59,28 @@ class Training(Value):
     lora: Annotated[Lora | Auto | None, _is("adapters; null: train all weights")] = "auto"
     quantize: Annotated[Literal["nf4"] | Auto | None, _is("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
     max_length: Annotated[int, _is("tokens of an example that are used at most", ge=8)] | Auto = "auto"
-    beta: Annotated[float, _is("dpo: how close to the base model", gt=0, le=2)] | Auto = "auto"
+    beta: Annotated[float, _is("dpo, rft: how close to the model that training began with", gt=0, le=10)] | Auto = (
+        "auto"
+    )
+    simpo_gamma: (
+        Annotated[float, _is("dpo: SimPO instead, without a base to compare with, by this margin", gt=0)] | Auto
+    ) = "auto"
+    group_size: Annotated[int, _is("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
+    max_new_tokens: Annotated[int, _is("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
+
+
+def _form(given: Any) -> str:
+    return "files" if isinstance(given, list | tuple) else "file"
+
+
+Train = Annotated[Annotated[Path, Tag("file")] | Annotated[tuple[Source, ...], Tag("files")], Discriminator(_form)]
 
 
 class DataSpec(Value):
     """Name the files; `residency` is where the data may be: `any`, a region, or `local`."""
 
-    train: Annotated[Path, _is("chats to learn from, JSON lines")]
+    train: Annotated[Train, _is("chats to learn from, JSON lines; or several files: a list")]
     validation: Annotated[Path | None, _is("chats on which the loss is watched")] = None
     split: Annotated[float | None, _is("share of the training file to validate on, instead", gt=0, lt=1)] = None
     test: Annotated[Path | None, _is("held out: only eval reads it")] = None
@@ -74,8 +89,25 @@ class DataSpec(Value):
     )
     privacy: Annotated[PrivacyPolicy, _is("kinds of private data that may not leave this machine")] = PrivacyPolicy()
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _of_paths(cls, given: Any) -> Any:
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple({"path": one} if isinstance(one, str | Path) else one for one in given)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Return the files to learn from."""
+        return (Source(path=self.train),) if isinstance(self.train, Path) else self.train
+
     @model_validator(mode="after")
     def _one_validation(self) -> DataSpec:
+        paths = [source.path for source in self.sources]
+        if not paths:
+            raise ValueError("train names no file")
+        if twice := next((path for path in paths if paths.count(path) > 1), None):
+            raise ValueError(f"train names {twice} twice: give it a weight")
         if self.validation is not None and self.split is not None:
             raise ValueError("give either validation or split, not both")
         return self
@@ -127,9 +159,13 @@ class TuneSpec(Value):
     provider: Annotated[str, _is("who trains")]
     model: Annotated[str, _is("the base model: the provider's id, or a folder")] = ""
     models: Annotated[dict[str, str], _is("the base model by provider, instead")] = {}
-    method: Annotated[Method, _is("supervised fine-tuning, or preference pairs")] = "sft"
+    method: Annotated[Method, _is("supervised fine-tuning, preference pairs, or reinforcement by rewards")] = "sft"
     data: Annotated[DataSpec, _is("the files")]
     training: Annotated[Training, _is("hyperparameters")] = Training()
+    rewards: Annotated[tuple[Reward, ...], _is("rft: what an answer is worth", max_length=16)] = ()
+    from_checkpoint: Annotated[
+        str | None, _is("what to go on from: an earlier job, or a folder with an adapter", min_length=1)
+    ] = None
     suffix: Annotated[
         str | None, _is("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     ] = None
@@ -144,18 +180,38 @@ class TuneSpec(Value):
     overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
-    def _beta_is_of_dpo(self) -> TuneSpec:
-        if self.training.beta != "auto" and self.method != "dpo":
-            raise ValueError("training.beta belongs to method: dpo")
+    def _each_to_its_method(self) -> TuneSpec:
+        for name, methods in BELONGS.items():
+            if getattr(self.training, name) != "auto" and self.method not in methods:
+                raise ValueError(f"training.{name} belongs to method: {' or '.join(methods)}")
+        if self.rewards and self.method != "rft":
+            raise ValueError("rewards belong to method: rft")
+        if self.method == "rft" and not self.rewards:
+            raise ValueError("method: rft needs rewards, which say what an answer is worth")
+        if self.method == "rft" and self.data.test is not None:
+            raise ValueError("rft learns from questions, and eval needs answers: give eval --test a file of chats")
         return self
 
 
 def every_setting() -> set[str]:
     """Name each setting of the job file by its path."""
     plain = {f"training.{name}" for name in Training.model_fields}
-    return plain | {f"training.lora.{name}" for name in Lora.model_fields} | {"suffix", *WANDB}
+    return (
+        plain
+        | {f"training.lora.{name}" for name in Lora.model_fields}
+        | {"suffix", "from_checkpoint", *WANDB, *REWARDS}
+    )
 
 
+# The methods to which a hyperparameter says something.
+BELONGS: dict[str, tuple[Method, ...]] = {
+    "beta": ("dpo", "rft"),
+    "simpo_gamma": ("dpo",),
+    "group_size": ("rft",),
+    "max_new_tokens": ("rft",),
+}
+
+REINFORCEMENT = ("training.group_size", "training.max_new_tokens", *REWARDS)
 WANDB = tuple(f"integrations.wandb.{name}" for name in Wandb.model_fields)
 
 

@@ -8,10 +8,19 @@ from typing import Any
 from pydantic import field_validator, model_validator
 
 from anytune.schema.base import Value
-from anytune.schema.spec import WANDB, every_setting
+from anytune.schema.spec import REINFORCEMENT, WANDB, every_setting
 
 # What is more than one plain value, or says which value of another field it means, has no input to be copied into.
-MAPPABLE = every_setting() - {"training.lora", "training.lora.target_modules", "training.quantize", "suffix", *WANDB}
+_OTHERS = {
+    "training.lora",
+    "training.lora.target_modules",
+    "training.quantize",
+    "suffix",
+    "from_checkpoint",
+    *WANDB,
+    *REINFORCEMENT,
+}
+MAPPABLE = every_setting() - _OTHERS
 
 
 class Trainer(Value):

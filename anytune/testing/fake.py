@@ -22,10 +22,11 @@ from anytune.providers.base import ChatMessage, Profile, Reused
 from anytune.schema.data import DataFile
 from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
-from anytune.schema.plan import Capabilities, Price, Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Capabilities, Price, Rule
 from anytune.schema.spec import WANDB, TuneSpec
 
 RULES = {
+    **OWN_TRAINER_ALONE,
     "suffix": Rule(outcome="kept", to="suffix"),
     "training.epochs": Rule(outcome="kept", to="epochs", minimum=1, maximum=50),
     "training.batch_size": Rule(outcome="kept", to="batch_size"),

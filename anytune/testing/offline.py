@@ -9,7 +9,8 @@ import pytest
 
 from anytune.planner import chosen
 from anytune.schema.job import RemoteJob
-from anytune.schema.spec import TuneSpec, every_setting
+from anytune.schema.reward import REWARDS
+from anytune.schema.spec import BELONGS, REINFORCEMENT, TuneSpec, every_setting
 from anytune.testing.rig import Fault, Rig
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
@@ -31,12 +32,34 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.max_length": (256, 512),
     "training.beta": (0.1, 0.2),
     "training.seed": (1, 2),
+    "training.simpo_gamma": (0.5, 1.0),
+    "training.group_size": (4, 8),
+    "training.max_new_tokens": (64, 128),
+    "rewards.type": ("regex", "string_check"),
+    "rewards.weight": (0.5, 2.0),
+    "rewards.input": ("{{ sample.output_json.sum }}", "{{ sample.output_json.total }}"),
+    "rewards.reference": ("{{ item.sum }}", "{{ item.total }}"),
+    "rewards.operation": ("eq", "like"),
+    "rewards.pattern": ("[0-9]", "[a-z]"),
+    "rewards.file": ("sums.json", "totals.json"),
+    "rewards.function": ("sums:grade", "totals:grade"),
+    "rewards.text": ("{}", '{"type": "object"}'),
+    "from_checkpoint": ("one-0123456789", "two-0123456789"),
     "suffix": ("one", "two"),
     "integrations.wandb.project": ("tides", "moons"),
     "integrations.wandb.name": ("first", "second"),
     "integrations.wandb.entity": ("crew", "guests"),
     "integrations.wandb.tags": (["calm"], ["rough", "calm"]),
 }
+# A whole reward of each type, and of which one a field is.
+A_REWARD: dict[str, dict[str, Any]] = {
+    "string_check": {"type": "string_check", "reference": "{{ item.answer }}", "operation": "eq"},
+    "regex": {"type": "regex", "pattern": "[0-9]+"},
+    "json_schema": {"type": "json_schema", "text": "{}"},
+    "sql_execution": {"type": "sql_execution", "text": "create table a (b)", "reference": "{{ item.sql }}"},
+    "python": {"type": "python", "function": "grades:grade"},
+}
+_OF_TYPE = {"pattern": "regex", "file": "json_schema", "text": "json_schema", "function": "python"}
 JOB_ID = "contract-0123456789"
 
 
@@ -48,12 +71,20 @@ def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
     if way == ["integrations", "wandb"]:
         place, way = {"project": "sums"}, []
         document["integrations"] = [{"type": "wandb", "wandb": place}]
-    for key in way:
+    for key in way if path not in REWARDS else ():
         place = place.setdefault(key, {})
-    place[last] = value
-    if path == "training.beta":
+    if path not in REWARDS:
+        place[last] = value
+    if path in ("training.beta", "training.simpo_gamma") and spec.method not in BELONGS[last]:
         document["method"] = "dpo"
+    if path in REINFORCEMENT:
+        document |= {"method": "rft", "rewards": [_reward(last, value) if path in REWARDS else A_REWARD["regex"]]}
     return TuneSpec.model_validate(document)
+
+
+def _reward(field: str, value: Any) -> dict[str, Any]:
+    """Return a reward with one field made."""
+    return A_REWARD[value] if field == "type" else A_REWARD[_OF_TYPE.get(field, "string_check")] | {field: value}
 
 
 class OfflineContract:

@@ -103,7 +103,7 @@ def hosting(found: Hosting) -> str:
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
     for report in plan.data.files:
-        yield (report.file.role if report.file else "data"), _file(report)
+        yield (report.file.role if report.file else "" if report.part else "data"), _file(report)
     cost = plan.cost
     dated = f"; price of {cost.as_of}" if cost.as_of else ""
     yield "cost", Text.assemble((price(cost), "bold"), f"  {cost.basis}{dated}")
@@ -127,6 +127,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
 
 def _file(report: FileReport) -> str:
     said = f"{words.place(report.path)}: {words.count(report.examples, 'example')}"
+    if report.part is not None:
+        return f"of these {report.part.taken:,}: {said}, weight {report.part.weight:g}"
     return f"{said}, about {report.tokens.expected:,} tokens" if report.tokens is not None else said
 
 

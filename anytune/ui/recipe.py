@@ -31,7 +31,7 @@ def then_over(done: HandedOver) -> list[terminal.Command]:
 
 def show_in(done: TakenIn, *, on: Console) -> None:
     """Show what became of each key, and which were passed over."""
-    on.print(Text.assemble((words.place(done.path), "bold"), f"  a config of {TOOLS[done.tool].title}"), soft_wrap=True)
+    on.print(Text.assemble((words.place(done.path), "bold"), f"  {done.title}"), soft_wrap=True)
     on.print()
     terminal.put(on, _taken(done))
     terminal.say(on, f"keys go by {done.source}", style="dim")

@@ -159,7 +159,7 @@ def model(base: Path, *, lean: bool, lora: bool) -> Any:
     from peft import LoraConfig, get_peft_model
 
     from anytune.local.loading import open_base
-    from anytune.local.training.qlora import prepare
+    from anytune.local.training.adapters import prepare
 
     net = open_base(str(base), quantize=None, dtype="float32").double()
     torch.manual_seed(1)

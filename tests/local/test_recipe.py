@@ -37,7 +37,7 @@ def adapted(
     from peft import LoraConfig, get_peft_model
 
     from anytune.local.loading import open_base
-    from anytune.local.training.qlora import prepare
+    from anytune.local.training.adapters import prepare
 
     net = open_base(str(base), quantize="nf4", dtype="float32", unpack=unpack)
     if lean:
@@ -204,7 +204,7 @@ def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
 
 def test_full_fine_tuning_recomputes_nothing_it_does_not_train(base: Path) -> None:
     from anytune.local.loading import open_base
-    from anytune.local.training.qlora import prepare
+    from anytune.local.training.adapters import prepare
 
     net = prepare(open_base(str(base), quantize=None, dtype="float32"), str(base), {"lora": None}, MACHINE)
     assert all(p.requires_grad for p in net.parameters())

@@ -55,7 +55,7 @@ class HFJobsProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=settings.METHODS,
+            methods=requests.METHODS,
             settings=settings.within(requests.RULES, context),
             regions=known.regions,
             region_note=known.region_note,

@@ -36,23 +36,26 @@ class Job:
     def amount(self) -> pace.Amount:
         """Return how much is trained."""
         examples = max(1, self.report.examples)
-        mean = max(1.0, pace.computed(self.tokens, self.method) / examples)
-        return pace.Amount(examples, self.work.rows, mean, min(self.work.training["batch_size"], examples))
+        mean = max(1.0, pace.computed(self.tokens, self.method, self.work.training, examples=examples) / examples)
+        rows = self.work.training["group_size"] if self.method == "rft" else self.work.rows
+        return pace.Amount(examples, rows, mean, min(self.work.training["batch_size"], examples))
 
     def largest(self, way: Way) -> Pass:
         """Return the largest pass that these data make: the longest chats of a batch come together."""
         amount, training = self.amount, self.work.training
-        longest = self.work.rows * min(max(self.tokens.longest, amount.mean / amount.rows), training["max_length"])
-        together = min(amount.batch, training["micro_batch_size"] or amount.batch)
+        read = self.tokens.longest + training.get("max_new_tokens", 0)
+        longest = self.work.rows * min(max(read, amount.mean / amount.rows), training["max_length"])
+        rows = amount.batch * (amount.rows if self.method == "rft" else 1)
+        together = min(rows, training["micro_batch_size"] or rows)
         tokens = max(longest, min(way.micro_tokens, together * longest))
         return Pass(math.ceil(tokens), math.ceil(tokens * self.answered))
 
     @property
     def answered(self) -> float:
         """Return the share of tokens that are supervised, half where that was not counted."""
-        if not self.tokens.trained or self.tokens.masked is None:
+        if self.method == "rft" or not self.tokens.trained or self.tokens.masked is None:
             return 0.5
-        return self.tokens.trained / pace.computed(self.tokens, self.method)
+        return self.tokens.trained / pace.computed(self.tokens, self.method, self.work.training, examples=0)
 
 
 def job_of(model: str, training: Mapping[str, Any], data: DataReport, *, method: Method) -> Job | None:
@@ -161,7 +164,14 @@ def _count(weights: int) -> str:
 def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     amount, training = job.amount, job.work.training
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
-    pairs = f"; pairs, and the base asked once about each; beta {training['beta']:g}" if job.method == "dpo" else ""
+    pairs = {
+        "sft": "",
+        "dpo": "; pairs"
+        + ("" if "simpo_gamma" in training else ", and the base asked once about each")
+        + f"; beta {training.get('beta', 0):g}",
+        "rft": f"; {training.get('group_size')} answers of at most {training.get('max_new_tokens')} tokens to each "
+        f"question; beta {training.get('beta', 0):g}",
+    }[job.method]
     return (
         f"{_count(shape.parameters)} parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
         f"GFLOP/s, {steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"

@@ -22,9 +22,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, masking_utils
 
 from anytune.errors import UsageError
 from anytune.local import loading
+from anytune.local.training.adapters import arrange, trainable
 from anytune.local.training.batches import MicroBatch
 from anytune.local.training.head import HeadFilter
-from anytune.local.training.qlora import arrange, trainable
 
 NESTED, BLOCK = 256, 64  # values under one scale of scales, and under one scale, as QLoRA has them
 

@@ -56,7 +56,9 @@ def pace(
     cores = machine.threads(shape.parameters)
     length = min(amount.mean / amount.rows, training["max_length"])
     batches = math.ceil(amount.examples / amount.batch)
-    passes = epochs * batches * math.ceil(amount.batch * amount.mean / way.micro_tokens)
+    at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens)
+    # An answer is tried token by token, each a pass forward, a third of a whole one.
+    passes = epochs * batches * at_once * (1 + training.get("max_new_tokens", 0) / 3)
     tokens = epochs * amount.examples * amount.rows * length
     work = operations(shape, training, tokens=tokens, length=length, recompute=way.recompute)
     rate, watts = speed(machine, cores)
@@ -89,13 +91,25 @@ def operations(shape: Shape, training: Mapping[str, Any], *, tokens: float, leng
     return tokens * per_token * (1.5 if recompute else 1.0)
 
 
-def computed(tokens: Tokens, method: Method) -> float:
-    """Return the tokens that an epoch computes: what is asked stands once in a pair's count, and in both its rows."""
+def computed(tokens: Tokens, method: Method, training: Mapping[str, Any], *, examples: int) -> float:
+    """Return the tokens that an epoch computes.
+
+    What is asked stands once in a pair's count, and in both its rows; a question stands before each answer that is
+    tried, which is as long as it may be.
+    """
+    if method == "rft":
+        answers: int = training["group_size"]
+        return answers * (tokens.expected + examples * training["max_new_tokens"])
     if method != "dpo":
         return tokens.expected
     return tokens.expected + (tokens.expected / 2 if tokens.masked is None else tokens.masked)
 
 
 def reference_share(training: Mapping[str, Any], method: Method) -> float:
-    """Return what asking the base about all pairs costs, which needs no backward pass, as a share of an epoch."""
-    return 0 if method != "dpo" else 1 / 3 if training["lora"] is None else 1 / 2
+    """Return what asking the base costs, which needs no backward pass, as a share of an epoch.
+
+    Of pairs it is asked once, of answers that are tried in each epoch.
+    """
+    if method == "rft":
+        return training["epochs"] / 2
+    return 0 if method != "dpo" or "simpo_gamma" in training else 1 / 3 if training["lora"] is None else 1 / 2

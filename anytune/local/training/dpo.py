@@ -17,15 +17,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.runs import read_json, write_json
 from anytune.local.training.batches import MicroBatch
-from anytune.local.training.objective import Outcome, Stage, Stopped
+from anytune.local.training.objective import Given, Outcome, Stage, Stopped
 from anytune.local.training.pair import Pair, PairEncoder
 
 
-class Dpo:
+class Dpo(Given):
     """Prefer one answer to another."""
 
     rows, kind = 2, "pairs"
@@ -61,15 +62,52 @@ class Dpo:
         known = torch.tensor([pair.reference for pair in batch.items], dtype=torch.float64)
         found = stage.head.log_probabilities(stage.net, batch).view(-1, 2)
         rewards = self.beta * (found - known.to(found))
-        margins = rewards[:, 0] - rewards[:, 1]
-        chosen, rejected = rewards.detach().sum(0).tolist()
-        figures = {
-            "rewards/chosen": chosen,
-            "rewards/rejected": rejected,
-            "margin": chosen - rejected,
-            "accuracy": float((margins > 0).sum()),
-        }
-        return Outcome(-F.logsigmoid(margins).sum(), figures)
+        return compared(rewards, wanted=0.0)
+
+
+class Simpo(Given):
+    """Prefer one answer to another without a reference.
+
+    Simple preference optimisation (Meng et al. 2024, arXiv:2405.14734): an answer's reward is β log π over its length,
+    and the loss of a pair −log σ(reward chosen − reward rejected − γ).
+    """
+
+    rows, kind, lost = Dpo.rows, Dpo.kind, Dpo.lost
+
+    def __init__(self, *, beta: float, gamma: float) -> None:
+        self.beta = beta
+        self.gamma = gamma
+
+    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
+        """Return what reads the records."""
+        return PairEncoder(chats)
+
+    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:  # noqa: ARG002
+        """Leave the pairs as they are."""
+        return examples
+
+    def share(self, examples: Sequence[Item]) -> int:
+        """Count the pairs."""
+        return len(examples)
+
+    def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
+        """Return the summed loss of the batch's pairs, and their rewards."""
+        found = stage.head.log_probabilities(stage.net, batch)
+        lengths = torch.tensor(batch.counts).to(found)
+        return compared((self.beta * found / lengths).view(-1, 2), wanted=self.gamma)
+
+
+def compared(rewards: Tensor, *, wanted: float) -> Outcome:
+    """Return the summed loss of pairs by their rewards, of shape (pairs, 2), and what is told of these."""
+    margins = rewards[:, 0] - rewards[:, 1]
+    chosen, rejected = rewards.detach().sum(0).tolist()
+    figures = {
+        "rewards/chosen": chosen,
+        "rewards/rejected": rejected,
+        "margin": chosen - rejected,
+        "accuracy": float((margins > 0).sum()),
+    }
+    return Outcome(-F.logsigmoid(margins - wanted).sum(), figures)
 
 
 @torch.no_grad()

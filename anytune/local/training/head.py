@@ -43,9 +43,13 @@ class HeadFilter:
 
     def log_probabilities(self, net: Any, batch: MicroBatch) -> Tensor:
         """Return the log-probability of each row's supervised tokens together, of shape (rows,)."""
-        each = -self._surprises(net, batch)
+        each = self.each_log_probability(net, batch)
         # Cut and summed row by row: adding into rows by index is not the same in every run on a GPU.
         return torch.stack([row.sum() for row in each.split(batch.counts)])
+
+    def each_log_probability(self, net: Any, batch: MicroBatch) -> Tensor:
+        """Return the log-probability of each supervised token, in the order of the batch's targets."""
+        return -self._surprises(net, batch)
 
     def _surprises(self, net: Any, batch: MicroBatch) -> Tensor:
         """Return -log p of each supervised token, at least in float32."""

@@ -1,8 +1,8 @@
-"""What a run learns from its examples: to say what they say, or (in `dpo.py`) to prefer one answer to another."""
+"""What a run learns from its examples: to say what they say, or to prefer answers (`dpo.py`, `grpo.py`)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -99,14 +99,36 @@ class Objective(Protocol):
     def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:
         """Do what has to be done before the first step, and return the examples as they are trained."""
 
+    def act(self, stage: Stage, examples: Sequence[Item]) -> tuple[Sequence[Item], dict[str, float]]:
+        """Return what is learnt from these examples in this step, and what is told of it."""
+
     def share(self, examples: Sequence[Item]) -> int:
         """Return over how many (tokens, pairs) the loss of these examples is a mean."""
 
     def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
         """Return the summed loss of a batch."""
 
+    def validate(self, stage: Stage, examples: Sequence[Item]) -> tuple[float | None, Mapping[str, float]]:
+        """Return the mean loss of the validation examples, None where there is none, and the other figures."""
 
-class Sft:
+
+class Given:
+    """Learn from the examples as they are given."""
+
+    def act(self, stage: Stage, examples: Sequence[Item]) -> tuple[Sequence[Item], dict[str, float]]:  # noqa: ARG002
+        """Return the examples."""
+        return examples, {}
+
+    def validate(self: Objective, stage: Stage, examples: Sequence[Item]) -> tuple[float, Mapping[str, float]]:
+        """Return the mean loss and the other figures."""
+        tally, share = Tally(), self.share(examples)
+        for batch in stage.own(examples):
+            tally.add(self.outcome(stage, batch))
+        tally = Tally.of(stage.team.all(tally))
+        return tally.loss / share, tally.means(share)
+
+
+class Sft(Given):
     """Learn to say what the assistant says: the cross-entropy of its tokens."""
 
     rows, kind = 1, "examples"

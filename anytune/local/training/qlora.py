@@ -12,6 +12,7 @@ that goes on from a checkpoint ends with the same bits.
 from __future__ import annotations
 
 import math
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,18 +25,21 @@ from torch import nn
 from anytune.errors import UsageError
 from anytune.local import loading
 from anytune.local.artifact import Origin, write_model
+from anytune.local.base_model import fingerprint
 from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
 from anytune.local.machine import hardware
 from anytune.local.memory import estimate, ladder, shortage
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training import attention
+from anytune.local.training.adapters import prepare
 from anytune.local.training.batches import steps_of_epoch, total_steps
-from anytune.local.training.dpo import Dpo
+from anytune.local.training.dpo import Dpo, Simpo
 from anytune.local.training.events import EventLog
+from anytune.local.training.grpo import Grpo
 from anytune.local.training.head import HeadFilter
-from anytune.local.training.lora import fuse
 from anytune.local.training.objective import Objective, Sft, Stage, Stopped, Tally
 from anytune.local.training.progress import Clock, Progress
+from anytune.local.training.reward import Rewards
 from anytune.local.training.snapshot import restore, save
 from anytune.local.training.team import Team
 
@@ -64,7 +68,7 @@ def train(
     """
     request = run.request()
     settings, model = request["training"], request["model"]
-    objective: Objective = Dpo(beta=settings["beta"]) if request.get("method") == "dpo" else Sft()
+    objective = objective_of(request)
     events.tell("reading the base model", model=model)
     machine = machine_choices(run, request, rows=objective.rows)
     team = gather()
@@ -83,8 +87,9 @@ def train(
         raise Stopped
 
     with shortage.opening():
-        trees = attention.chosen(run, net, longest=settings["max_length"], events=events)
-        net = prepare(net, model, settings, machine)
+        with team.leader_first():
+            trees = attention.chosen(run, net, longest=settings["max_length"], events=events)
+        net = prepare(net, model, settings, machine, start=request.get("from_checkpoint"))
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
@@ -103,13 +108,14 @@ def train(
 
     origin = Origin(
         base=model,
-        base_fingerprint=loading.fingerprint(model),
+        base_fingerprint=fingerprint(model),
         adapter=settings["lora"] is not None,
         quantize=settings["quantize"],
         dtype=machine["dtype"],
         stop_ids=sorted(encoder.stop_ids),
         job_id=run.id,
         suffix=request.get("suffix"),
+        from_checkpoint=request.get("from_checkpoint"),
     )
     digest = write_model(run.path / "model", net, tokenizer, origin) if team.rank == 0 else None
     done = recipe.progress
@@ -130,6 +136,17 @@ def train(
         "processes": team.size,
         **machine,
     }
+
+
+def objective_of(request: Mapping[str, Any]) -> Objective:
+    """Return what a run is to learn."""
+    settings, method = request["training"], request.get("method")
+    if method == "rft":
+        rewards = Rewards(request["rewards"])
+        return Grpo(rewards, beta=settings["beta"], group_size=settings["group_size"], room=settings["max_new_tokens"])
+    if method == "dpo" and "simpo_gamma" in settings:
+        return Simpo(beta=settings["beta"], gamma=settings["simpo_gamma"])
+    return Dpo(beta=settings["beta"]) if method == "dpo" else Sft()
 
 
 def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str, Any]:
@@ -164,7 +181,7 @@ def read_file(
         "tokens": sum(len(row) for e in got.examples for row in e.rows),
         "supervised_tokens": sum(e.supervised for e in got.examples),
         "truncated": got.truncated,
-        "answer_share_lost": got.answer_tokens_lost / got.answer_tokens,
+        "answer_share_lost": got.answer_tokens_lost / max(1, got.answer_tokens),
         "dropped": len(got.dropped),
         "dropped_lines": got.dropped[:20],
     }
@@ -178,45 +195,6 @@ def read_file(
     if said:
         events.tell(f"{role} file: {'; '.join(said)}", level="warning", **figures)
     return got.examples
-
-
-def prepare(net: Any, model: str, settings: dict[str, Any], machine: dict[str, Any]) -> Any:
-    """Make the right weights trainable, and the model compute as this machine does it best."""
-    net = trainable(net, model, settings)
-    arrange(net, settings, machine)
-    return net
-
-
-def trainable(net: Any, model: str, settings: Mapping[str, Any]) -> Any:
-    """Make the right weights trainable: adapters in float32 on a frozen base, or all weights."""
-    lora = settings["lora"]
-    if lora is None:
-        return net.requires_grad_(True)
-    from peft import LoraConfig, get_peft_model
-
-    modules = lora["target_modules"]
-    config = LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora["dropout"],
-        target_modules=modules if isinstance(modules, str) else list(modules),
-        bias="none",
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=model,
-    )
-    try:
-        return get_peft_model(net, config)
-    except ValueError as error:
-        raise UsageError(loading.first_line(error), fix="mend training.lora.target_modules") from error
-
-
-def arrange(net: Any, settings: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
-    """Compute layers twice where memory demands it, and each LoRA layer as one node."""
-    if machine["recompute"]:
-        net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    if settings["lora"] is not None and not settings["lora"]["dropout"]:
-        # Dropout sits inside PEFT's own forward, which then stays.
-        fuse(net, products=getattr(torch, machine["products"]))
 
 
 def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *, every: float) -> None:
@@ -249,19 +227,18 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
                 done.epoch_loss, done.epoch_tokens = 0.0, 0
                 if recipe.validation:
                     done.valid_loss, done.valid_figures = validate(recipe)
+                    told |= {"valid_loss": done.valid_loss, **done.valid_figures}
             if ends or done.step == 1 or events.due():
                 events.tell(
-                    f"step {done.step} of {last}: {words(told)}"
-                    + (f", validation loss {done.valid_loss:.4f}" if ends and recipe.validation else ""),
+                    f"step {done.step} of {last}: {words(told)}",
                     step=done.step,
                     total_steps=last,
                     epoch=round(done.step / per_epoch, 4),
-                    valid_loss=done.valid_loss if ends else None,
                     learning_rate=rate,
                     tokens_per_second=clock.rate(),
                     eta_seconds=clock.left(last),
-                    **told,
-                    **(done.valid_figures if ends else {}),
+                    peak_memory_bytes=peak_memory(),
+                    **{"valid_loss": None, **told},
                 )
             stopping = recipe.stage.team.agreed(stop())
             now = time.monotonic()
@@ -276,14 +253,24 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
                 raise Stopped
 
 
+def peak_memory() -> int:
+    """Return the most memory that this worker has had: the GPU's, or the process's where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
     """Take one optimiser step, whose loss is a mean over its tokens or pairs; return it, the norm and other figures."""
     settings, done, team = recipe.settings, recipe.progress, recipe.stage.team
-    share = recipe.objective.share(examples)
-    # dropout hangs on (seed, step) alone, and on who computes
-    torch.manual_seed(settings["seed"] * 1_000_003 + done.step + team.rank * 1_000_000_007)
+    seed = (
+        settings["seed"] * 1_000_003 + done.step
+    )  # dropout and chance hang on (seed, step) alone, and on who computes
+    torch.manual_seed(seed + team.rank * 1_000_000_007)
+    learnt, acted = recipe.objective.act(recipe.stage, examples)
+    share = recipe.objective.share(learnt)
     tally, tokens, computed = Tally(), 0, 0
-    for batch in recipe.stage.own(examples):
+    for batch in recipe.stage.own(learnt):
         outcome = recipe.objective.outcome(recipe.stage, batch)
         (outcome.loss / share).backward()
         tally.add(outcome)
@@ -302,16 +289,22 @@ def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
     recipe.optimizer.step()
     recipe.optimizer.zero_grad()
     done.step += 1
-    done.supervised += sum(e.supervised for e in examples)
+    done.supervised += sum(e.supervised for e in learnt)
     done.epoch_loss += tally.loss
     done.epoch_tokens += share
-    return {"loss": tally.loss / share, "gradient_norm": norm, **tally.means(share)}
+    return {"loss": tally.loss / share, "gradient_norm": norm, **tally.means(share), **acted}
 
 
 def words(told: Mapping[str, Any]) -> str:
     """Say the figures of a step that people look at."""
     said = f"loss {told['loss']:.4f}"
-    return said + (f", margin {told['margin']:.3f}, accuracy {told['accuracy']:.0%}" if "margin" in told else "")
+    if "margin" in told:
+        said += f", margin {told['margin']:.3f}, accuracy {told['accuracy']:.0%}"
+    if "reward" in told:
+        said += f", reward {told['reward']:.3f}, {told['answer_tokens']:.0f} tokens, kl {told['kl']:.4f}"
+    if told.get("valid_loss") is not None:
+        said += f", validation loss {told['valid_loss']:.4f}"
+    return said + (f", validation reward {told['valid_reward']:.3f}" if "valid_reward" in told else "")
 
 
 def rate_factor(settings: dict[str, Any], step: int, last: int) -> float:
@@ -326,12 +319,9 @@ def rate_factor(settings: dict[str, Any], step: int, last: int) -> float:
 
 
 @torch.no_grad()
-def validate(recipe: Recipe) -> tuple[float, dict[str, Any]]:
+def validate(recipe: Recipe) -> tuple[float | None, dict[str, Any]]:
     """Return the mean loss over the validation file, and the other figures by the names of results."""
     recipe.stage.net.eval()
-    tally, share = Tally(), recipe.objective.share(recipe.validation)
-    for batch in recipe.stage.own(recipe.validation):
-        tally.add(recipe.objective.outcome(recipe.stage, batch))
-    tally = Tally.of(recipe.stage.team.all(tally))
+    loss, figures = recipe.objective.validate(recipe.stage, recipe.validation)
     recipe.stage.net.train()
-    return tally.loss / share, {f"valid_{name}": value for name, value in tally.means(share).items()}
+    return loss, {f"valid_{name}": value for name, value in figures.items()}

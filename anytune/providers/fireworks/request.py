@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from anytune.errors import UsageError
-from anytune.schema.plan import Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
 from anytune.schema.spec import Lora, TuneSpec
 
 REPORT = "wandbConfig"
@@ -33,6 +33,7 @@ UNDOCUMENTED = (
 )
 
 RULES = {
+    **OWN_TRAINER_ALONE,
     "training.epochs": Rule(outcome="kept", to="epochs"),
     "training.batch_size": Rule(outcome="kept", to="batchSizeSamples"),
     "training.micro_batch_size": Rule(

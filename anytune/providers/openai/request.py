@@ -9,7 +9,7 @@ from typing import Any
 
 from anytune.errors import UsageError
 from anytune.schema.dialect import Dialect
-from anytune.schema.plan import Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
 from anytune.schema.spec import WANDB, Lora, TuneSpec
 
 TAG = "anytune_job"  # the metadata key under which our job id travels
@@ -26,7 +26,7 @@ def rules(dialect: Dialect) -> dict[str, Rule]:
     knobs = {path: rule.model_copy(update={"to": f"{place}.{rule.to}"}) for path, rule in dialect.knobs.items()}
     refused = {path: Rule(outcome="refused", why=each.why) for each in dialect.refused for path in each.settings}
     told = {path: Rule(outcome="kept", to=path) for path in WANDB} if dialect.wandb else {}
-    return {**refused, **knobs, **dialect.fields, **told, "suffix": _suffix_rule(dialect)}
+    return {**OWN_TRAINER_ALONE, **refused, **knobs, **dialect.fields, **told, "suffix": _suffix_rule(dialect)}
 
 
 def _suffix_rule(dialect: Dialect) -> Rule:

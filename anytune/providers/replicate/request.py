@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from anytune.errors import UsageError
 from anytune.planner import chosen
-from anytune.schema.plan import Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
 from anytune.schema.spec import WANDB, TuneSpec, every_setting
 from anytune.schema.trainer import MAPPABLE, Trainer
 
@@ -46,6 +46,8 @@ def rules(trainer: Trainer | None, name: str) -> dict[str, Rule]:
             made[path] = Rule(outcome="kept", to=f"input.{to}")
         elif path == "suffix":
             made[path] = Rule(outcome="refused", why=SUFFIX)
+        elif path in OWN_TRAINER_ALONE:
+            made[path] = OWN_TRAINER_ALONE[path]
         elif path in WANDB:
             made[path] = Rule(outcome="refused", why=UNTOLD)
         elif path not in MAPPABLE:

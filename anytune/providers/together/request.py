@@ -11,7 +11,7 @@ from typing import Any
 
 from anytune import catalog
 from anytune.errors import UsageError
-from anytune.schema.plan import Rule
+from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
 from anytune.schema.spec import Lora, TuneSpec
 
 MAX_RANK = 64
@@ -27,6 +27,10 @@ AUTO_LEARNING_RATE = {
 }
 
 RULES = {
+    **OWN_TRAINER_ALONE,
+    "from_checkpoint": Rule(
+        outcome="kept", to="from_checkpoint", why="a job of Together's or its model, in the place of model"
+    ),
     "training.epochs": Rule(outcome="kept", to="n_epochs"),
     "training.batch_size": Rule(
         outcome="kept", to="batch_size", why="most models take one size only: auto sends 'max'"
@@ -60,6 +64,9 @@ RULES = {
     ),
     "training.max_length": Rule(outcome="kept", to="max_seq_length"),
     "training.beta": Rule(outcome="kept", to="training_method.dpo_beta"),
+    "training.simpo_gamma": Rule(
+        outcome="translated", to="training_method.simpo_gamma", why="reference-free and by length, as SimPO is"
+    ),
     "training.seed": Rule(outcome="kept", to="random_seed"),
     "integrations.wandb.project": Rule(outcome="kept", to="wandb_project_name"),
     "integrations.wandb.name": Rule(outcome="kept", to="wandb_name"),
@@ -90,7 +97,7 @@ def body(spec: TuneSpec, *, job_id: str, training_file: str, validation_file: st
     training = spec.training
     kind = _training_type(training.lora)
     request = {
-        "model": spec.model,
+        **({"model": spec.model} if spec.from_checkpoint is None else {"from_checkpoint": spec.from_checkpoint}),
         "training_file": training_file,
         "suffix": tag(job_id, suffix=spec.suffix),
         "training_method": _training_method(spec),
@@ -147,8 +154,9 @@ def _training_type(lora: Lora | str | None) -> dict[str, Any]:
 def _training_method(spec: TuneSpec) -> dict[str, Any]:
     if spec.method == "sft":
         return {"method": "sft", "train_on_inputs": False}
-    beta = spec.training.beta
-    return {"method": "dpo"} if beta == "auto" else {"method": "dpo", "dpo_beta": beta}
+    beta, gamma = spec.training.beta, spec.training.simpo_gamma
+    simpo = {"dpo_reference_free": True, "dpo_normalize_logratios_by_length": True, "simpo_gamma": gamma}
+    return {"method": "dpo", **({} if beta == "auto" else {"dpo_beta": beta}), **({} if gamma == "auto" else simpo)}
 
 
 def _scheduler(kind: str) -> dict[str, Any]:
