@@ -199,7 +199,7 @@ def run_folder(run: Run) -> int:
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
     size = crew.wanted(os.environ)
-    if size > 1 and run.request()["method"] == "rft":  # the answers of a step are tried by one
+    if size > 1 and run.request().get("method") == "rft":  # the answers of a step are tried by one
         events.tell(f"one process trains, not {size}: learning from rewards knows no more", level="warning")
         size = 1
     if size > 1:
