@@ -118,6 +118,24 @@ def test_events_come_within_the_budget_and_tell_step_and_loss(bench: Bench) -> N
     assert bench.service.calls.count("events") <= 6
 
 
+def test_what_an_ended_job_told_is_taken_in_however_slowly_the_provider_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for no more after that turn."""
+    (id,) = start(bench)
+    listing = bench.provider.retrieve_many
+
+    def slowly(*given: Any, **named: Any) -> Any:
+        bench.clock.sleep(10 * EVERY[False])
+        return listing(*given, **named)
+
+    monkeypatch.setattr(bench.provider, "retrieve_many", slowly)
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    list(sweep(bench).follow())
+    assert bench.store.get(id).state is JobState.SUCCEEDED
+    assert len(bench.store.events(id)) == 4
+
+
 def test_one_provider_is_never_asked_more_often_than_its_budget(bench: Bench) -> None:
     start(bench, 60)
     at = sweep(alone(bench))

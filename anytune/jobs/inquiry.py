@@ -68,8 +68,11 @@ class Inquiry:
         left = most - len(singly) if lister is not None else most
         for job in self._in_time(singly, until):
             self._single(job)
-        for job in self._in_time(list(self._to_hear(jobs, now))[:left], until):
-            self._hear(job)
+        for job in list(self._to_hear(jobs, now))[:left]:
+            if (
+                job.state.is_terminal or self.desk.clock.monotonic() < until
+            ):  # for what has ended there is no later turn
+                self._hear(job)
         at = self.desk.clock.now()
         for job in jobs:
             self._note_stall(job)

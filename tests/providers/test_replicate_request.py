@@ -74,7 +74,8 @@ def test_an_unknown_trainer_is_not_rendered() -> None:
 def test_a_trainer_is_one_version_of_a_model(model: str) -> None:
     with pytest.raises(UsageError, match="owner/name:version"):
         requests.request(spec(model), FLAN, job_id=JOB_ID, training_file="x", validation_file=None)
-    assert any("owner/name:version" in problem for problem in provider().capabilities(model).problems)
+    known = provider().capabilities(model)
+    assert any("owner/name:version" in problem for problem in (*known.problems, known.opaque or ""))
 
 
 def test_the_note_leads_back_to_job_trainer_file_and_settings() -> None:
