@@ -147,7 +147,7 @@ def test_the_gradient_is_that_of_the_formula(exact: None, base: Path) -> None:  
         Encoded([5, 6, 9, 4], [False] * 2 + [True] * 2, 1),
     ]
     tried = [Tried(row, "", ended=True, advantage=a) for row, a in zip(rows, (0.7, -1.1), strict=True)]
-    outcome = grpo.outcome(stage, collate(rows, 0, items=tried))
+    outcome = grpo.outcome(stage, collate(tried))
     got = torch.autograd.grad(outcome.loss, learnt)
 
     def logs(row: Encoded) -> Any:
@@ -223,3 +223,20 @@ def test_a_function_that_fails_ends_the_run_as_the_users_fault(base: Path, tasks
 from anytune.local.encode import Encoded  # noqa: E402
 
 ROW = Encoded([1, 2], [False, True], 1)
+
+
+def test_prompts_of_several_lengths_are_answered_as_each_alone(base: Path) -> None:
+    from transformers import GenerationConfig
+
+    from anytune.local import loading
+    from anytune.local.training.attention import NAME, arrange, padded
+    from anytune.local.training.grpo import answers
+
+    net = loading.open_base(str(base), quantize=None, dtype="float32").eval()
+    assert arrange(net, longest=64) is None
+    prompts = [[5, 6, 7], [9, 8, 7, 6, 5, 40, 41, 42, 43], [77]]
+    config = GenerationConfig(do_sample=False, eos_token_id=[2], pad_token_id=2, max_new_tokens=6)
+    with torch.no_grad(), padded(net):
+        together = answers(net, prompts, config)
+        assert together == [answers(net, [prompt], config)[0] for prompt in prompts]
+    assert net.config._attn_implementation == NAME, "training goes on by trees"

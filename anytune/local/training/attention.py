@@ -10,6 +10,8 @@ The kernel is torch's own for CPUs (`_scaled_dot_product_flash_attention_for_cpu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -179,6 +181,18 @@ def arrange(net: Any, *, longest: int) -> str | None:
         config._attn_implementation = before
         return "a trial pass came out differently"
     return None
+
+
+@contextmanager
+def padded(net: Any) -> Iterator[None]:
+    """Let the model answer prompts of several lengths side by side: trees are for training, and know no masks."""
+    config = net.config.get_text_config()
+    before = config._attn_implementation
+    config._attn_implementation = "sdpa" if before == NAME else before
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
 
 
 def hindrance(net: Any, longest: int) -> str | None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from anytune.local.encode import ChatEncoder, Encoded, Encoder, Item
+from anytune.local.training.attention import padded
 from anytune.local.training.batches import MicroBatch
 from anytune.local.training.objective import Outcome, Stage, Stopped
 from anytune.local.training.reward import Rewards
@@ -151,7 +152,9 @@ class Grpo:
             if stage.stop():
                 raise Stopped
             prompts = [asked[at].asked.ids for at in places]
-            for at, answer in zip(places, answers(stage.net, prompts, config), strict=True):
+            with padded(stage.net):
+                said = answers(stage.net, prompts, config)
+            for at, answer in zip(places, said, strict=True):
                 found[at] = self.one(asked[at], answer)
         stage.net.train()
         return [found[at] for at in range(len(asked))]
