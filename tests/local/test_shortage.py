@@ -150,13 +150,15 @@ def test_a_run_out_of_memory_goes_on_by_itself_from_its_last_checkpoint(
 
 
 @pytest.mark.local
-def test_under_a_real_limit_a_run_finds_the_way_that_fits(base: Path, chats: Path, tmp_path: Path) -> None:
+def test_under_a_real_limit_a_run_finds_the_way_that_fits(base: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from tests.local.conftest import chat, write_lines
     from tests.local.test_life import folder, run_now
 
     provider = new_provider(tmp_path)
-    many = write_lines(tmp_path / "many.jsonl", [chat(n % 24) for n in range(800)])
+    told_apart = ({"role": "system", "content": f"{n * 7919 % 800} is what counts."} for n in range(800))
+    records = [{"messages": [system, *chat(n)["messages"][1:]]} for n, system in enumerate(told_apart)]
+    many = write_lines(tmp_path / "many.jsonl", records)
     body = request(provider, base, many, "tight", batch_size=800, epochs=1) | {"validation_file": None}
     run = folder(provider, body)
     way = {**vars(WAY), "micro_tokens": 1 << 16, "threads": 1}  # as if much more memory had been free before
@@ -165,7 +167,7 @@ def test_under_a_real_limit_a_run_finds_the_way_that_fits(base: Path, chats: Pat
     def limit() -> None:
         status = Path("/proc/self/status").read_text()
         used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
-        resource.setrlimit(resource.RLIMIT_DATA, (used + (500 << 20), used + (500 << 20)))
+        resource.setrlimit(resource.RLIMIT_DATA, (used + (250 << 20), used + (250 << 20)))
 
     got = run_now(provider, run, first=limit)
     assert got["state"] == "succeeded", got

@@ -127,10 +127,10 @@ class Surprise(torch.autograd.Function):
         found = hidden.new_empty(len(hidden), dtype=wide)
         slopes = torch.empty_like(hidden) if at_once else None
         for part in parts(len(hidden), size):
-            logits, factor = bent(hidden[part], weight, bias, bend)
-            found[part] = surprise(logits, targets[part])
+            chances, found[part], factor = told(hidden[part], weight, bias, targets[part], bend)
             if slopes is not None:
-                slopes[part] = misses(logits, targets[part], factor, bend).to(weight.dtype) @ weight
+                slopes[part] = misses(chances, targets[part], factor, bend).to(weight.dtype) @ weight
+            del chances, factor  # or they would be there still while the next chunk's are made
         ctx.bend, ctx.size = bend, size
         ctx.save_for_backward(*((slopes,) if at_once else (hidden, weight, bias, targets)))
         return found
@@ -147,14 +147,14 @@ class Surprise(torch.autograd.Function):
         by_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         by_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
         for part in parts(len(hidden), ctx.size):
-            logits, factor = bent(hidden[part], weight, bias, ctx.bend)
-            surprise(logits, targets[part])
-            slope = misses(logits, targets[part], factor, ctx.bend).mul_(gradient[part, None]).to(weight.dtype)
+            chances, _, factor = told(hidden[part], weight, bias, targets[part], ctx.bend)
+            slope = misses(chances, targets[part], factor, ctx.bend).mul_(gradient[part, None]).to(weight.dtype)
             torch.mm(slope, weight, out=found[part])
             if by_weight is not None:
                 by_weight.addmm_(slope.T, hidden[part])
             if by_bias is not None:
                 by_bias.add_(slope.sum(0))
+            del chances, slope, factor
         return found, by_weight, by_bias, None, None, None
 
 
@@ -163,10 +163,13 @@ def parts(count: int, size: int) -> list[slice]:
     return [slice(at, min(at + size, count)) for at in range(0, count, size)]
 
 
-def bent(hidden: Tensor, weight: Tensor, bias: Tensor | None, bend: Bend) -> tuple[Tensor, Tensor | None]:
-    """Return the logits of some positions, at least in float32, and what the cap makes of their slopes."""
+def told(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, bend: Bend
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return p of all tokens at some positions, -log p of each target, and what the cap makes of the slopes."""
     logits = F.linear(hidden, weight, bias)
-    return bend(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+    logits, factor = bend(logits.to(torch.promote_types(logits.dtype, torch.float32)))
+    return logits, surprise(logits, targets), factor
 
 
 def surprise(logits: Tensor, targets: Tensor) -> Tensor:
