@@ -166,8 +166,10 @@ def hand_over(job_file: Path | str, *, to: str, out: Path | str) -> HandedOver:
     return tuner.hand_over(tuner.read(job_file, provider="local"), to=to, out=Path(out))
 
 
-def take_in(path: Path | str, *, out: Path | str, source: str | None = None, force: bool = False) -> TakenIn:
-    """Make a job file of another trainer's config; see `recipe.take_in`."""
+def take_in(
+    path: Path | str, *, out: Path | str, source: str | None = None, force: bool = False, model: str | None = None
+) -> TakenIn:
+    """Make a job file of another trainer's config, or of a job of OpenAI's; see `recipe.take_in`."""
     from anytune.recipe import take_in as carry_out
 
-    return carry_out(Path(path), out=Path(out), source=source, force=force)
+    return carry_out(Path(path), out=Path(out), source=source, force=force, model=model)
