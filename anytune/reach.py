@@ -70,6 +70,7 @@ class Reach:
             flavor=said.flavor,
             hours=said.hours,
             cluster=said.cluster,
+            processes=said.processes,
             timeout=said.timeout,
             trainers=said.trainers,
             gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,

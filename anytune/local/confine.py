@@ -12,17 +12,23 @@ for one, can have it send. They are as open to the worker as to the user whose a
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 APART = ("unshare", "--user", "--map-current-user", "--net")  # util-linux; execs the command, so the pid stays
+KEPT = ("--keep-caps",)  # what a process may do to the network that it alone has
+UP = 1  # IFF_UP of netdevice(7), in the flags that these two read and set
+GET_FLAGS, SET_FLAGS = 0x8913, 0x8914
 NAMED = {"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"}
 SENT = {"socket.connect": 1, "socket.sendto": 1, "socket.sendmsg": 1, "socket.getnameinfo": 0}  # where whom stands
 LOOPBACK_NAMES = {"", "localhost", "ip6-localhost"}
@@ -30,23 +36,36 @@ LOOPBACK_NAMES = {"", "localhost", "ip6-localhost"}
 Refused = Callable[[str], None]
 
 
-def confined(command: list[str]) -> list[str]:
-    """Return the command as one that runs where there is no network, unchanged where the kernel lets us make none."""
-    return [*APART, "--", *command] if has_namespaces() else command
+def confined(command: list[str], *, loopback: bool = False) -> list[str]:
+    """Return the command as one that runs where there is no network, unchanged where the kernel lets us make none.
+
+    With `loopback` it may wake the loopback of that place (`raise_loopback`), by which its processes talk.
+    """
+    more = KEPT if loopback else ()
+    return [*APART, *more, "--", *command] if has_namespaces(*more) else command
 
 
 @cache
-def has_namespaces() -> bool:
+def has_namespaces(*more: str) -> bool:
     """Tell whether this system lets us start a process without a network; tried once a process, in about 10 ms."""
     if not sys.platform.startswith("linux") or shutil.which(APART[0]) is None:
         return False
     try:
         tried = subprocess.run(
-            [*APART, "--", "true"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10, check=False
+            [*APART, *more, "--", "true"], capture_output=True, stdin=subprocess.DEVNULL, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return tried.returncode == 0
+
+
+def raise_loopback() -> None:
+    """Wake the loopback of a network namespace of our own, where it sleeps at first; elsewhere it is awake."""
+    if has_network() or not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        name, flags = struct.unpack("16sh", fcntl.ioctl(asked, GET_FLAGS, struct.pack("16sh", b"lo", 0)))
+        fcntl.ioctl(asked, SET_FLAGS, struct.pack("16sh", name, flags | UP))
 
 
 def has_network() -> bool:

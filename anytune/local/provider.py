@@ -52,6 +52,7 @@ class LocalProvider:
     def __init__(self, profile: Profile) -> None:
         self.home = profile.home.absolute()
         self.timeout = profile.upload_timeout
+        self.processes = profile.processes
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
@@ -117,7 +118,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock)
+            start_worker(run, lock, processes=self.processes)
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -189,7 +190,7 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock)
+                start_worker(run, lock, processes=self.processes)
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:

@@ -1,6 +1,7 @@
 """The worker process: the only place from which torch is reached.
 
 python -m anytune.local.worker run FOLDER
+python -m anytune.local.worker follow FOLDER
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
 python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import confine
+from anytune.local import confine, crew
 from anytune.local.memory import shortage
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="anytune.local.worker")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run").add_argument("folder", type=Path)
+    commands.add_parser("follow").add_argument("folder", type=Path)
     generate = commands.add_parser("generate")
     generate.add_argument("--base", required=True)
     generate.add_argument("--tuned", type=Path)
@@ -69,6 +71,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.command == "run":
         return run_folder(Run(given.folder.absolute()))
+    if given.command == "follow":
+        return follow(Run(given.folder.absolute()))
     stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr))
     try:
         if given.command == "generate":
@@ -194,17 +198,65 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
+    size = crew.wanted(os.environ)
+    if size > 1:
+        confine.raise_loopback()
     from anytune.local.training.objective import Stopped
     from anytune.local.training.qlora import train
+    from anytune.local.training.team import Gathering
 
+    gather = Gathering(run, size)
     try:
         if stop():
             raise Stopped
-        figures = train(run, run.path.parent.parent / "files", events, stop)
+        figures = train(run, run.path.parent.parent / "files", events, stop, gather)
     except Stopped:
         return stopped(run)
+    except Exception as error:
+        if gather.crew is not None and (death := gather.crew.cause()) is not None:
+            raise another_died(death) from error
+        raise
+    finally:
+        gather.end()
     packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     return {**figures, "versions": {name: version(name) for name in packages}}
+
+
+def another_died(death: dict[str, Any]) -> Exception:
+    """Return what the death of a process that trains along means for the run: memory ran out there, or it failed."""
+    if "opening" in death:
+        return shortage.ShortOfMemory(opening=death["opening"], tokens=death["tokens"])
+    return DeadProcess(death["error"], fix=death.get("fix"), cause=death.get("cause", "provider"))
+
+
+class DeadProcess(AnytuneError):
+    """Report that one of the processes of a run has died."""
+
+    def __init__(self, message: str, *, fix: str | None, cause: str) -> None:
+        super().__init__(message, fix=fix)
+        self.cause = cause
+
+
+def follow(run: Run) -> int:
+    """Train along with the process that leads; what goes wrong is left for it to tell."""
+    crew.die_with_the_leader(run.pid())
+    stop, offline = StopWish(run), run.request().get("offline", True)
+    stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr)) if offline else quiet()
+    rank = int(os.environ["ANYTUNE_RANK"])
+    from anytune.local.training.objective import Stopped
+    from anytune.local.training.qlora import train
+    from anytune.local.training.team import followed
+
+    try:
+        train(run, run.path.parent.parent / "files", EventLog(Path(os.devnull)), stop, followed)
+    except Stopped:
+        return 0
+    except BaseException as error:  # as for the leader: whatever it was, it must be said
+        traceback.print_exc()
+        fell = {"opening": error.opening, "tokens": error.tokens} if isinstance(error, shortage.ShortOfMemory) else {}
+        write_json(crew.report(run.path, rank), {**explain(error, run), **fell})
+        return 1
+    return 0
 
 
 def stopped(run: Run) -> dict[str, Any]:
@@ -242,6 +294,8 @@ def explain(error: BaseException, run: Run) -> dict[str, Any]:
         failed |= {"cause": "user", "error": "out of memory", "fix": shortage.fix(run)}
     elif getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
         failed |= {"cause": "user", "error": "the disk is full", "fix": "make room, then resume the job"}
+    elif isinstance(error, DeadProcess):
+        failed |= {"cause": error.cause, "error": error.message, "fix": error.fix}
     elif isinstance(error, AnytuneError):
         failed |= {"cause": "user", "error": error.message, "fix": error.fix}
     return failed

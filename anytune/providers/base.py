@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
-from anytune.schema.cluster import Cluster
+from anytune.schema.cluster import Cluster, Processes
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
 from anytune.schema.model import Checkpoint, TunedModel
@@ -55,9 +55,9 @@ class Profile:
     the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks. `trainers` are
     the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the provider beside
     those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which one, and after
-    how long a job is ended; `cluster` is how jobs run on one of the user's own. `gate` is passed by each call to the
-    provider's API, and by none to a storage host. `wandb_key` is like `key`, for a provider that reports jobs to
-    Weights & Biases and takes the key of it with each.
+    how long a job is ended; `cluster` is how jobs run on one of the user's own, `processes` how many train a run here.
+    `gate` is passed by each call to the provider's API, and by none to a storage host. `wandb_key` is like `key`, for a
+    provider that reports jobs to Weights & Biases and takes the key of it with each.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Profile:
     flavor: str | None = None
     hours: float | None = None
     cluster: Cluster | None = None
+    processes: Processes = 1
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     timeout: float = 120.0
     upload_timeout: float = 3600.0

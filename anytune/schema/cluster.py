@@ -1,15 +1,16 @@
-"""A cluster of the user's own: where it keeps what jobs leave, and what a job gets there."""
+"""Machines of the user's own: how many processes train on one; a cluster, and where it keeps what jobs leave."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from anytune.schema.base import Value
 from anytune.schema.money import Usd
 
+Processes = Annotated[int, Field(ge=1, le=64)] | Literal["auto"]  # auto: one on each GPU
 URL = re.compile(r"[a-z][a-z0-9+.-]*://.+")
 
 

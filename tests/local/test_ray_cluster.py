@@ -143,7 +143,7 @@ def test_a_run_whose_anytune_was_killed_is_taken_up_and_makes_what_a_local_run_m
 ) -> None:
     training = {"epochs": 40, "batch_size": 4, "learning_rate": 2e-3, "seed": 7}
     job = {"name": "tides", "provider": "ray", "model": str(base), "training": training}
-    job["data"] = {"train": str(chats), "validation": str(chats), "residency": "eu"}
+    job["data"] = {"train": str(chats), "residency": "eu"}
     (tmp_path / "finetune.yaml").write_text(yaml.safe_dump(job))
     started = time.monotonic()
     first = command(head, tmp_path, "run", "finetune.yaml", "-y", "--no-eval")
@@ -182,7 +182,7 @@ def test_a_job_is_stopped_and_one_that_was_ended_goes_on_with_the_same_bits(
     head: Head, base: Path, chats: Path, tmp_path: Path
 ) -> None:
     provider = head.provider()
-    job = provider.create(asked(provider, base, chats, "stopped", epochs=500))
+    job = provider.create(asked(provider, base, chats, "stopped", epochs=100))
     until(lambda: steps_told(provider, job))
     started = time.monotonic()
     provider.cancel(job.id)

@@ -14,6 +14,7 @@ from anytune.config import is_here
 from anytune.errors import UsageError
 from anytune.local import settings
 from anytune.local.base_model import is_hub_id
+from anytune.local.processes import PROCESSES
 from anytune.providers.base import Profile
 from anytune.schema.cluster import Cluster
 from anytune.schema.plan import Rule
@@ -34,6 +35,7 @@ def render(
     """Return the run with every default made explicit, and the job as Ray takes it, but for the code's address."""
     asked, machines = spec.model_copy(update={"models": {}}), cluster(profile)
     bound = {} if profile.hours is None else {"ANYTUNE_SECONDS": str(int(profile.hours * 3600))}
+    several = {PROCESSES: str(machines.gpus)} if machines.gpus > 1 else {}
     return {
         "run": {
             "job_id": job_id,
@@ -52,7 +54,7 @@ def render(
             "submission_id": job_id,
             **({"entrypoint_num_gpus": machines.gpus} if machines.gpus else {}),
             "metadata": {MARK: job_id},
-            "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), **bound}},
+            "runtime_env": {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), **bound, **several}},
         },
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from anytune.local.runs import Run
 from anytune.local.training.batches import MicroBatch, micro_batches
 from anytune.local.training.events import EventLog
 from anytune.local.training.head import HeadFilter
+from anytune.local.training.team import Team
 
 
 class Stopped(Exception):
@@ -40,6 +41,16 @@ class Tally:
         for name, value in outcome.figures.items():
             self.figures[name] = self.figures.get(name, 0.0) + value
 
+    @classmethod
+    def of(cls, several: Iterable[Tally]) -> Tally:
+        """Return the sum of several."""
+        whole = cls()
+        for each in several:
+            whole.loss += each.loss
+            for name, value in each.figures.items():
+                whole.figures[name] = whole.figures.get(name, 0.0) + value
+        return whole
+
     def means(self, share: int) -> dict[str, float]:
         """Return the figures without the loss, as means."""
         return {name: value / share for name, value in self.figures.items()}
@@ -56,6 +67,13 @@ class Stage:
     stop: Callable[[], bool]
     micro_tokens: int
     micro_examples: int | None
+    team: Team = field(default_factory=Team)
+
+    def own(self, examples: Sequence[Item]) -> list[MicroBatch]:
+        """Cut examples into batches that fit the memory, and return those that this process computes."""
+        most = self.team.most_examples(len(examples), self.micro_examples)
+        cut = micro_batches(examples, most_tokens=self.micro_tokens, most_examples=most, filler=0)
+        return self.team.deal(cut, lambda batch: batch.ids.numel())
 
     def batches(self, examples: Sequence[Item]) -> list[MicroBatch]:
         """Cut examples into batches that fit the memory."""

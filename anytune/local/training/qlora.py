@@ -35,6 +35,7 @@ from anytune.local.training.lora import fuse
 from anytune.local.training.objective import Objective, Sft, Stage, Stopped, Tally
 from anytune.local.training.progress import Clock, Progress
 from anytune.local.training.snapshot import restore, save
+from anytune.local.training.team import Team
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,20 @@ class Recipe:
     progress: Progress = field(default_factory=Progress)
 
 
-def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> dict[str, Any]:
-    """Train as `request.json` says and return the figures of the result; raise `Stopped` when told to stop."""
+def train(
+    run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gather: Callable[[], Team] = Team
+) -> dict[str, Any]:
+    """Train as `request.json` says and return the figures of the result; raise `Stopped` when told to stop.
+
+    `gather` brings together the processes that train, once it is decided how the machine is used.
+    """
     request = run.request()
     settings, model = request["training"], request["model"]
     objective: Objective = Dpo(beta=settings["beta"]) if request.get("method") == "dpo" else Sft()
     events.tell("reading the base model", model=model)
     machine = machine_choices(run, request, rows=objective.rows)
-    torch.set_num_threads(machine["threads"])
+    team = gather()
+    torch.set_num_threads(max(1, machine["threads"] // team.size))
     torch.manual_seed(settings["seed"])
 
     tokenizer = loading.open_tokenizer(model)
@@ -70,7 +77,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     sets = {"training": read_file(request, "training", files, reader, objective, events)}
     if request["validation_file"]:
         sets["validation"] = read_file(request, "validation", files, reader, objective, events)
-    if stop():
+    if team.agreed(stop()):
         raise Stopped
 
     with shortage.opening():
@@ -79,8 +86,9 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
-    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"])
-    with shortage.passes(lambda: stage.head.last):
+    stage = Stage(run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], team)
+    team.same(learnt.values())
+    with team.leader_first(), shortage.passes(lambda: stage.head.last):
         sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
     recipe = Recipe(stage, objective, learnt, optimizer, settings, machine, train_set, validation)
@@ -98,7 +106,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         job_id=run.id,
         suffix=request.get("suffix"),
     )
-    digest = write_model(run.path / "model", net, tokenizer, origin)
+    digest = write_model(run.path / "model", net, tokenizer, origin) if team.rank == 0 else None
     done = recipe.progress
     return {
         "model_path": str(run.path / "model"),
@@ -113,6 +121,7 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool]) -> 
         "cpu_seconds": done.cpu_seconds,
         "tokens_per_second": done.tokens / max(done.seconds, 1e-9),
         "trainable_parameters": sum(p.numel() for p in learnt.values()),
+        "processes": team.size,
         **machine,
     }
 
@@ -217,6 +226,7 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
         step=done.step,
         total_steps=last,
         trainable_parameters=sum(p.numel() for p in recipe.trainable.values()),
+        processes=recipe.stage.team.size,
         **recipe.machine,
     )
     recipe.stage.net.train()
@@ -247,10 +257,11 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
                     **told,
                     **(done.valid_figures if ends else {}),
                 )
-            stopping = stop()
+            stopping = recipe.stage.team.agreed(stop())
             now = time.monotonic()
             # Saving may take a twentieth of the time at most, however large the model; 0 means at every step.
-            if stopping or done.step == last or now - saved >= (every and max(every, 20 * cost)):
+            due = stopping or done.step == last or now - saved >= (every and max(every, 20 * cost))
+            if due and recipe.stage.team.rank == 0:
                 save(run, recipe.trainable, recipe.optimizer, recipe.progress)
                 saved = time.monotonic()
                 cost = saved - now
@@ -261,15 +272,20 @@ def loop(run: Run, recipe: Recipe, events: EventLog, stop: Callable[[], bool], *
 
 def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
     """Take one optimiser step, whose loss is a mean over its tokens or pairs; return it, the norm and other figures."""
-    settings, done = recipe.settings, recipe.progress
+    settings, done, team = recipe.settings, recipe.progress, recipe.stage.team
     share = recipe.objective.share(examples)
-    torch.manual_seed(settings["seed"] * 1_000_003 + done.step)  # dropout hangs on (seed, step) alone
-    tally = Tally()
-    for batch in recipe.stage.batches(examples):
+    # dropout hangs on (seed, step) alone, and on who computes
+    torch.manual_seed(settings["seed"] * 1_000_003 + done.step + team.rank * 1_000_000_007)
+    tally, tokens = Tally(), 0
+    for batch in recipe.stage.own(examples):
         outcome = recipe.objective.outcome(recipe.stage, batch)
         (outcome.loss / share).backward()
         tally.add(outcome)
-        done.tokens += batch.tokens
+        tokens += batch.tokens
+    team.add_gradients(recipe.trainable.values())
+    told = team.all((tally, tokens))
+    tally = Tally.of(each for each, _ in told)
+    done.tokens += sum(tokens for _, tokens in told)
     norm = nn.utils.clip_grad_norm_(recipe.trainable.values(), settings["max_grad_norm"]).item()
     if not math.isfinite(norm):
         raise UsageError(f"the gradient is not finite at step {done.step + 1}", fix="set training.learning_rate lower")
@@ -306,7 +322,8 @@ def validate(recipe: Recipe) -> tuple[float, dict[str, Any]]:
     """Return the mean loss over the validation file, and the other figures by the names of results."""
     recipe.stage.net.eval()
     tally, share = Tally(), recipe.objective.share(recipe.validation)
-    for batch in recipe.stage.batches(recipe.validation):
+    for batch in recipe.stage.own(recipe.validation):
         tally.add(recipe.objective.outcome(recipe.stage, batch))
+    tally = Tally.of(recipe.stage.team.all(tally))
     recipe.stage.net.train()
     return tally.loss / share, {f"valid_{name}": value for name, value in tally.means(share).items()}
