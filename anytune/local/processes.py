@@ -25,7 +25,8 @@ NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 def start_worker(run: Run, lock: int, *, processes: int | str = 1) -> None:
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
-    It starts so many `processes` to train with it, itself among them. One that has nothing to fetch is started where there is no network.
+    It starts so many `processes` to train with it, itself among them. One that has nothing to fetch is started where
+    there is no network.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:

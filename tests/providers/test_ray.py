@@ -119,7 +119,7 @@ def test_a_cluster_on_this_machine_may_want_no_token(tmp_path: Path, stub: RaySt
 def test_where_files_lie_must_be_said(tmp_path: Path, stub: RayStub) -> None:
     provider = RayProvider(Profile(name="ray", home=tmp_path, key=lambda: stub.key, base_url=stub.base_url))
     assert any("cluster.folder is not set" in problem for problem in provider.capabilities(MODEL).problems)
-    with pytest.raises(UsageError, match="cluster.folder is not set"):
+    with pytest.raises(UsageError, match=r"cluster\.folder is not set"):
         provider.upload(RayRig(tmp_path, stub).file())
 
 
@@ -289,7 +289,7 @@ def test_the_adapter_comes_home_whole_and_nothing_that_may_be_a_pickle(rig: RayR
     with pytest.raises(RejectedError, match="not here to be merged"):
         rig.provider.export(tuned, to="merged", out=tmp_path / "merged")
     rig.stub.leave(job_id, {"model/extra.pt": b"pickle"})
-    with pytest.raises(RejectedError, match="extra.pt"):
+    with pytest.raises(RejectedError, match=r"extra\.pt"):
         rig.provider.export(tuned, to="adapter", out=tmp_path / "more")
     gone = tuned.model_copy(update={"name": "/elsewhere/jobs/x/model"})
     with pytest.raises(NotFoundError):

@@ -1,8 +1,8 @@
 """Several processes that take each step together, so that it is the very step that one would take.
 
-The batches of a step are dealt out; each process adds up the gradients of its own, summed over tokens and divided by how
-many the whole step has; what they found is summed over the processes. The mean is then over all supervised tokens of the
-step, not a mean of means, and differs from one process's only by the order in which numbers are added.
+The batches of a step are dealt out; each process adds up the gradients of its own, summed over tokens and divided by
+how many the whole step has; what they found is summed over the processes. The mean is then over all supervised tokens
+of the step, not a mean of means, and differs from one process's only by the order in which numbers are added.
 """
 
 from __future__ import annotations
