@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from anytune.local.runs import read_json, write_json
 
 MOST = 64
 PATIENCE = 3.0  # seconds for which the others may end by themselves
+SETTLING = 0.3  # seconds for which others may die after the first
 STUCK = 60.0  # seconds after a death in which the leader should have noticed
 WHO = ("ANYTUNE_RANK", "ANYTUNE_OF", "ANYTUNE_PORT")
 
@@ -64,10 +66,8 @@ class Crew:
 
     def __init__(self, folder: Path, size: int, port: int, seen: Mapping[str, str]) -> None:
         self._folder, self._over = folder, threading.Event()
-        self.death: dict[str, Any] | None = None
         self._processes = [self._start(rank, size, port, seen) for rank in range(1, size)]
-        for rank, process in enumerate(self._processes, 1):
-            threading.Thread(target=self._watch, args=(rank, process), daemon=True).start()
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def _start(self, rank: int, size: int, port: int, seen: Mapping[str, str]) -> subprocess.Popen[bytes]:
         report(self._folder, rank).unlink(missing_ok=True)
@@ -79,27 +79,35 @@ class Crew:
             cwd=self._folder,
         )
 
-    def _watch(self, rank: int, process: subprocess.Popen[bytes]) -> None:
-        status = process.wait()
-        if status == 0 or self._over.is_set() or self.death is not None:
-            return
-        said = read_json(report(self._folder, rank)) or {"error": died(status)}
-        self.death = {**said, "error": f"process {rank} of {len(self._processes) + 1}: {said['error']}"}
-        if not self._over.wait(STUCK):  # the leader waits for the dead one, and nothing wakes it
-            write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **self.death})
-            self.end()
-            os._exit(1)
+    def _watch(self) -> None:
+        """End the run if the leader goes on to wait for one that died, where nothing wakes it."""
+        while not self._over.wait(1.0):
+            if any(process.poll() for process in self._processes):
+                if not self._over.wait(STUCK):
+                    write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **self._death()})
+                    self.end()
+                    os._exit(1)
+                return
 
     def cause(self) -> dict[str, Any] | None:
         """Return what a dead process left to say, None if none has died; a death just now is waited for."""
-        for process in self._processes:
-            if self.death is None:
-                try:
-                    process.wait(2.0)
-                except subprocess.TimeoutExpired:
-                    return None
-        self._over.wait(0.2)
-        return self.death
+        end = time.monotonic() + PATIENCE
+        while not any(process.poll() for process in self._processes):
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.05)
+        time.sleep(SETTLING)
+        return self._death()
+
+    def _death(self) -> dict[str, Any]:
+        """Return what the first to die left to say: those after it only tell that they lost it."""
+        found = []
+        for rank, process in enumerate(self._processes, 1):
+            if status := process.poll():
+                said = read_json(report(self._folder, rank)) or {"error": died(status)}
+                told = {**said, "error": f"process {rank} of {len(self._processes) + 1}: {said['error']}"}
+                found.append((status > 0, "opening" not in said, said.get("cause") != "user", rank, told))
+        return min(found)[-1]
 
     def end(self) -> None:
         """End all who follow."""
