@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import UsageError
+from anytune.errors import AnytuneError, UsageError
+from anytune.local.memory.shortage import ShortOfMemory
 from anytune.local.processes import PROCESSES, worker_command, worker_environment
 from anytune.local.runs import read_json, write_json
 
@@ -59,6 +60,21 @@ def own_gpu(rank: int, size: int, environment: Mapping[str, str]) -> dict[str, s
     if len(found) < size:
         raise UsageError(f"{size} processes are to train on {len(found)} GPUs: each needs its own")
     return {"CUDA_VISIBLE_DEVICES": found[rank]}
+
+
+class DeadProcess(AnytuneError):
+    """Report that one of the processes of a run has died."""
+
+    def __init__(self, message: str, *, fix: str | None, cause: str) -> None:
+        super().__init__(message, fix=fix)
+        self.cause = cause
+
+
+def another_died(death: Mapping[str, Any]) -> Exception:
+    """Return what the death of a process that trains along means for the run: memory ran out there, or it failed."""
+    if "opening" in death:
+        return ShortOfMemory(opening=death["opening"], tokens=death["tokens"])
+    return DeadProcess(death["error"], fix=death.get("fix"), cause=death.get("cause", "provider"))
 
 
 class Crew:

@@ -217,27 +217,12 @@ def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
         return stopped(run)
     except Exception as error:
         if gather.crew is not None and (death := gather.crew.cause()) is not None:
-            raise another_died(death) from error
+            raise crew.another_died(death) from error
         raise
     finally:
         gather.end()
     packages = ("torch", "transformers", "peft", "bitsandbytes", "safetensors")
     return {**figures, "versions": {name: version(name) for name in packages}}
-
-
-def another_died(death: dict[str, Any]) -> Exception:
-    """Return what the death of a process that trains along means for the run: memory ran out there, or it failed."""
-    if "opening" in death:
-        return shortage.ShortOfMemory(opening=death["opening"], tokens=death["tokens"])
-    return DeadProcess(death["error"], fix=death.get("fix"), cause=death.get("cause", "provider"))
-
-
-class DeadProcess(AnytuneError):
-    """Report that one of the processes of a run has died."""
-
-    def __init__(self, message: str, *, fix: str | None, cause: str) -> None:
-        super().__init__(message, fix=fix)
-        self.cause = cause
 
 
 def follow(run: Run) -> int:
@@ -297,7 +282,7 @@ def explain(error: BaseException, run: Run) -> dict[str, Any]:
         failed |= {"cause": "user", "error": "out of memory", "fix": shortage.fix(run)}
     elif getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
         failed |= {"cause": "user", "error": "the disk is full", "fix": "make room, then resume the job"}
-    elif isinstance(error, DeadProcess):
+    elif isinstance(error, crew.DeadProcess):
         failed |= {"cause": error.cause, "error": error.message, "fix": error.fix}
     elif isinstance(error, AnytuneError):
         failed |= {"cause": "user", "error": error.message, "fix": error.fix}
