@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anytune.data import check as data_check
 from anytune.data.check import BUILT_IN, Asker, Wish
+from anytune.data.check.rules.base import OUR_TRAINER
 from anytune.errors import AnytuneError, UsageError
 from anytune.schema.data import DataMethod, DataReport, Role
 
@@ -149,7 +150,7 @@ def _counter(provider: str | None, model: str | None, catalogs: Sequence[Catalog
         entry = listed.models.get(model or "")
         if entry is not None:
             return counter_for(listed.provider, model), entry.max_length
-    if provider in (None, "local", "hf-jobs", "ray") and model is not None:
+    if provider in (None, *OUR_TRAINER) and model is not None:
         return counter_for("local", model, folder=_folder(model)), None
     limits = [entry.max_length for listed in named for entry in listed.models.values() if entry.max_length]
     return counter_for(provider or "local", model), max(limits, default=None)

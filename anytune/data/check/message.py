@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from anytune.data.check.fault import Fault, Path
+from anytune.data.check.rules.base import OUR_TRAINER
 from anytune.data.check.tool import check_calls, check_old_call
 from anytune.data.quote import Plain
 
@@ -85,7 +86,7 @@ def _check_keys(message: dict[str, Any], role: str | None, path: Path, out: list
 def _check_weight(weight: Any, role: str | None, path: Path, out: list[Fault]) -> None:
     path = (*path, "weight")
     if weight is None:
-        out.append(Fault("null-key", path, "weight", at_key=True, among=("local", "hf-jobs", "ray")))
+        out.append(Fault("null-key", path, "weight", at_key=True, among=OUR_TRAINER))
         out.append(Fault("weight-invalid", path, weight, among=_NOT_LOCAL))
     elif isinstance(weight, bool):
         out.append(Fault("weight-boolean", path, weight))

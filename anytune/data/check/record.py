@@ -7,7 +7,7 @@ from typing import Any
 
 from anytune.data.check.fault import Fault, Path
 from anytune.data.check.message import check_message
-from anytune.data.check.rules.base import COLUMNS, DataMethod
+from anytune.data.check.rules.base import COLUMNS, OUR_TRAINER, DataMethod
 from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.tool import check_functions, check_pairing, check_tools
 from anytune.data.quote import Plain
@@ -31,7 +31,7 @@ _INPUT_KEYS = _OPTIONAL | {"messages"}
 _PLAIN = frozenset({"system", "user", "assistant"})
 _PLAIN_KEYS = {"role", "content"}
 _SYSTEM = ("system", "developer")
-_TEMPLATED = ("together", "fireworks", "nebius", "local", "hf-jobs", "ray")  # they train through a chat template
+_TEMPLATED = ("together", "fireworks", "nebius", *OUR_TRAINER)  # they train through a chat template
 _MOST_IMAGES = 10
 _MOST_IMAGES_AT_AZURE = 64
 

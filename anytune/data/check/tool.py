@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from anytune.data.check.fault import Fault, Path
+from anytune.data.check.rules.base import OUR_TRAINER
 from anytune.data.quote import Plain
 
 _OF_A_FUNCTION = (("description", str, "text"), ("parameters", dict, "an object"), ("strict", bool, "true or false"))
 _MOST_FUNCTIONS = 128
-_WITH_IDS = ("openai", "together", "azure", "nebius", "local", "hf-jobs", "ray")  # Fireworks documents calls without
+_WITH_IDS = ("openai", "together", "azure", "nebius", *OUR_TRAINER)  # Fireworks documents calls without
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -137,7 +138,7 @@ def _call(function: dict[str, Any], at: Path, declared: set[str], out: list[Faul
     elif not isinstance(arguments, str):
         out.append(Fault("arguments-not-a-string", (*at, "arguments"), arguments))
         if not isinstance(arguments, dict):  # local templates take an object, but nothing else
-            out.append(Fault("arguments-not-json", (*at, "arguments"), arguments, among=("local", "hf-jobs", "ray")))
+            out.append(Fault("arguments-not-json", (*at, "arguments"), arguments, among=OUR_TRAINER))
     elif not is_object(arguments):
         out.append(Fault("arguments-not-json", (*at, "arguments"), arguments))
 

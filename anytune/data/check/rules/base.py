@@ -8,7 +8,8 @@ from typing import NamedTuple
 from anytune.schema.data import DataMethod, Level
 
 COLUMNS = ("openai", "together", "fireworks", "azure", "nebius", "local")
-SAME_AS = dict.fromkeys(("hf-jobs", "ray"), "local")  # the same trainer, on another machine
+OUR_TRAINER = ("local", "hf-jobs", "ray")  # here, and on other machines
+SAME_AS = dict.fromkeys(OUR_TRAINER, OUR_TRAINER[0])
 _LEVELS: dict[str, Level | None] = {"E": "error", "W": "warning", "-": None}
 
 __all__ = ["COLUMNS", "DataMethod", "Minded", "Rule"]
