@@ -117,7 +117,7 @@ def one_round(python: str, name: str, arguments: list[str]) -> dict[str, Any]:
     if done.returncode != 0:
         sys.exit(f"{name} failed:\n{done.stderr[-3000:]}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    print(f"{name}: {result['tokens'] / result['cpu_seconds']:.0f} tokens/CPU-s", file=sys.stderr)
+    print(json.dumps({"side": name, **result}), file=sys.stderr, flush=True)
     return result
 
 
