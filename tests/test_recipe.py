@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from anytune.errors import AnytuneError, RefusedError, UsageError
@@ -107,6 +107,7 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
         "weight_decay": 0.2, "max_grad_norm": 0.5, "scheduler": "cosine", "lora": {"rank": 3}, "quantize": None,
         "max_length": 99, "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
         "lora.target_modules": ["q_proj"], "beta": 0.3, "learning_rate_multiplier": 2.0,
+        "simpo_gamma": 0.7, "group_size": 3, "max_new_tokens": 33,
     }  # fmt: skip
     plain = _hand_over(_job(tmp_path / "plain"), tool, tmp_path / "plain-job")
     paths = {path.removeprefix("training.") for path in every_setting() if path.startswith("training.")} | {
@@ -115,7 +116,10 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
     for number, name in enumerate(sorted(paths)):
         inner = name.removeprefix("lora.")
         training = {"lora": {inner: other[name]}} if inner != name else {name: other[name]}
-        method: dict[str, Any] = {"method": "dpo", "lines": [PAIR] * 12} if name == "beta" else {}
+        method: dict[str, Any] = {"method": "dpo", "lines": [PAIR] * 12} if name in ("beta", "simpo_gamma") else {}
+        if name in ("group_size", "max_new_tokens"):
+            asked = [{"messages": _numbered(n)["messages"][:1]} for n in range(12)]
+            method = {"method": "rft", "lines": asked, "rewards": [{"type": "regex", "pattern": "[0-9]"}]}
         job = _job(tmp_path / f"{number}", training, **method)
         with suppress(RefusedError):
             assert _hand_over(job, tool, tmp_path / f"{number}-job") != plain, name
@@ -333,7 +337,12 @@ ODD = st.one_of(
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_a_file_with_odd_values_is_taken_in_or_told_in_one_line(
     tool: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -213,7 +213,7 @@ def read_warmup_steps(reading: Reading, name: str, steps: int, *, train: str | N
     examples = reading.count(train) if train else None
     if steps <= 0:
         reading.keep("training.warmup_ratio", 0.0, name=name, said=steps)
-    elif not examples or not whole or not isinstance(epochs, int | float) or epochs <= 0:
+    elif not examples or not whole or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:
         reading.refuse(name, steps, "ours is a share of all steps, and these cannot be counted without the data")
     else:
         every = math.ceil(epochs * -(-examples // whole))

@@ -42,6 +42,7 @@ LINES = (
     "spend --json",
     "watch JOB",
     "events JOB --json",
+    "draw JOB --to tensorboard --out curves",
     "audit JOB --json",
     "pause JOB",
     "checkpoints JOB",

@@ -154,14 +154,14 @@ def test_a_longer_row_or_rank_never_needs_less(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_told_with_settings_that_do(tmp_path: Path) -> None:
     shape(tmp_path, LLAMA_8B)
-    small = told(tmp_path, card(12), max_length=8192, longest=8000)
+    small = told(tmp_path, card(9), max_length=8192, longest=8000)
     assert small.fits == "no"
     (shorter,) = small.instead
     length = shorter.settings["training.max_length"]
     assert length < 8192
-    assert shorter.memory_expected < 12 << 30
+    assert shorter.memory_expected < 9 << 30
     assert shorter.flags == f"--set training.max_length={length}"
-    assert told(tmp_path, card(12), max_length=length, longest=8000).fits == "yes"
+    assert told(tmp_path, card(9), max_length=length, longest=8000).fits == "yes"
 
 
 def test_full_fine_tuning_that_does_not_fit_is_offered_adapters(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from anytune import catalog
 from anytune.errors import AmbiguousError, NotFoundError, RejectedError
 from anytune.local import base_model, settings
 from anytune.local.elsewhere import result as results
+from anytune.local.elsewhere import rules
 from anytune.local.elsewhere.package import pack
 from anytune.local.hf_jobs import answer as answers
 from anytune.local.hf_jobs import download as downloads
@@ -55,8 +56,8 @@ class HFJobsProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=requests.METHODS,
-            settings=settings.within(requests.RULES, context),
+            methods=rules.METHODS,
+            settings=settings.within(rules.RULES, context),
             regions=known.regions,
             region_note=known.region_note,
             max_length=context,

@@ -12,15 +12,13 @@ from anytune import catalog
 from anytune.errors import UsageError
 from anytune.local import settings
 from anytune.providers.base import Profile
-from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import TuneSpec
 
 NAME = "hf-jobs"
 LABEL = "anytune-job"  # carries our job id, by which a job is found again
 ID_LIMIT = 100
 FLAVOR = "l4x1"  # the cheapest machine whose GPU computes in bfloat16 (24 GB)
 HOURS = 4.0
-METHODS: tuple[Method, ...] = ("sft", "dpo")
 IMAGE = "ghcr.io/astral-sh/uv:python3.12-bookworm"  # what huggingface_hub itself takes for scripts with requirements
 # The extras `local` and `hf-jobs` and what anytune itself needs in the job; a test holds them to pyproject.toml.
 PACKAGES = (
@@ -44,12 +42,6 @@ runpy.run_module("anytune.local.hub_job", run_name="__main__")
 """
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_IN_LABELS = re.compile("[^A-Za-z0-9_-]")
-RULES: dict[str, Rule] = {
-    **settings.RULES,
-    **OWN_TRAINER_ALONE,
-    "training.simpo_gamma": settings.RULES["training.simpo_gamma"],
-    "method": Rule(outcome="kept", choices=METHODS),
-}
 
 
 def render(

@@ -21,6 +21,7 @@ from anytune.errors import AmbiguousError, MalformedAnswerError, NotFoundError, 
 from anytune.local import base_model, settings
 from anytune.local.elsewhere import model as models
 from anytune.local.elsewhere import result as results
+from anytune.local.elsewhere import rules
 from anytune.local.elsewhere.depot import Depot, opened
 from anytune.local.elsewhere.package import pack
 from anytune.local.ray_jobs import answer as answers
@@ -74,8 +75,8 @@ class RayProvider:
             provider=self.name,
             model=model,
             known=True,
-            methods=settings.METHODS,
-            settings=settings.within(requests.RULES, context),
+            methods=rules.METHODS,
+            settings=settings.within(rules.RULES, context),
             regions=known.regions,
             region_note=known.region_note,
             max_length=context,

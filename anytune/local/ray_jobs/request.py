@@ -17,7 +17,6 @@ from anytune.local.base_model import is_hub_id
 from anytune.local.processes import PROCESSES
 from anytune.providers.base import Profile
 from anytune.schema.cluster import Cluster
-from anytune.schema.plan import Rule
 from anytune.schema.spec import TuneSpec
 
 NAME = "ray"
@@ -26,7 +25,6 @@ DIGEST = "anytune_request"  # metadata by which a repeated create knows its own 
 AGAIN = "--again-"  # between a job's id and the number of an attempt after the first
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 STOP_SECONDS = 120  # for which Ray waits before it kills: its own 3 s are too few to save a large model's state
-RULES: dict[str, Rule] = settings.RULES
 
 
 def render(
