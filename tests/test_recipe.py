@@ -373,3 +373,20 @@ ODD_KEYS: dict[str, set[str]] = {
     "trl": {"datasets", "test_split_size", "loss_type", "warmup_ratio", "load_in_8bit"},
     "unsloth": {"data.dataset", "training.packing"},
 }
+
+
+@pytest.mark.parametrize("odd", ["abc", 1, [1], {"a": 1}, True])
+@pytest.mark.parametrize("place", ["method", "reinforcement", "hyperparameters", "grader", "type", "graders", "a"])
+def test_an_odd_part_of_a_job_of_openais_is_taken_in_or_told(place: str, odd: Any, tmp_path: Path) -> None:
+    _job(tmp_path)
+    check = {"type": "string_check", "input": "{{sample.output_text}}", "reference": "{{item.a}}", "operation": "eq"}
+    grader = {"type": "multi", "graders": {"a": check}, "calculate_output": "a"}
+    inner = {"hyperparameters": {"n_epochs": 2}, "grader": grader}
+    job = {"model": "gpt", "training_file": "train", "method": {"type": "reinforcement", "reinforcement": inner}}
+    for part in (job, job["method"], inner, grader, grader["graders"]):
+        if place in part:
+            part[place] = odd  # type: ignore[index]
+    (tmp_path / "theirs.json").write_text(json.dumps(job))
+    with suppress(UsageError):
+        take_in(tmp_path / "theirs.json", out=tmp_path / "job.yaml", model="org/base")
+        assert (tmp_path / "job.yaml").exists()

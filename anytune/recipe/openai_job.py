@@ -43,15 +43,19 @@ def read(document: Mapping[str, Any], path: Path, *, model: str | None) -> Readi
     reading.keep("model", model, name="model", said=reading.take("model"), why="trained instead")
     for name, to in (("training_file", "data.train"), ("validation_file", "data.validation")):
         _file(reading, path, name, to)
-    method = reading.take("method") or {}
+    method = _part(reading.take("method"), "method", path)
     kind = str(method.get("type", "supervised"))
     if kind not in METHODS:
         raise UsageError(f"{path}: it trains by {kind}, which a job file cannot say")
     reading.keep("method", METHODS[kind], name="method.type", said=kind)
-    inner = dict(method.get(kind) or {})
-    _knobs(reading, {**(reading.take("hyperparameters") or {}), **(inner.pop("hyperparameters", None) or {})})
+    inner = _part(method.get(kind), f"method.{kind}", path)
+    older, knobs = (
+        _part(said, "hyperparameters", path)
+        for said in (reading.take("hyperparameters"), inner.pop("hyperparameters", None))
+    )
+    _knobs(reading, {**older, **knobs})
     if kind == "reinforcement":
-        grader = inner.pop("grader", None) or {}
+        grader = _part(inner.pop("grader", None), "grader", path)
         found = list(_rewards(grader, path, weight=1.0))
         reading.keep("rewards", found, name="grader", said=grader.get("type"))
     for name, to in (("seed", "training.seed"), ("user_provided_suffix", "suffix"), ("suffix", "suffix")):
@@ -61,6 +65,17 @@ def read(document: Mapping[str, Any], path: Path, *, model: str | None) -> Readi
         if name not in PASSED_OVER and value not in (None, [], {}):
             reading.refuse(name, value, "a local job has no such setting")
     return reading
+
+
+def _part(said: Any, name: str, path: Path) -> dict[str, Any]:
+    """Return what stands under a name, nothing where nothing does; raise `UsageError` for what has no keys."""
+    if said is None:
+        return {}
+    if not isinstance(said, dict):
+        raise UsageError(
+            f"{path}: its {name} is {str(said)[:40]!r}, where keys are expected", fix="take it as the API shows it"
+        )
+    return dict(said)
 
 
 def _file(reading: Reading, path: Path, name: str, to: str) -> None:
@@ -90,10 +105,13 @@ def _knobs(reading: Reading, knobs: Mapping[str, Any]) -> None:
 
 def _rewards(grader: Mapping[str, Any], path: Path, *, weight: float) -> Iterator[dict[str, Any]]:
     """Yield what a grader comes to; raise `UsageError` for one that cannot judge here."""
-    kind = grader.get("type")
+    kind = str(grader.get("type"))
     weighed = {} if weight == 1 else {"weight": weight}
     if kind == "multi":
-        parts = grader.get("graders") or {}
+        parts = {
+            name: _part(one, f"grader {name}", path)
+            for name, one in _part(grader.get("graders"), "graders", path).items()
+        }
         for name, part in _terms(str(grader.get("calculate_output", "")), parts, path):
             yield from _rewards(parts[name], path, weight=weight * part)
     elif kind == "python":
