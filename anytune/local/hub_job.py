@@ -11,14 +11,11 @@ import json
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anytune import retry
-from anytune.errors import AnytuneError
-from anytune.local.elsewhere.courier import Pace, carried_out, settled, swept, write_result
+from anytune.local.elsewhere.courier import Pace, conducted
 from anytune.local.hf_jobs import download as downloads
 from anytune.local.hf_jobs.fault import mapped
 from anytune.local.hf_jobs.gateway import Hub
@@ -68,19 +65,7 @@ def main() -> int:
     address, key = os.environ.get("HF_ENDPOINT"), os.environ["HF_TOKEN"]
     hub = Hub(Profile(name=NAME, home=home, key=lambda: key, base_url=address))
     shelf = HubShelf(hub, os.environ["ANYTUNE_REPO"], run["job_id"])
-    try:
-        seconds = float(os.environ["ANYTUNE_SECONDS"])
-        return carried_out(shelf, home, settled(run, bring=config_of), pace=PACE, seconds=seconds)
-    except retry.REPEATABLE:
-        traceback.print_exc()  # the Hub cannot be reached: the next attempt may go on
-        return 1
-    except AnytuneError as error:
-        traceback.print_exc()
-        left = write_result(home, cause="user", error=error.message, fix=error.fix)
-        shelf.write({"result.json": left}, gone=(), message="failed")
-        return 1
-    finally:
-        swept(home)
+    return conducted(run, shelf, home, pace=PACE, seconds=float(os.environ["ANYTUNE_SECONDS"]), bring=config_of)
 
 
 def config_of(model: str) -> None:

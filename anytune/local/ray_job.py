@@ -11,13 +11,11 @@ import json
 import os
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
-from anytune import retry
-from anytune.errors import AnytuneError, UnavailableError, UsageError
+from anytune.errors import UnavailableError, UsageError
 from anytune.local.base_model import is_hub_id, locate
-from anytune.local.elsewhere.courier import Pace, carried_out, settled, swept, write_result
+from anytune.local.elsewhere.courier import Pace, conducted
 from anytune.local.elsewhere.depot import DepotShelf, opened
 from anytune.local.processes import demand_packages
 from anytune.local.ray_jobs.request import NAME
@@ -29,22 +27,10 @@ def main() -> int:
     """Carry out the run that the environment names."""
     home, run = Path(tempfile.mkdtemp(prefix="anytune-run-")), json.loads(os.environ["ANYTUNE_RUN"])
     shelf = DepotShelf(opened(os.environ["ANYTUNE_DEPOT"], provider=NAME), run["job_id"])
-    try:
-        require(run["model"])
-        seconds = os.environ.get("ANYTUNE_SECONDS")
-        return carried_out(
-            shelf, home, settled(run, bring=config_of), pace=PACE, seconds=float(seconds) if seconds else None
-        )
-    except retry.REPEATABLE:
-        traceback.print_exc()  # the depot, or the Hub, cannot be reached: the next attempt may go on
-        return 1
-    except AnytuneError as error:
-        traceback.print_exc()
-        left = write_result(home, cause="user", error=error.message, fix=error.fix)
-        shelf.write({"result.json": left}, gone=(), message="failed")
-        return 1
-    finally:
-        swept(home)
+    bound = os.environ.get("ANYTUNE_SECONDS")
+    return conducted(
+        run, shelf, home, pace=PACE, seconds=float(bound) if bound else None, bring=config_of, require=require
+    )
 
 
 def require(model: str) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ class Machines:
 
     def found(self, pattern: str) -> Path | None:
         """Find a file that a job has made on its machine."""
-        return next(iter(self._folder.rglob(pattern)), None)
+        with suppress(FileNotFoundError):  # a folder took another name while it was looked through
+            return next(iter(self._folder.rglob(pattern)), None)
+        return None
 
     def output(self, id: str) -> str:
         """Return what a job printed."""

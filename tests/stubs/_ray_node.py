@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,9 @@ class Nodes:
 
     def found(self, pattern: str) -> Path | None:
         """Find a file that a job has made on its node."""
-        return next(iter(self._folder.rglob(pattern)), None)
+        with suppress(FileNotFoundError):  # a folder took another name while it was looked through
+            return next(iter(self._folder.rglob(pattern)), None)
+        return None
 
     def output(self, id: str) -> str:
         """Return what a job printed."""

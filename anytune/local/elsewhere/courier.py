@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -164,6 +165,36 @@ class Courier:
         return {"succeeded": 0, "interrupted": INTERRUPTED}.get(state, 1)
 
 
+def conducted(
+    run: dict[str, Any],
+    shelf: Shelf,
+    home: Path,
+    *,
+    pace: Pace,
+    seconds: float | None,
+    bring: Callable[[str], object],
+    require: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Carry a run out below `home`, which goes with all that is in it, and return the exit status.
+
+    `require` raises where the model cannot be trained on this machine, `bring` fetches its config.json. Why a run
+    cannot be carried out at all is left as its result; what may go by itself is left to the next attempt.
+    """
+    try:
+        require(run["model"])
+        return carried_out(shelf, home, settled(run, bring=bring), pace=pace, seconds=seconds)
+    except retry.REPEATABLE:
+        traceback.print_exc()  # the shelf, or the Hub, cannot be reached
+        return 1
+    except AnytuneError as error:
+        traceback.print_exc()
+        left = write_result(home, cause="user", error=error.message, fix=error.fix)
+        shelf.write({"result.json": left}, gone=(), message="failed")
+        return 1
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def carried_out(shelf: Shelf, home: Path, run: dict[str, Any], *, pace: Pace, seconds: float | None) -> int:
     """Make the run's folder, fetch what it needs, train for so long at most, and bring what it left."""
     made, lock = new_run(home / "runs", run["job_id"], run)
@@ -240,8 +271,3 @@ def tail(log: Path) -> Path:
             rest = handle.read()
         log.write_bytes(rest)
     return log
-
-
-def swept(home: Path) -> None:
-    """Leave nothing on the machine."""
-    shutil.rmtree(home, ignore_errors=True)
