@@ -90,7 +90,8 @@ class Budgets:
             for found in months
             if not spending.fits(found, cost.high)
         ]
-        return plan.model_copy(update={"months": months, "refused": (*plan.refused, *refused)})
+        against = {"refused": (*plan.refused, *refused), "barred": (*plan.barred, *refused)}
+        return plan.model_copy(update={"months": months, **against})
 
     def standings(self, month: str) -> tuple[Standing, ...]:
         """Say how each budget stands in a month."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from anytune import ageing
+from anytune import ageing, refusals
 from anytune import cost as reckoning
 from anytune import policy as rules
 from anytune.schema.data import DataReport
@@ -44,21 +44,24 @@ def make(
     resources, *others = machines or (None,)
     settings = () if capabilities.opaque else tuple(_settings(spec, capabilities))
     cost = reckoning.estimate(spec, data, capabilities, resources)
-    over, closed = tuple(_shut_down(capabilities, today)), tuple(_closed(capabilities, today))
-    doubtful = (*_unheard(capabilities), *closed)
+    over, closed = tuple(refusals.shut_down(capabilities, today)), tuple(refusals.closed(capabilities, today))
+    doubtful = (*refusals.unheard(capabilities), *closed)
     too_small = tuple(_too_small(resources))
-    refused = (
-        *_data_refusals(data),
-        *((capabilities.opaque,) if capabilities.opaque else ()),
-        *capabilities.problems,
-        *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
-        *_method_refusals(spec, capabilities),
-        *_too_large(data, capabilities),
-        *over,
-        *_chat_refusals(data, capabilities),
+    barred = (
         *withheld(spec, sent(data), capabilities, policy),
         *rules.reports(spec, policy),
         *rules.budget(spec, cost, policy),
+    )
+    refused = (
+        *refusals.of_data(data),
+        *((capabilities.opaque,) if capabilities.opaque else ()),
+        *capabilities.problems,
+        *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
+        *refusals.of_method(spec, capabilities),
+        *refusals.of_size(data, capabilities),
+        *over,
+        *refusals.of_chats(data, capabilities),
+        *barred,
         *(() if force else (*doubtful, *too_small)),
     )
     return Plan(
@@ -73,6 +76,7 @@ def make(
         request=request,
         refused=refused,
         closed=(*over, *(() if force else closed)),
+        barred=barred,
         warnings=(
             *((*doubtful, *too_small) if force else ()),
             *_reported(spec, capabilities),
@@ -200,74 +204,6 @@ def _found(name: str, body: dict[str, Any]) -> Any:
     parts = (part for value in body.values() for part in (value if isinstance(value, list) else [value]))
     inner = (_found(name, part) for part in parts if isinstance(part, dict))
     return next((value for value in inner if value is not None), None)
-
-
-def _data_refusals(data: DataReport) -> Iterator[str]:
-    yield from _shared(data)
-    for report in data.files:
-        if report.errors:
-            first = report.errors[0]
-            place = f" line {first.line}" if first.line else ""
-            count = sum(report.counts.get(code, 0) for code in {issue.code for issue in report.errors})
-            more = f" (and {count - 1} more: anytune check)" if count > 1 else ""
-            yield f"{report.path.name}{place}: {first.message} [{first.code}]{more}"
-
-
-def _shared(data: DataReport) -> Iterator[str]:
-    """Name files of two roles with one content: what was trained on is not held out."""
-    seen: dict[str, str] = {}
-    told = (report.file or (report.part.file if report.part else None) for report in data.files if report.examples)
-    for file in (file for file in told if file is not None):
-        if file.sha256 in seen:
-            yield f"data.{file.role} has the same content as {seen[file.sha256]}: it is not held out"
-        seen.setdefault(file.sha256, f"data.{file.role}")
-
-
-def _method_refusals(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:
-    if capabilities.methods and spec.method not in capabilities.methods:
-        offered = ", ".join(capabilities.methods)
-        yield f"method {spec.method}: {capabilities.provider} trains {capabilities.model} by {offered} only"
-
-
-def _too_large(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
-    most = capabilities.max_file_bytes
-    for report in data.files:
-        file, told = report.file, "file-too-large" in report.counts
-        if most is not None and file is not None and file.role != "test" and file.bytes > most and not told:
-            yield f"{file.path.name} has {file.bytes:,} bytes: {capabilities.provider} takes at most {most:,} in a file"
-
-
-def _shut_down(capabilities: Capabilities, today: date) -> Iterator[str]:
-    end = capabilities.model_shutdown
-    if end is not None and today > end:
-        place = f"say so under catalog.{capabilities.provider}.models in your settings"
-        yield f"{capabilities.model} was shut down on {end}, what was tuned from it, too (if that was put off: {place})"
-
-
-def _chat_refusals(data: DataReport, capabilities: Capabilities) -> Iterator[str]:
-    trainer = capabilities.trainer
-    for report in data.files if trainer is not None and not trainer.chats else ():
-        if report.file is not None and report.file.role != "test" and report.statistics and report.statistics.roles:
-            yield (
-                f"{report.path.name} holds chats, and {capabilities.model} reads prompts with completions: "
-                "anytune convert --to prompt-completion"
-            )
-
-
-def _unheard(capabilities: Capabilities) -> Iterator[str]:
-    if capabilities.opaque:
-        return
-    if not capabilities.known:
-        near = f"; did you mean {capabilities.similar[0]}?" if capabilities.similar else ""
-        yield f"{capabilities.provider} tunes no model {capabilities.model!r} that the catalogue knows{near}"
-    elif capabilities.unlisted_on is not None:
-        yield f"{capabilities.provider}'s own list of {capabilities.unlisted_on} has no model {capabilities.model!r}"
-
-
-def _closed(capabilities: Capabilities, today: date) -> Iterator[str]:
-    until = capabilities.accepts_jobs_until
-    if until is not None and today > until:
-        yield f"{capabilities.provider} takes no new jobs on {capabilities.model} since {until}"
 
 
 def _unpriced(cost: CostEstimate, capabilities: Capabilities) -> Iterator[str]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from anytune.schema.job import JobState
-from tests.soak.work import OPENAI, TOGETHER, Desk, Said, laid_out
+from tests.soak.work import FIREWORKS, OPENAI, TOGETHER, Desk, Said, laid_out
+from tests.stubs.fireworks import FireworksStub
 from tests.stubs.openai import OpenAIStub
 from tests.stubs.together import TogetherStub
 
@@ -135,6 +136,41 @@ def test_what_the_next_one_may_not_is_refused_and_nothing_goes_there(
     assert answer.code == 3
     assert said in " ".join(answer.err.split())
     assert sides.together.calls() == []
+    assert sides.where() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"policy": {"providers": ["openai", "fireworks"]}}, "allows only fireworks, openai"),
+        ({"policy": {"budget_usd": 2}}, "the project's budget is $2.00"),
+        ({"budget": {"month": "2 USD"}}, "so $2.00 is left"),
+    ],
+)
+def test_a_fallback_that_may_not_have_the_job_is_passed_over_for_the_next(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch, policy: dict[str, object], said: str
+) -> None:
+    monkeypatch.setenv(FIREWORKS.variable, FIREWORKS.key)
+    with FireworksStub(key=FIREWORKS.key) as third:
+        at = {"openai": sides.openai.base_url, "together": sides.together.base_url, "fireworks": third.base_url}
+        told = {"profiles": {name: {"base_url": url} for name, url in at.items()}, **policy}
+        (sides.desk.folder / "anytune.yaml").write_text(json.dumps(told))
+        job_file = sides.desk.folder / "finetune.yaml"
+        longer = job_file.read_text().replace("[together]", "[together, fireworks]")
+        job_file.write_text(longer.replace("models: {", "models: {fireworks: qwen3p5-9b, "))
+        closed(sides)
+        job = job_of(sides.typed(*SUBMIT))
+        assert (job["provider"], sides.where(), len(third.jobs)) == ("fireworks", (0, 0), 1)
+        first, second = job["instead_of"]
+        assert "not any more" in first
+        assert second.startswith("together: ")
+        assert said in second
+    assert sides.together.calls() == []
+
+
+def test_a_job_that_its_own_provider_may_not_have_is_offered_to_nobody_else(sides: Sides) -> None:
+    sides.policy(policy={"providers": ["together"]})
+    assert sides.typed("submit", "-y").code == 3
     assert sides.where() == (0, 0)
 
 

@@ -15,6 +15,7 @@ from anytune.errors import (
     KeyRefusedError,
     MissingExtraError,
     NotYetError,
+    OverBudgetError,
     ProviderError,
     RateLimitedError,
     RefusedError,
@@ -55,6 +56,10 @@ def leaving(message: str, *, fix: str) -> Iterator[None]:
 
 class ClosedPlanError(RefusedError):
     """Report a plan against which nothing stands but that the provider takes no such jobs any more."""
+
+
+class BarredPlanError(RefusedError):
+    """Report a plan against which nothing stands but where these data may go, or what may be spent."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,9 @@ class Order(Given):
             tuner.require_key(plan)  # before a plan is shown and agreed to that cannot be carried out
             ui.summary(plan, on=terminal.progress())
         if not plan.ok:
-            kind = ClosedPlanError if plan.elsewhere else RefusedError
-            raise kind(f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan, self))
+            raise _against(plan)(
+                f"{spec.name} is refused; nothing was sent", reasons=plan.refused, fix=ui.mend(plan, self)
+            )
         if earlier is not None:
             terminal.note(f"the same file and data as {earlier.id} ({earlier.state}): it is not made again")
         elif not (plan.capabilities.local or self.yes):
@@ -132,14 +138,23 @@ class Order(Given):
         return plan, earlier
 
 
+def _against(plan: Plan) -> type[RefusedError]:
+    """Return what a refused plan raises, by what stands against it."""
+    if plan.elsewhere:
+        return ClosedPlanError
+    return BarredPlanError if plan.passed_by else RefusedError
+
+
 def _goes_on(error: AnytuneError, *, first: bool) -> bool:
-    """Tell whether another provider may be asked: after a refusal of its own, or where a fallback is not set up."""
+    """Tell whether another provider may be asked: after a refusal of its own, or where a fallback is not set up for
+    the job, may not have its data, or costs more than may be spent.
+    """
     from anytune import jobs
 
     if isinstance(error, ClosedPlanError) or jobs.is_own(error):
         return True
     unready = isinstance(error, CredentialError | MissingExtraError) and not isinstance(error, KeyRefusedError)
-    return unready and not first
+    return not first and (unready or isinstance(error, BarredPlanError | OverBudgetError))
 
 
 def _short(name: str, error: AnytuneError) -> str:

@@ -233,8 +233,8 @@ class Policy(Value):
 class Plan(Value):
     """Be everything that a submit would do, decided; `refused` empty means that it may.
 
-    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more. `months` says how
-    the budgets of the month stand without it.
+    `closed` are those of its refusals that are the provider's own: it takes no such jobs any more; `barred` those that
+    keep these data or this money from it. `months` says how the budgets of the month stand without it.
     """
 
     spec: TuneSpec
@@ -248,6 +248,7 @@ class Plan(Value):
     request: dict[str, Any] | None = None
     refused: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
+    barred: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     months: tuple[Standing, ...] = ()
     fingerprint: str
@@ -262,3 +263,8 @@ class Plan(Value):
     def elsewhere(self) -> bool:
         """Tell whether nothing stands against it but that the provider takes no such jobs any more."""
         return bool(self.refused) and set(self.refused) <= set(self.closed)
+
+    @property
+    def passed_by(self) -> bool:
+        """Tell whether nothing stands against it but what may not stand against another provider, as the data do."""
+        return bool(self.refused) and set(self.refused) <= {*self.closed, *self.barred}
