@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anytune import catalog
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
@@ -20,7 +20,6 @@ from anytune.local import base_model, settings
 from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
-from anytune.local.engine import Engine
 from anytune.local.memory import estimate, foresee
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
@@ -33,6 +32,9 @@ from anytune.schema.job import Event, JobState, RemoteJob
 from anytune.schema.model import TunedModel
 from anytune.schema.plan import Capabilities, ResourceEstimate
 from anytune.schema.spec import TuneSpec
+
+if TYPE_CHECKING:
+    from anytune.local.engine import Engine
 
 STATES = {
     "queued": JobState.QUEUED,
@@ -246,6 +248,8 @@ class LocalProvider:
         return self._engine("--base", base, "--alone", alone, *named, names=(*folders, alone))
 
     def _engine(self, *arguments: str, names: tuple[str, ...]) -> Engine:
+        from anytune.local.engine import Engine  # asyncio is behind it, for those alone who serve
+
         return Engine(confined(worker_command("serve", *arguments)), worker_environment(), names=names)
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:

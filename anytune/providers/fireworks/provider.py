@@ -19,7 +19,6 @@ from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
 from anytune.providers.edge import among
 from anytune.providers.fireworks import answer as answers
-from anytune.providers.fireworks import download as downloads
 from anytune.providers.fireworks import list as lists
 from anytune.providers.fireworks import request as requests
 from anytune.providers.fireworks import upload as uploads
@@ -194,6 +193,8 @@ class FireworksProvider:
             raise RejectedError(f"fireworks hands out the adapter, not {to!r}", fix="--to adapter", param="to")
         folder = download_of.free_folder(out)
         name = _known(answers.MODEL_NAME, tuned.name)
+        from anytune.providers.fireworks import download as downloads  # for this alone
+
         answer = self._gateway.ask("GET", f"{name}:getDownloadEndpoint", act=downloads.ACT)
         urls = answers.signed_urls(answer, act=downloads.ACT)
         with self._gateway.connected(downloads.ACT):

@@ -22,7 +22,6 @@ from anytune.errors import (
 from anytune.providers import _download as download_of
 from anytune.providers.base import Profile
 from anytune.providers.openai import answer as answers
-from anytune.providers.openai import download as downloads
 from anytune.providers.openai import list as lists
 from anytune.providers.openai import request as requests
 from anytune.providers.openai import upload as uploads
@@ -199,6 +198,8 @@ class OpenAIProvider:
         files = self._history.files(remote_id, wanted)
         if not files:
             raise NotFoundError(f"{self.name}: {tuned.name} has no files")
+        from anytune.providers.openai import download as downloads  # archives and all, for this alone
+
         return downloads.download(files, tuned, self._client, to=to, out=folder)
 
     def _missing(self, error: NotFoundError, *, tuned: TunedModel | None) -> Exception:
