@@ -12,6 +12,7 @@ from anytune.schema.plan import Capabilities, Policy
 from anytune.schema.spec import TuneSpec
 
 TRAINS = ("submit", "resume")  # acts after which a provider may tell others how the job goes
+MAY_NOT = {"resume": "it may not go on at", "push": "what learned from its data may not go to"}
 
 
 def permit(
@@ -24,18 +25,21 @@ def permit(
     fix: str | None = None,
     found: tuple[str, ...] = (),
 ) -> None:
-    """Decide whether these data may go to the job's provider, and write it down; raise `RefusedError` when not.
+    """Decide whether these data may go to a provider, and write it down; raise `RefusedError` when not.
 
-    The policy is the one that holds now, which may be stricter than when the job was planned. `found` are reasons
-    against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
+    A model is pushed to the provider of `capabilities`, all else goes to the job's own. The policy is the one that
+    holds now, which may be stricter than when the job was planned. `found` are reasons against it that stand in no
+    file. What was decided so already, and nothing was done since, is not written again.
     """
-    reported = policy.reports(job.plan.spec, desk.policy) if act in TRAINS else ()
-    reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *reported, *found)
+    provider = capabilities.provider if act == "push" else job.provider
+    spec = job.plan.spec.model_copy(update={"provider": provider})
+    reported = policy.reports(spec, desk.policy) if act in TRAINS else ()
+    reasons = (*planner.withheld(spec, data, capabilities, desk.policy), *reported, *found)
     decision = Decision(
         at=desk.clock.now(),
         job_id=job.id,
         act=act,
-        provider=job.provider,
+        provider=provider,
         place=_place(capabilities),
         data=tuple(_data(data)),
         rules=_rules(job.plan.spec, desk.policy),
@@ -46,8 +50,9 @@ def permit(
     if not _stands(decision, job, desk):
         desk.store.decide(decision)
     if reasons:
-        may_not = "it may not go on at" if act == "resume" else "the data may not go to"
-        raise RefusedError(f"{job.id}: {may_not} {job.provider}", reasons=reasons, fix=fix)
+        raise RefusedError(
+            f"{job.id}: {MAY_NOT.get(act, 'the data may not go to')} {provider}", reasons=reasons, fix=fix
+        )
 
 
 def _stands(decision: Decision, job: Job, desk: Desk) -> bool:

@@ -259,6 +259,18 @@ class Exports(Protocol):
 
 
 @runtime_checkable
+class Publishes(Protocol):
+    """Be a provider in whose repositories exported models can lie."""
+
+    def publish(self, folder: Path, files: Mapping[str, str], *, repository: str, public: bool) -> tuple[str, ...]:
+        """Have the repository hold these files of a folder, by their SHA-256; return the names of those it had not.
+
+        It is made where there is none, private unless `public`; one that others can read is refused unless `public`.
+        """
+        ...
+
+
+@runtime_checkable
 class Checkpoints(Protocol):
     """Be a provider that keeps models of the way there, which can be used as the last one can."""
 

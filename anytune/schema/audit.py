@@ -15,7 +15,7 @@ from anytune.schema.data import Role
 
 START = "0" * 64  # what stands before the first decision
 
-Act = Literal["submit", "resume", "evaluate", "ask"]
+Act = Literal["submit", "resume", "evaluate", "ask", "push"]
 
 
 class Datum(Value):

@@ -55,6 +55,7 @@ LINES = (
     "serve JOB",
     "serve --webhooks",
     "export JOB --to adapter --out weights",
+    "push weights acme/sums -y --json",
     "export JOB --to axolotl --out handed",
     "import handed/config.yaml --out taken.yaml --json",
     "providers --json",

@@ -18,7 +18,7 @@ CACHED = "/api/resolve-cache/"
 
 @dataclass
 class Repository:
-    """Be one dataset repository."""
+    """Be one repository: of a dataset by its name, of a model by `models/` and its name."""
 
     name: str
     private: bool
@@ -44,12 +44,13 @@ class Shelf:
         self.expected: dict[str, int] = {}
 
     def create(self, body: Any) -> Reply:
-        wanted = rules.checked(body, rules.REPOSITORY, required=("name", "type", "visibility"))
-        name = f"{wanted.get('organization', self.stub.namespace)}/{wanted['name']}"
+        wanted = rules.checked(body, rules.REPOSITORY, required=("name", "visibility"))  # without a type it is a model
+        kind = "" if wanted.get("type") == "dataset" else "models/"
+        name = f"{kind}{wanted.get('organization', self.stub.namespace)}/{wanted['name']}"
         if name in self.repositories:
-            raise rules.refusal(409, "You already created this dataset repo")
+            raise rules.refusal(409, "You already created this repo")
         self.repositories[name] = Repository(name, private=wanted["visibility"] == "private")
-        return Reply(200, {"url": f"{self.stub.origin}/datasets/{name}", "name": name, "id": "1"})
+        return Reply(200, {"url": f"{self.stub.origin}/{name}", "name": name, "id": "1"})
 
     def repository(self, name: str) -> Repository:
         if name not in self.repositories:
@@ -108,7 +109,7 @@ class Shelf:
             return {"oid": oid, "size": size}
         self.expected[oid] = size
         upload = {"href": f"{self.stub.warehouse}{STORAGE}{oid}?signature=write"}
-        verify = {"href": f"{self.stub.verifier or self.stub.origin}/api/datasets/{name}/lfs/verify"}
+        verify = {"href": f"{self.stub.verifier or self.stub.origin}/api/{_kind(name)}/lfs/verify"}
         return {"oid": oid, "size": size, "actions": {"upload": upload, "verify": verify}}
 
     def verify(self, body: dict[str, Any]) -> Reply:
@@ -126,7 +127,7 @@ class Shelf:
         oid = f"{len(found.commits):040d}"
         return Reply(
             200,
-            {"success": True, "commitOid": oid, "commitUrl": f"{self.stub.origin}/datasets/{found.name}/commit/{oid}"},
+            {"success": True, "commitOid": oid, "commitUrl": f"{self.stub.origin}/{found.name}/commit/{oid}"},
         )
 
     def _write(self, found: Repository, key: str, value: dict[str, Any]) -> None:
@@ -198,3 +199,7 @@ def ranged(content: bytes, call: Call) -> Reply:
     if start >= len(content):
         return Reply(416, b"", {"Content-Range": f"bytes */{len(content)}"})
     return Reply(206, content[start:], {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"})
+
+
+def _kind(name: str) -> str:
+    return name if name.startswith("models/") else f"datasets/{name}"

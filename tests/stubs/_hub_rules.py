@@ -33,7 +33,7 @@ JOB: dict[str, Callable[[Any], bool]] = {
 REPOSITORY: dict[str, Callable[[Any], bool]] = {
     "name": lambda value: isinstance(value, str),
     "organization": lambda value: isinstance(value, str),
-    "type": lambda value: value == "dataset",
+    "type": lambda value: value in ("dataset", "model"),
     "visibility": lambda value: value in ("private", "public"),
 }
 

@@ -132,8 +132,12 @@ class HubStub(StubServer):
                 return Reply(200, {"type": "user", "name": self.namespace, "orgs": []})
             case "POST", ["api", "repos", "create"]:
                 return self.shelf.create(call.json)
-            case "POST", ["api", "datasets", _, _, "lfs", "verify"]:
+            case "POST", ["api", "datasets" | "models", _, _, "lfs", "verify"]:
                 return self.shelf.verify(call.json)
+            case method, ["api", "models", owner, name, *verb] if f"{owner}/{name}" not in self.models:
+                return self.shelf.answer(method, f"models/{owner}/{name}", verb, call)
+            case "POST", [owner, name, "info", "lfs", "objects", "batch"]:
+                return self.shelf.batch(f"models/{owner}/{name.removesuffix('.git')}", call.json)
             case method, ["api", "datasets", owner, name, *verb]:
                 return self.shelf.answer(method, f"{owner}/{name}", verb, call)
             case "POST", ["datasets", owner, name, "info", "lfs", "objects", "batch"]:

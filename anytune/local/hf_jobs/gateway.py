@@ -106,7 +106,7 @@ class Hub:
         """
         with self.connected(act) as api:
             found = next(iter(api.get_paths_info(repository, [path], repo_type=KIND)), None)
-            if found is not None and _is_same(found, content, size=size, sha256=sha256):
+            if found is not None and is_same(found, content, size=size, sha256=sha256):
                 return False
             from huggingface_hub import CommitOperationAdd
 
@@ -116,7 +116,9 @@ class Hub:
             api.create_commit(repository, [added], commit_message=f"anytune: {path}", repo_type=KIND)
         return True
 
-    def commit(self, repository: str, files: Mapping[str, Path], *, gone: Sequence[str] = (), message: str) -> None:
+    def commit(
+        self, repository: str, files: Mapping[str, Path], *, gone: Sequence[str] = (), message: str, kind: str = KIND
+    ) -> None:
         """Write files and take folders away, all at once or not at all; what goes to the storage goes before."""
         with self.connected(message) as api, ExitStack() as opened:
             from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -127,10 +129,10 @@ class Hub:
                 added = CommitOperationAdd(path_in_repo=path, path_or_fileobj=handle)
                 if len(files) > 1:
                     # One by one: several leave in huggingface_hub's own threads, past the client that guards it.
-                    api.preupload_lfs_files(repository, [added], repo_type=KIND, free_memory=False)
+                    api.preupload_lfs_files(repository, [added], repo_type=kind, free_memory=False)
                 changes.append(added)
             changes += [CommitOperationDelete(path_in_repo=f"{folder}/", is_folder=True) for folder in gone]
-            api.create_commit(repository, changes, commit_message=message, repo_type=KIND)
+            api.create_commit(repository, changes, commit_message=message, repo_type=kind)
 
     def listed(self, repository: str, folder: str, *, act: str) -> list[Any]:
         """List the files below a folder with size and hash; none if there is no such folder."""
@@ -180,7 +182,7 @@ def _whole(answer: Any, *, act: str) -> bytes:
     return content
 
 
-def _is_same(found: Any, content: IO[bytes], *, size: int, sha256: str) -> bool:
+def is_same(found: Any, content: IO[bytes], *, size: int, sha256: str) -> bool:
     """Tell whether a file there has these bytes: by SHA-256 in the large storage, by git's hash elsewhere."""
     if found.size != size:
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from anytune.local.elsewhere import rules
 from anytune.local.elsewhere.package import pack
 from anytune.local.hf_jobs import answer as answers
 from anytune.local.hf_jobs import download as downloads
+from anytune.local.hf_jobs import publish as publishing
 from anytune.local.hf_jobs import request as requests
 from anytune.local.hf_jobs.fault import unclear
 from anytune.local.hf_jobs.gateway import Hub
@@ -232,6 +233,10 @@ class HFJobsProvider:
         _, info = self._start(arguments, job_id=name.job_id, act=act)
         # Its own word: the list may not show the new machine yet, and to ask could fail once it is started.
         return self._stand(name, act=act) if answers.has_ended(info) else answers.job_of(name, [first, info])
+
+    def publish(self, folder: Path, files: Mapping[str, str], *, repository: str, public: bool) -> tuple[str, ...]:
+        """Have a model repository hold these files of a folder; return the names of those that were sent."""
+        return publishing.publish(self._hub, folder, files, repository=repository, public=public)
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Download the adapter, or the whole weights if all were trained; a call that was cut off is gone on with."""
