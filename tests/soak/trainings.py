@@ -102,9 +102,9 @@ def loaded(chance: random.Random) -> Iterator[None]:
     from anytune.local.training import qlora  # noqa: F401
     from anytune.local.worker import run_folder
 
-    def start(run: Run, lock: int) -> None:
+    def start(run: Run, lock: int, **more: Any) -> None:
         if chance.random() < WHOLE:
-            start_worker(run, lock)
+            start_worker(run, lock, **more)
             return
         child = os.fork()
         if child == 0:
