@@ -43,6 +43,7 @@ SETTINGS: dict[str, Any] = {
             "alpha": st.integers(1, 512),
             "dropout": st.sampled_from([0.0, 0.05, 0.5]),
             "target_modules": st.sampled_from(["all-linear", ["q_proj"], ["q_proj", "v_proj"]]),
+            "use_rslora": st.booleans(),
         },
     ),
     "quantize": st.sampled_from([None, "nf4"]),
@@ -106,7 +107,7 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
         "epochs": 7, "batch_size": 6, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_ratio": 0.4,
         "weight_decay": 0.2, "max_grad_norm": 0.5, "scheduler": "cosine", "lora": {"rank": 3}, "quantize": None,
         "max_length": 99, "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
-        "lora.target_modules": ["q_proj"], "beta": 0.3, "learning_rate_multiplier": 2.0,
+        "lora.target_modules": ["q_proj"], "lora.use_rslora": True, "beta": 0.3, "learning_rate_multiplier": 2.0,
         "simpo_gamma": 0.7, "group_size": 3, "max_new_tokens": 33,
     }  # fmt: skip
     plain = _hand_over(_job(tmp_path / "plain"), tool, tmp_path / "plain-job")

@@ -12,12 +12,13 @@ from anytune.local.base_model import locate, text_config
 from anytune.local.start import Start
 from anytune.schema.plan import Rule
 from anytune.schema.reward import REWARDS
-from anytune.schema.spec import WANDB, Lora, Method, Training, TuneSpec
+from anytune.schema.spec import WANDB, TuneSpec
+from anytune.schema.training import Lora, Method, Training
 
 KEPT = (
     *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
-    *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules", "quantize"),
-    *("max_length", "seed"),
+    *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules"),
+    *("lora.use_rslora", "quantize", "max_length", "seed"),
 )
 METHODS: tuple[Method, ...] = ("sft", "dpo", "rft")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
@@ -130,6 +131,7 @@ def lora_values(lora: Lora) -> dict[str, Any]:
         "alpha": lora.scaled_alpha,
         "dropout": lora.dropout,
         "target_modules": modules if isinstance(modules, str) else list(modules),
+        "use_rslora": lora.use_rslora,
     }
 
 

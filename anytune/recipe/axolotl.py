@@ -19,7 +19,7 @@ from anytune.recipe.tool import (
     said,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_epochs", "training.epochs", 1),
@@ -32,6 +32,7 @@ _KEYS = (
     Key("lora_r", "training.lora.rank", 8),
     Key("lora_alpha", "training.lora.alpha", 8),
     Key("lora_dropout", "training.lora.dropout", 0.0),
+    Key("peft_use_rslora", "training.lora.use_rslora", False),
     Key("rl_beta", "training.beta", 0.1),
 )
 

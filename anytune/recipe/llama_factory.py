@@ -22,7 +22,7 @@ from anytune.recipe.tool import (
     warmup_steps,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_train_epochs", "training.epochs", 3),
@@ -35,6 +35,7 @@ _KEYS = (
     Key("lora_rank", "training.lora.rank", 8),
     Key("lora_alpha", "training.lora.alpha"),
     Key("lora_dropout", "training.lora.dropout", 0.0),
+    Key("use_rslora", "training.lora.use_rslora", False),
     Key("pref_beta", "training.beta", 0.1),
 )
 _TAGS = {

@@ -21,7 +21,8 @@ from anytune.recipe.known import TOOLS, flat, recognised
 from anytune.recipe.tool import UNSAID, Key, Reading, Tool, number, ordered, warmed
 from anytune.schema.base import Value
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Method
 
 METHODS = get_args(Method)
 NO_SUCH = "a job file has no such setting"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 Record = dict[str, Any]
 UNSAID: Any = object()  # a key that does not stand in a file

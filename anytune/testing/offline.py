@@ -11,7 +11,8 @@ from anytune.errors import RefusedError
 from anytune.planner import chosen
 from anytune.schema.job import RemoteJob
 from anytune.schema.reward import REWARDS
-from anytune.schema.spec import BELONGS, REINFORCEMENT, TuneSpec, every_setting
+from anytune.schema.spec import REINFORCEMENT, TuneSpec, every_setting
+from anytune.schema.training import BELONGS
 from anytune.testing.rig import Fault, Rig
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
@@ -28,6 +29,7 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.lora.alpha": (16, 32),
     "training.lora.dropout": (0.0, 0.1),
     "training.lora.target_modules": (("q_proj",), "all-linear"),
+    "training.lora.use_rslora": (False, True),
     "training.lora": (None, {"rank": 8}),
     "training.quantize": (None, "nf4"),
     "training.max_length": (256, 512),

@@ -20,7 +20,8 @@ from anytune.local import processes
 from anytune.local.runs import new_run, write_json
 from anytune.providers.base import Estimates, Exports, Generates, Resumes
 from anytune.schema.job import JobState
-from anytune.schema.spec import REINFORCEMENT, Training, every_setting
+from anytune.schema.spec import REINFORCEMENT, every_setting
+from anytune.schema.training import Training
 from tests.local.conftest import CONFIG, chat, data_file, new_provider, spec, write_lines
 
 

@@ -16,7 +16,7 @@ from anytune.local.memory.layers import calibrated
 from anytune.local.memory.shape import Shape, read_shape, strange
 from anytune.schema.data import DataReport, FileReport, Tokens
 from anytune.schema.plan import Instead, ResourceEstimate
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 EXACT = "anytune plan --exact measures one step of the real model class, without its weights"
 Fits = Literal["yes", "tight", "no"]

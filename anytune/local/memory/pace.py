@@ -17,7 +17,7 @@ from anytune.local.memory import gpu
 from anytune.local.memory.fit import Way
 from anytune.local.memory.shape import Shape
 from anytune.schema.data import Tokens
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 CORE_RATE = 3.5e10  # operations a second of one core (measured)
 UNKNOWN_RATE = 2.0e14  # of a GPU that the catalogue does not have
