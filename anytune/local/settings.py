@@ -37,6 +37,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
     "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g} for dpo, {KL:g} for rft"),
     "training.simpo_gamma": Rule(outcome="kept", to="simpo_gamma", why=f"beta on auto is then {SIMPO_BETA:g}"),
+    "training.orpo_lambda": Rule(outcome="kept", to="orpo_lambda"),
     "training.group_size": Rule(outcome="kept", to="group_size", why=f"auto is {GROUP}"),
     "training.max_new_tokens": Rule(
         outcome="kept", to="max_new_tokens", why=f"auto is {ANSWER}, or half of max_length"
@@ -80,6 +81,8 @@ def resolve(spec: TuneSpec, start: Start | None = None) -> dict[str, Any]:
 
 def preference(asked: Training) -> dict[str, Any]:
     """Return the settings of dpo alone."""
+    if asked.orpo_lambda != "auto":
+        return {"orpo_lambda": asked.orpo_lambda}
     if asked.simpo_gamma == "auto":
         return {"beta": pick(asked.beta, BETA)}
     return {"beta": pick(asked.beta, SIMPO_BETA), "simpo_gamma": asked.simpo_gamma}

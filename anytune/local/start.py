@@ -142,8 +142,8 @@ def _other_settings(config: dict[str, Any], training: Training) -> Iterator[str]
             yield f"its rank is {config.get('r')}, and training.lora.rank is {lora.rank}"
         if "alpha" in said and lora.alpha not in ("auto", config.get("lora_alpha")):
             yield f"its alpha is {config.get('lora_alpha')}, and training.lora.alpha is {lora.alpha}"
-        if "use_rslora" in said and lora.use_rslora != bool(config.get("use_rslora")):
-            yield f"its use_rslora is {bool(config.get('use_rslora'))}, and training.lora.use_rslora is {lora.use_rslora}"
+        if "use_rslora" in said and lora.use_rslora != (its := bool(config.get("use_rslora"))):
+            yield f"its use_rslora is {its}, and training.lora.use_rslora is {lora.use_rslora}"
         named = "target_modules" in said and lora.target_modules != "all-linear"
         if named and set(lora.target_modules) != set(_modules(config)):
             yield f"it changes {', '.join(sorted(_modules(config)))}, and training.lora.target_modules are others"

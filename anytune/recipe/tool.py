@@ -108,6 +108,11 @@ class Reading:
         outcome: Any = "translated" if why else "kept"
         self.settings.append(Setting(path=path, value=value, outcome=outcome, to=name, sent=said, why=why))
 
+    def drop(self, path: str) -> Any:
+        """Take back what was put down of a setting, and return what it was."""
+        self.settings = [setting for setting in self.settings if setting.path != path]
+        return self.values.pop(path, None)
+
     def refuse(self, name: str, said: Any, why: str) -> None:
         """Put down what is not taken over; what is secret in it is not repeated."""
         self.settings.append(Setting(path=name, value=_unsecret(name, said), outcome="refused", why=why))

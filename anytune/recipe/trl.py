@@ -144,7 +144,7 @@ TRL = Tool(
         "report_to": "none",
         "output_dir": "out",
     },
-    lacks={},
+    lacks={"training.orpo_lambda": (None, "its commands know no ORPO, which is among its experiments")},
     write=_write,
     read=_read,
     record=_record,

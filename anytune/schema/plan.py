@@ -39,6 +39,7 @@ OWN_TRAINER_ALONE: dict[str, Rule] = {
     "training.simpo_gamma": Rule(
         outcome="refused", why="not documented for jobs here: Together and anytune's own trainer know SimPO"
     ),
+    "training.orpo_lambda": Rule(outcome="refused", why="ORPO is what anytune's own trainer does: provider: local"),
     "training.lora.use_rslora": Rule(
         outcome="refused",
         why="not documented for jobs here; where alpha can be set, alpha times the root of the rank is the same scale",

@@ -136,6 +136,10 @@ class TuneSpec(Value):
         for name, methods in BELONGS.items():
             if getattr(self.training, name) != "auto" and self.method not in methods:
                 raise ValueError(f"training.{name} belongs to method: {' or '.join(methods)}")
+        if self.training.orpo_lambda != "auto":
+            for name in ("beta", "simpo_gamma"):
+                if getattr(self.training, name) != "auto":
+                    raise ValueError(f"training.{name} says nothing beside orpo_lambda: leave one of them out")
         if self.rewards and self.method != "rft":
             raise ValueError("rewards belong to method: rft")
         if self.method == "rft" and not self.rewards:

@@ -59,6 +59,10 @@ class Training(Value):
     simpo_gamma: (
         Annotated[float, about("dpo: SimPO instead, without a base to compare with, by this margin", gt=0)] | Auto
     ) = "auto"
+    orpo_lambda: (
+        Annotated[float, about("dpo: ORPO instead: answers and preferences at once, the odds by this weight", gt=0)]
+        | Auto
+    ) = "auto"
     group_size: Annotated[int, about("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
     max_new_tokens: Annotated[int, about("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, about("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
@@ -68,6 +72,7 @@ class Training(Value):
 BELONGS: dict[str, tuple[Method, ...]] = {
     "beta": ("dpo", "rft"),
     "simpo_gamma": ("dpo",),
+    "orpo_lambda": ("dpo",),
     "group_size": ("rft",),
     "max_new_tokens": ("rft",),
 }

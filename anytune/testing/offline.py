@@ -36,6 +36,7 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.beta": (0.1, 0.2),
     "training.seed": (1, 2),
     "training.simpo_gamma": (0.5, 1.0),
+    "training.orpo_lambda": (0.1, 0.2),
     "training.group_size": (4, 8),
     "training.max_new_tokens": (64, 128),
     "rewards.type": ("regex", "string_check"),
@@ -78,7 +79,7 @@ def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
         place = place.setdefault(key, {})
     if path not in REWARDS:
         place[last] = value
-    if path in ("training.beta", "training.simpo_gamma") and spec.method not in BELONGS[last]:
+    if path in ("training.beta", "training.simpo_gamma", "training.orpo_lambda") and spec.method not in BELONGS[last]:
         document["method"] = "dpo"
     if path in REINFORCEMENT:
         document |= {"method": "rft", "rewards": [_reward(last, value) if path in REWARDS else A_REWARD["regex"]]}

@@ -112,4 +112,9 @@ def reference_share(training: Mapping[str, Any], method: Method) -> float:
     """
     if method == "rft":
         return training["epochs"] / 2
-    return 0 if method != "dpo" or "simpo_gamma" in training else 1 / 3 if training["lora"] is None else 1 / 2
+    return 0 if not asks_base(training, method) else 1 / 3 if training["lora"] is None else 1 / 2
+
+
+def asks_base(training: Mapping[str, Any], method: Method) -> bool:
+    """Tell whether the base is asked about each pair, as DPO does and its kin without a reference do not."""
+    return method == "dpo" and not {"simpo_gamma", "orpo_lambda"} & training.keys()
