@@ -21,8 +21,9 @@ from anytune.schema.plan import (
     Rule,
     Setting,
 )
-from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.spec import TuneSpec
 from anytune.schema.trainer import Trainer
+from anytune.schema.training import Lora
 
 
 def make(

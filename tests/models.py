@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from anytune import catalog
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 VERSION = "a" * 64
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from anytune import config
 from anytune.errors import CredentialError, UsageError
 from anytune.schema.plan import Policy
-from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Lora
 from anytune.tuner import Tuner
 
 BASE = """\

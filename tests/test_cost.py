@@ -16,7 +16,7 @@ from anytune.providers.base import Profile
 from anytune.schema.catalog import Layer
 from anytune.schema.job import Job, JobState, RemoteJob
 from anytune.schema.plan import CostEstimate, Deviation, Plan, ResourceEstimate
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 from anytune.testing import FakeClock, FakeProvider, no_key, sample_file, sample_spec
 from anytune.testing.offline import with_setting
 from anytune.tuner import Tuner

@@ -26,6 +26,7 @@ PAIR = {
     "preferred_output": [{"role": "assistant", "content": "Seven."}],
     "non_preferred_output": [{"role": "assistant", "content": "Nine."}],
 }
+PREFERENCE = ("beta", "simpo_gamma", "orpo_lambda")
 SETTINGS: dict[str, Any] = {
     "epochs": st.integers(1, 9),
     "batch_size": st.integers(1, 64),
@@ -43,6 +44,7 @@ SETTINGS: dict[str, Any] = {
             "alpha": st.integers(1, 512),
             "dropout": st.sampled_from([0.0, 0.05, 0.5]),
             "target_modules": st.sampled_from(["all-linear", ["q_proj"], ["q_proj", "v_proj"]]),
+            "use_rslora": st.booleans(),
         },
     ),
     "quantize": st.sampled_from([None, "nf4"]),
@@ -106,8 +108,8 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
         "epochs": 7, "batch_size": 6, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_ratio": 0.4,
         "weight_decay": 0.2, "max_grad_norm": 0.5, "scheduler": "cosine", "lora": {"rank": 3}, "quantize": None,
         "max_length": 99, "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
-        "lora.target_modules": ["q_proj"], "beta": 0.3, "learning_rate_multiplier": 2.0,
-        "simpo_gamma": 0.7, "group_size": 3, "max_new_tokens": 33,
+        "lora.target_modules": ["q_proj"], "lora.use_rslora": True, "beta": 0.3, "learning_rate_multiplier": 2.0,
+        "simpo_gamma": 0.7, "orpo_lambda": 0.2, "group_size": 3, "max_new_tokens": 33,
     }  # fmt: skip
     plain = _hand_over(_job(tmp_path / "plain"), tool, tmp_path / "plain-job")
     paths = {path.removeprefix("training.") for path in every_setting() if path.startswith("training.")} | {
@@ -116,7 +118,7 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
     for number, name in enumerate(sorted(paths)):
         inner = name.removeprefix("lora.")
         training = {"lora": {inner: other[name]}} if inner != name else {name: other[name]}
-        method: dict[str, Any] = {"method": "dpo", "lines": [PAIR] * 12} if name in ("beta", "simpo_gamma") else {}
+        method: dict[str, Any] = {"method": "dpo", "lines": [PAIR] * 12} if name in PREFERENCE else {}
         if name in ("group_size", "max_new_tokens"):
             asked = [{"messages": _numbered(n)["messages"][:1]} for n in range(12)]
             method = {"method": "rft", "lines": asked, "rewards": [{"type": "regex", "pattern": "[0-9]"}]}
@@ -302,6 +304,32 @@ def test_a_rate_that_is_called_constant_goes_without_a_warm_up(tmp_path: Path) -
     assert job["training"]["warmup_ratio"] == 0
     job, _ = _take(tmp_path, text.replace("constant", "constant_with_warmup"))
     assert (job["training"]["warmup_ratio"], job["training"]["scheduler"]) == (0.1, "constant")
+
+
+@pytest.mark.parametrize("training", [{"orpo_lambda": 0.3}, {"simpo_gamma": 0.6, "beta": 1.5}, {"beta": 0.2}])
+def test_a_loss_of_pairs_goes_to_llama_factory_and_comes_back(training: dict[str, Any], tmp_path: Path) -> None:
+    job = _job(tmp_path / "from", training, method="dpo", lines=[PAIR] * 12)
+    written = _hand_over(job, "llama-factory", tmp_path / "job")
+    assert (
+        written["pref_loss"] == {"orpo_lambda": "orpo", "simpo_gamma": "simpo", "beta": "sigmoid"}[next(iter(training))]
+    )
+    back = take_in(tmp_path / "job" / "config.yaml", out=tmp_path / "back.yaml")
+    assert not back.lost
+    after = resolve(_spec(tmp_path / "back.yaml"))
+    assert {name: after[name] for name in training} == training
+    assert "beta" in training or "beta" not in after
+
+
+def test_orpo_is_taken_in_from_axolotl_and_handed_to_none_that_reads_other_pairs(tmp_path: Path) -> None:
+    job = _job(tmp_path / "from", {"orpo_lambda": 0.3}, method="dpo", lines=[PAIR] * 12)
+    text = "base_model: org/base\nadapter: lora\nrl: orpo\norpo_alpha: 0.2\nlearning_rate: 1e-5\n"
+    text += "datasets: [{path: train.jsonl, type: chat_template.argilla}]\n"
+    taken, _ = _take(tmp_path / "from", text)
+    assert (taken["method"], taken["training"]["orpo_lambda"]) == ("dpo", 0.2)
+    for tool in ("axolotl", "trl"):
+        with pytest.raises(RefusedError) as refused:
+            _hand_over(job, tool, tmp_path / tool)
+        assert any(reason.startswith("training.orpo_lambda = 0.3: ") for reason in refused.value.reasons)
 
 
 def test_the_loss_tells_chats_from_pairs(tmp_path: Path) -> None:

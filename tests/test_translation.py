@@ -18,7 +18,8 @@ from anytune.errors import RefusedError, UsageError
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities, Plan, Policy, Setting
 from anytune.schema.reward import REWARDS
-from anytune.schema.spec import BELONGS, HEEDED_HERE, Method, TuneSpec, every_setting
+from anytune.schema.spec import HEEDED_HERE, TuneSpec, every_setting
+from anytune.schema.training import BELONGS, Method
 from anytune.testing import FakeClock, no_key, sample_file, sample_spec
 from anytune.testing.offline import A_REWARD, TWO_VALUES, with_setting
 from tests.models import a_model

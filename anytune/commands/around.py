@@ -11,7 +11,7 @@ from anytune.commands import options
 
 if TYPE_CHECKING:
     from anytune.schema.catalog import Catalog
-    from anytune.schema.spec import Method
+    from anytune.schema.training import Method
 
 
 def providers(as_json: options.Json = False) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,13 +86,18 @@ def file_hashes(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, s
     return {p.name: sha256(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name not in leave_out}
 
 
+def scale(config: Mapping[str, Any]) -> float:
+    """Return what B·A is multiplied with, as PEFT's adapter_config.json has it: rsLoRA's goes by the rank's root."""
+    rank = config["r"]
+    return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
 def adapter_factors(folder: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield (name of the layer in the base, A, s·B) in float32 for each adapted layer: its update is s·B·A."""
-    config = read_json(folder / "adapter_config.json") or {}
-    scale = config["lora_alpha"] / config["r"]
+    factor = scale(read_json(folder / "adapter_config.json") or {})
     weights = load_file(folder / "adapter_model.safetensors")
     for key, down in weights.items():
         if key.endswith(".lora_A.weight"):
             up = weights[key.replace(".lora_A.", ".lora_B.")]
             name = key.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-            yield name, down.float(), scale * up.float()
+            yield name, down.float(), factor * up.float()

@@ -17,7 +17,7 @@ import torch
 
 from anytune.errors import MissingExtraError, UsageError
 from anytune.local import loading, ollama, vllm
-from anytune.local.artifact import Origin, adapter_factors, file_hashes, read_origin
+from anytune.local.artifact import Origin, adapter_factors, file_hashes, read_origin, scale
 from anytune.local.encode import ChatEncoder
 from anytune.local.generate import add_adapter, beside
 from anytune.local.runs import read_json, write_json
@@ -160,9 +160,9 @@ def _lora(tuned: Path, origin: Origin, truth: Truth, whole: Path, base: Path, ou
     from anytune.local.gguf import write
 
     config = read_json(tuned / "adapter_config.json") or {}
-    rank = config["r"]
-    factors = [(name, down, up * rank / config["lora_alpha"]) for name, down, up in adapter_factors(tuned)]
-    write.adapter(write.text_config(whole), factors, out, alpha=config["lora_alpha"], name=origin.job_id)
+    factor = scale(config)  # llama.cpp divides alpha by the rank, whatever kind of LoRA it is
+    factors = [(name, down, up / factor) for name, down, up in adapter_factors(tuned)]
+    write.adapter(write.text_config(whole), factors, out, alpha=factor * config["r"], name=origin.job_id)
     net = loading.open_base(origin.base, quantize=origin.quantize, dtype="float32")
     shutil.rmtree(whole)
     net.save_pretrained(whole)

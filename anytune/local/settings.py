@@ -12,12 +12,13 @@ from anytune.local.base_model import locate, text_config
 from anytune.local.start import Start
 from anytune.schema.plan import Rule
 from anytune.schema.reward import REWARDS
-from anytune.schema.spec import WANDB, Lora, Method, Training, TuneSpec
+from anytune.schema.spec import WANDB, TuneSpec
+from anytune.schema.training import Lora, Method, Training
 
 KEPT = (
     *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
-    *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules", "quantize"),
-    *("max_length", "seed"),
+    *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules"),
+    *("lora.use_rslora", "quantize", "max_length", "seed"),
 )
 METHODS: tuple[Method, ...] = ("sft", "dpo", "rft")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
@@ -36,6 +37,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
     "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g} for dpo, {KL:g} for rft"),
     "training.simpo_gamma": Rule(outcome="kept", to="simpo_gamma", why=f"beta on auto is then {SIMPO_BETA:g}"),
+    "training.orpo_lambda": Rule(outcome="kept", to="orpo_lambda"),
     "training.group_size": Rule(outcome="kept", to="group_size", why=f"auto is {GROUP}"),
     "training.max_new_tokens": Rule(
         outcome="kept", to="max_new_tokens", why=f"auto is {ANSWER}, or half of max_length"
@@ -79,6 +81,8 @@ def resolve(spec: TuneSpec, start: Start | None = None) -> dict[str, Any]:
 
 def preference(asked: Training) -> dict[str, Any]:
     """Return the settings of dpo alone."""
+    if asked.orpo_lambda != "auto":
+        return {"orpo_lambda": asked.orpo_lambda}
     if asked.simpo_gamma == "auto":
         return {"beta": pick(asked.beta, BETA)}
     return {"beta": pick(asked.beta, SIMPO_BETA), "simpo_gamma": asked.simpo_gamma}
@@ -130,6 +134,7 @@ def lora_values(lora: Lora) -> dict[str, Any]:
         "alpha": lora.scaled_alpha,
         "dropout": lora.dropout,
         "target_modules": modules if isinstance(modules, str) else list(modules),
+        "use_rslora": lora.use_rslora,
     }
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from anytune.errors import RefusedError
 from anytune.local import base_model
 from anytune.local.training.checkpoint import sha256
-from anytune.schema.spec import Lora, Training, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Lora, Training
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # What an adapter may be besides low-rank factors of plain layers, and with which value it is not.
@@ -18,7 +19,6 @@ PLAIN = {
     "peft_type": "LORA",
     "bias": "none",
     "use_dora": False,
-    "use_rslora": False,
     "lora_bias": False,
     "fan_in_fan_out": False,
     "modules_to_save": None,
@@ -38,13 +38,19 @@ class Start:
     rank: int
     alpha: int
     target_modules: list[str]
+    use_rslora: bool
     quantize: str | Literal[False] | None  # False: nobody says
     sha256: str
 
     @property
     def shape(self) -> dict[str, Any]:
         """Return what must be the same for its weights to fit."""
-        return {"rank": self.rank, "alpha": self.alpha, "target_modules": self.target_modules}
+        return {
+            "rank": self.rank,
+            "alpha": self.alpha,
+            "target_modules": self.target_modules,
+            "use_rslora": self.use_rslora,
+        }
 
     def request(self) -> dict[str, Any]:
         """Return what a run is told."""
@@ -75,6 +81,7 @@ def of(spec: TuneSpec, home: Path, *, model: str) -> Start | None:
         rank=config["r"],
         alpha=config["lora_alpha"],
         target_modules=sorted(_modules(config)),
+        use_rslora=bool(config.get("use_rslora")),
         quantize=origin.get("quantize", False),
         sha256=sha256(folder / WEIGHTS),
     )
@@ -135,6 +142,8 @@ def _other_settings(config: dict[str, Any], training: Training) -> Iterator[str]
             yield f"its rank is {config.get('r')}, and training.lora.rank is {lora.rank}"
         if "alpha" in said and lora.alpha not in ("auto", config.get("lora_alpha")):
             yield f"its alpha is {config.get('lora_alpha')}, and training.lora.alpha is {lora.alpha}"
+        if "use_rslora" in said and lora.use_rslora != (its := bool(config.get("use_rslora"))):
+            yield f"its use_rslora is {its}, and training.lora.use_rslora is {lora.use_rslora}"
         named = "target_modules" in said and lora.target_modules != "all-linear"
         if named and set(lora.target_modules) != set(_modules(config)):
             yield f"it changes {', '.join(sorted(_modules(config)))}, and training.lora.target_modules are others"

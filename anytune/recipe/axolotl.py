@@ -19,7 +19,7 @@ from anytune.recipe.tool import (
     said,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_epochs", "training.epochs", 1),
@@ -32,6 +32,7 @@ _KEYS = (
     Key("lora_r", "training.lora.rank", 8),
     Key("lora_alpha", "training.lora.alpha", 8),
     Key("lora_dropout", "training.lora.dropout", 0.0),
+    Key("peft_use_rslora", "training.lora.use_rslora", False),
     Key("rl_beta", "training.beta", 0.1),
 )
 
@@ -80,7 +81,7 @@ def _message(message: Record) -> Record:
 
 def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("base_model", ""))), name="base_model", said=model)
-    reading.keep("method", reading.take("rl", "sft"), name="rl", said=None)
+    _read_method(reading)
     train = _data(reading, "datasets", "data.train")
     if share := reading.take("val_set_size"):
         reading.keep("data.split", share, name="val_set_size", said=share, why="drawn by prompt, not by record")
@@ -97,6 +98,16 @@ def _read(reading: Reading) -> None:
         reading.refuse("excess_length_strategy", cut, "ours cuts what is too long, and says how much")
     if (template := reading.take("chat_template", "tokenizer_default")) != "tokenizer_default":
         reading.refuse("chat_template", template, "ours takes the template that comes with the model")
+
+
+def _read_method(reading: Reading) -> None:
+    kind = reading.take("rl", "sft")
+    if kind != "orpo":
+        reading.keep("method", kind, name="rl", said=None)
+        return
+    reading.keep("method", "dpo", name="rl", said=kind, why="ORPO is a way to learn from pairs")
+    reading.drop("training.beta")
+    reading.keep("training.orpo_lambda", weight := reading.take("orpo_alpha", 0.1), name="orpo_alpha", said=weight)
 
 
 def _data(reading: Reading, name: str, path: str) -> str | None:
@@ -160,7 +171,7 @@ AXOLOTL = Tool(
         "bf16": "auto",
         "output_dir": "out",
     },
-    lacks={},
+    lacks={"training.orpo_lambda": (None, "its ORPO reads pairs of another shape than its DPO")},
     write=_write,
     read=_read,
     record=_record,

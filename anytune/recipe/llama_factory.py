@@ -22,7 +22,7 @@ from anytune.recipe.tool import (
     warmup_steps,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_train_epochs", "training.epochs", 3),
@@ -35,6 +35,7 @@ _KEYS = (
     Key("lora_rank", "training.lora.rank", 8),
     Key("lora_alpha", "training.lora.alpha"),
     Key("lora_dropout", "training.lora.dropout", 0.0),
+    Key("use_rslora", "training.lora.use_rslora", False),
     Key("pref_beta", "training.beta", 0.1),
 )
 _TAGS = {
@@ -49,6 +50,8 @@ _TAGS = {
 def _write(handed: Handed) -> Iterator[Setting]:
     yield said("model", handed.model, "model_name_or_path", handed.model)
     yield said("method", handed.method, "stage", handed.method)
+    if handed.method == "dpo":
+        yield from _loss(handed)
     yield said("data.train", handed.train, "dataset", "train")
     if handed.validation:
         yield said("data.validation", handed.validation, "eval_dataset", "validation")
@@ -62,6 +65,16 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("training.lora.target_modules", layers, "lora_target", sent)
     if handed.is_quantised:
         yield said("training.quantize", "nf4", "quantization_bit", 4)
+
+
+def _loss(handed: Handed) -> Iterator[Setting]:
+    weight, gamma = (handed.values.get(f"training.{name}") for name in ("orpo_lambda", "simpo_gamma"))
+    kind = "orpo" if weight else "simpo" if gamma else "sigmoid"
+    yield said("method", "dpo", "pref_loss", kind)
+    if weight:
+        yield said("training.orpo_lambda", weight, "pref_beta", weight, why="its word for the weight of the odds")
+    if gamma:
+        yield said("training.simpo_gamma", gamma, "simpo_gamma", gamma)
 
 
 def _info(handed: Handed) -> Mapping[str, Any]:
@@ -101,6 +114,7 @@ def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("model_name_or_path", ""))), name="model_name_or_path", said=model)
     stage = reading.take("stage", "sft")
     reading.keep("method", stage, name="stage", said=stage)
+    _read_loss(reading)
     train = _data(reading, "dataset", "data.train")
     if share := reading.take("val_size"):
         reading.keep("data.split", share, name="val_size", said=share, why="drawn by prompt, not by record")
@@ -122,6 +136,17 @@ def _read(reading: Reading) -> None:
         reading.refuse("packing", True, "a row of it holds several examples: a larger batch_size comes near it")
     if template := reading.take("template"):
         reading.refuse("template", template, "ours takes the template that comes with the model")
+
+
+def _read_loss(reading: Reading) -> None:
+    kind, gamma = reading.take("pref_loss", "sigmoid"), reading.take("simpo_gamma", 0.5)
+    if kind == "orpo":
+        weight = reading.drop("training.beta")
+        reading.keep("training.orpo_lambda", weight, name="pref_beta", said=weight, why="its word for it, beside orpo")
+    elif kind == "simpo":
+        reading.keep("training.simpo_gamma", gamma, name="simpo_gamma", said=gamma)
+    elif kind != "sigmoid":
+        reading.refuse("pref_loss", kind, "ours is DPO's own, SimPO's or ORPO's")
 
 
 def _data(reading: Reading, name: str, path: str) -> str | None:

@@ -21,7 +21,8 @@ from anytune.recipe.known import TOOLS, flat, recognised
 from anytune.recipe.tool import UNSAID, Key, Reading, Tool, number, ordered, warmed
 from anytune.schema.base import Value
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Method
 
 METHODS = get_args(Method)
 NO_SUCH = "a job file has no such setting"
@@ -112,8 +113,7 @@ def _read(tool: Tool, document: Mapping[str, Any], path: Path) -> Reading:
             if key.path.startswith("training.lora."):
                 _take(key, reading)
     if reading.values.get("method") != "dpo":
-        reading.values.pop("training.beta", None)
-        reading.settings = [setting for setting in reading.settings if setting.path != "training.beta"]
+        reading.drop("training.beta")
     for name in ("data.train", "data.validation"):
         if name in reading.values and not _is(Path.is_file, path.parent / reading.values[name]):
             reading.refuse(name, reading.values[name], "there is no such file here: fetch it, and name it")
@@ -168,8 +168,7 @@ def _job(reading: Reading, path: Path, out: Path) -> dict[str, Any]:
             name = _of(first["loc"], values)
             if name is None:
                 raise UsageError(f"{path}: {first['msg']}", fix="write the job file yourself: anytune init") from error
-            reading.settings = [setting for setting in reading.settings if setting.path != name]
-            reading.refuse(name, values.pop(name), first["msg"][:1].lower() + first["msg"][1:])
+            reading.refuse(name, reading.drop(name), first["msg"][:1].lower() + first["msg"][1:])
         else:
             return job
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 Record = dict[str, Any]
 UNSAID: Any = object()  # a key that does not stand in a file
@@ -107,6 +107,11 @@ class Reading:
         self.values[path] = value
         outcome: Any = "translated" if why else "kept"
         self.settings.append(Setting(path=path, value=value, outcome=outcome, to=name, sent=said, why=why))
+
+    def drop(self, path: str) -> Any:
+        """Take back what was put down of a setting, and return what it was."""
+        self.settings = [setting for setting in self.settings if setting.path != path]
+        return self.values.pop(path, None)
 
     def refuse(self, name: str, said: Any, why: str) -> None:
         """Put down what is not taken over; what is secret in it is not repeated."""

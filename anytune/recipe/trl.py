@@ -18,7 +18,7 @@ from anytune.recipe.tool import (
     said,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_train_epochs", "training.epochs", 3),
@@ -30,6 +30,7 @@ _KEYS = (
     Key("lora_r", "training.lora.rank", 16),
     Key("lora_alpha", "training.lora.alpha", 32),
     Key("lora_dropout", "training.lora.dropout", 0.05),
+    Key("use_rslora", "training.lora.use_rslora", False),
     Key("beta", "training.beta", 0.1),
 )
 _SFT_LOSSES = frozenset({"nll", "chunked_nll", "dft"})
@@ -143,7 +144,7 @@ TRL = Tool(
         "report_to": "none",
         "output_dir": "out",
     },
-    lacks={},
+    lacks={"training.orpo_lambda": (None, "its commands know no ORPO, which is among its experiments")},
     write=_write,
     read=_read,
     record=_record,

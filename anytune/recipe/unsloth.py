@@ -19,7 +19,7 @@ from anytune.recipe.tool import (
     warmup_steps,
 )
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _KEYS = (
@@ -31,6 +31,7 @@ _KEYS = (
     Key("lora.lora_r", "training.lora.rank", 64),
     Key("lora.lora_alpha", "training.lora.alpha", 16),
     Key("lora.lora_dropout", "training.lora.dropout", 0.0),
+    Key("lora.use_rslora", "training.lora.use_rslora", False),
 )
 
 

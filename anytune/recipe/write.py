@@ -22,7 +22,8 @@ from anytune.recipe.tool import Handed, Record, Tool, ordered
 from anytune.schema.base import Value
 from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import Setting
-from anytune.schema.spec import Method, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Method
 
 CONFIG = "config.yaml"
 _decode, _encode = msgspec.json.Decoder(dict[str, Any]).decode, msgspec.json.Encoder().encode

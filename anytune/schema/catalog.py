@@ -11,8 +11,8 @@ from pydantic import Field
 from anytune.schema.base import Value
 from anytune.schema.dialect import Dialect
 from anytune.schema.plan import Cancelling, Hosting
-from anytune.schema.spec import Method
 from anytune.schema.trainer import Trainer
+from anytune.schema.training import Method
 
 PriceKey = Literal["sft", "dpo", "sft-full", "dpo-full"]
 Dollars = Annotated[Decimal, Field(ge=0)]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from anytune.schema.base import Value
 from anytune.schema.plan import Rule
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 
 class Refusal(Value):

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
 from anytune.schema.money import Standing, Usd
-from anytune.schema.spec import REINFORCEMENT, Method, TuneSpec
+from anytune.schema.spec import REINFORCEMENT, TuneSpec
 from anytune.schema.trainer import Trainer
+from anytune.schema.training import Method
 
 Outcome = Literal["kept", "translated", "refused"]
 
@@ -37,6 +38,11 @@ OWN_TRAINER_ALONE: dict[str, Rule] = {
     ),
     "training.simpo_gamma": Rule(
         outcome="refused", why="not documented for jobs here: Together and anytune's own trainer know SimPO"
+    ),
+    "training.orpo_lambda": Rule(outcome="refused", why="ORPO is what anytune's own trainer does: provider: local"),
+    "training.lora.use_rslora": Rule(
+        outcome="refused",
+        why="not documented for jobs here; where alpha can be set, alpha times the root of the rank is the same scale",
     ),
     "from_checkpoint": Rule(
         outcome="refused", why="how a job here goes on from an adapter is not known to anytune: provider: local does"

@@ -15,59 +15,9 @@ from anytune.schema.base import Value
 from anytune.schema.data import PrivacyPolicy, Source
 from anytune.schema.money import Usd
 from anytune.schema.reward import REWARDS, Reward
+from anytune.schema.training import BELONGS, Lora, Method, Training, about
 
-Auto = Literal["auto"]
-Method = Literal["sft", "dpo", "rft"]
 Metric = Literal["exact_match", "sql_execution"]
-
-
-def _is(text: str, **bounds: Any) -> Any:
-    """Describe a key for the reference and for editors, with its bounds."""
-    return Field(description=text, **bounds)
-
-
-class Lora(Value):
-    """Describe low-rank adapters (Hu et al. 2021, arXiv:2106.09685)."""
-
-    rank: Annotated[int, _is("columns of each adapter", ge=1, le=1024)] = 16
-    alpha: Annotated[int, _is("scale of the adapters; auto: twice the rank", ge=1)] | Auto = "auto"
-    dropout: Annotated[float, _is("share of inputs dropped in training", ge=0, lt=1)] = 0.0
-    target_modules: Annotated[
-        tuple[str, ...] | Literal["all-linear"], _is("layers that get an adapter, by their names in the model")
-    ] = "all-linear"
-
-    @property
-    def scaled_alpha(self) -> int:
-        """Return alpha, twice the rank where the user left it open."""
-        return 2 * self.rank if self.alpha == "auto" else self.alpha
-
-
-class Training(Value):
-    """Hold the hyperparameters; what is left on `auto` is the provider's own choice."""
-
-    epochs: Annotated[int, _is("passes over the training data", ge=1, le=100)] = 3
-    batch_size: Annotated[int, _is("examples in one optimiser step, over all devices", ge=1)] | Auto = "auto"
-    micro_batch_size: Annotated[int, _is("examples computed at a time", ge=1)] | Auto = "auto"
-    learning_rate: Annotated[float, _is("peak of the learning rate", gt=0, lt=1)] | Auto = "auto"
-    learning_rate_multiplier: Annotated[float, _is("OpenAI: times its own base rate", gt=0)] | Auto = "auto"
-    warmup_ratio: Annotated[float, _is("share of the steps in which the rate rises", ge=0, lt=1)] | Auto = "auto"
-    weight_decay: Annotated[float, _is("decoupled weight decay (AdamW)", ge=0)] | Auto = "auto"
-    max_grad_norm: Annotated[float, _is("gradients are clipped to this norm", gt=0)] | Auto = "auto"
-    scheduler: Annotated[
-        Literal["linear", "cosine", "constant"] | Auto, _is("how the learning rate goes on after the warm-up")
-    ] = "auto"
-    lora: Annotated[Lora | Auto | None, _is("adapters; null: train all weights")] = "auto"
-    quantize: Annotated[Literal["nf4"] | Auto | None, _is("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
-    max_length: Annotated[int, _is("tokens of an example that are used at most", ge=8)] | Auto = "auto"
-    beta: Annotated[float, _is("dpo, rft: how close to the model that training began with", gt=0, le=10)] | Auto = (
-        "auto"
-    )
-    simpo_gamma: (
-        Annotated[float, _is("dpo: SimPO instead, without a base to compare with, by this margin", gt=0)] | Auto
-    ) = "auto"
-    group_size: Annotated[int, _is("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
-    max_new_tokens: Annotated[int, _is("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
-    seed: Annotated[int, _is("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
 
 
 def _form(given: Any) -> str:
@@ -80,14 +30,14 @@ Train = Annotated[Annotated[Path, Tag("file")] | Annotated[tuple[Source, ...], T
 class DataSpec(Value):
     """Name the files; `residency` is where the data may be: `any`, a region, or `local`."""
 
-    train: Annotated[Train, _is("chats to learn from, JSON lines; or several files: a list")]
-    validation: Annotated[Path | None, _is("chats on which the loss is watched")] = None
-    split: Annotated[float | None, _is("share of the training file to validate on, instead", gt=0, lt=1)] = None
-    test: Annotated[Path | None, _is("held out: only eval reads it")] = None
-    residency: Annotated[str, _is("where the data may be: any, a region, or local", pattern=r"^[a-z][a-z0-9-]*$")] = (
+    train: Annotated[Train, about("chats to learn from, JSON lines; or several files: a list")]
+    validation: Annotated[Path | None, about("chats on which the loss is watched")] = None
+    split: Annotated[float | None, about("share of the training file to validate on, instead", gt=0, lt=1)] = None
+    test: Annotated[Path | None, about("held out: only eval reads it")] = None
+    residency: Annotated[str, about("where the data may be: any, a region, or local", pattern=r"^[a-z][a-z0-9-]*$")] = (
         "any"
     )
-    privacy: Annotated[PrivacyPolicy, _is("kinds of private data that may not leave this machine")] = PrivacyPolicy()
+    privacy: Annotated[PrivacyPolicy, about("kinds of private data that may not leave this machine")] = PrivacyPolicy()
 
     @field_validator("train", mode="before")
     @classmethod
@@ -116,12 +66,12 @@ class DataSpec(Value):
 class Evaluation(Value):
     """Say how `eval` measures; `database` is the SQL script that sql_execution runs against."""
 
-    metrics: Annotated[tuple[Metric, ...], _is("exact_match: same text; sql_execution: same rows", min_length=1)] = (
+    metrics: Annotated[tuple[Metric, ...], about("exact_match: same text; sql_execution: same rows", min_length=1)] = (
         "exact_match",
     )
-    database: Annotated[Path | None, _is("SQL that builds the tables for sql_execution")] = None
-    max_new_tokens: Annotated[int, _is("tokens of an answer at most", ge=1)] = 128
-    limit: Annotated[int | None, _is("questions asked at most", ge=1)] = None
+    database: Annotated[Path | None, about("SQL that builds the tables for sql_execution")] = None
+    max_new_tokens: Annotated[int, about("tokens of an answer at most", ge=1)] = 128
+    limit: Annotated[int | None, about("questions asked at most", ge=1)] = None
 
     @model_validator(mode="after")
     def _execution_needs_a_database(self) -> Evaluation:
@@ -133,57 +83,63 @@ class Evaluation(Value):
 class Wandb(Value):
     """Name the run in which a provider reports a job to Weights & Biases; no key of it stands in a job file."""
 
-    project: Annotated[str, _is("where its runs are", pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-    name: Annotated[str | None, _is("of the run; null: the provider names it", min_length=1, max_length=128)] = None
-    entity: Annotated[str | None, _is("user or team; null: the key's own", pattern=r"^[A-Za-z0-9._-]{1,128}$")] = None
-    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], _is("of the run")] = ()
+    project: Annotated[str, about("where its runs are", pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    name: Annotated[str | None, about("of the run; null: the provider names it", min_length=1, max_length=128)] = None
+    entity: Annotated[str | None, about("user or team; null: the key's own", pattern=r"^[A-Za-z0-9._-]{1,128}$")] = None
+    tags: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], about("of the run")] = ()
 
 
 class Integration(Value):
     """Name a service that the provider itself tells how a job goes: its settings and its losses."""
 
-    type: Annotated[Literal["wandb"], _is("which service")]
-    wandb: Annotated[Wandb, _is("where it is told")]
+    type: Annotated[Literal["wandb"], about("which service")]
+    wandb: Annotated[Wandb, about("where it is told")]
 
 
 class Budget(Value):
     """Bound what a job may cost, in US dollars."""
 
-    usd: Annotated[Usd, _is("a plan that may cost more is refused")]
+    usd: Annotated[Usd, about("a plan that may cost more is refused")]
 
 
 class TuneSpec(Value):
     """Be one job as the user wants it, on whichever provider."""
 
-    name: Annotated[str, _is("of the job; the same name is the same job", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    provider: Annotated[str, _is("who trains")]
-    model: Annotated[str, _is("the base model: the provider's id, or a folder")] = ""
-    models: Annotated[dict[str, str], _is("the base model by provider, instead")] = {}
-    method: Annotated[Method, _is("supervised fine-tuning, preference pairs, or reinforcement by rewards")] = "sft"
-    data: Annotated[DataSpec, _is("the files")]
-    training: Annotated[Training, _is("hyperparameters")] = Training()
-    rewards: Annotated[tuple[Reward, ...], _is("rft: what an answer is worth", max_length=16)] = ()
+    name: Annotated[
+        str, about("of the job; the same name is the same job", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    ]
+    provider: Annotated[str, about("who trains")]
+    model: Annotated[str, about("the base model: the provider's id, or a folder")] = ""
+    models: Annotated[dict[str, str], about("the base model by provider, instead")] = {}
+    method: Annotated[Method, about("supervised fine-tuning, preference pairs, or reinforcement by rewards")] = "sft"
+    data: Annotated[DataSpec, about("the files")]
+    training: Annotated[Training, about("hyperparameters")] = Training()
+    rewards: Annotated[tuple[Reward, ...], about("rft: what an answer is worth", max_length=16)] = ()
     from_checkpoint: Annotated[
-        str | None, _is("what to go on from: an earlier job, or a folder with an adapter", min_length=1)
+        str | None, about("what to go on from: an earlier job, or a folder with an adapter", min_length=1)
     ] = None
     suffix: Annotated[
-        str | None, _is("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+        str | None, about("part of the tuned model's name at a provider", pattern=r"^[A-Za-z0-9._-]{1,64}$")
     ] = None
     integrations: Annotated[
-        tuple[Integration, ...], _is("who else is told how the job goes, by the provider", max_length=1)
+        tuple[Integration, ...], about("who else is told how the job goes, by the provider", max_length=1)
     ] = ()
-    evaluation: Annotated[Evaluation, _is("how base and tuned are compared")] = Evaluation()
-    budget: Annotated[Budget | None, _is("what it may cost")] = None
+    evaluation: Annotated[Evaluation, about("how base and tuned are compared")] = Evaluation()
+    budget: Annotated[Budget | None, about("what it may cost")] = None
     fallback: Annotated[
-        tuple[str, ...], _is("who trains, in this order, when a provider refuses for reasons of its own")
+        tuple[str, ...], about("who trains, in this order, when a provider refuses for reasons of its own")
     ] = ()
-    overrides: Annotated[dict[str, dict[str, Any]], _is("keys that differ for one provider")] = {}
+    overrides: Annotated[dict[str, dict[str, Any]], about("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
     def _each_to_its_method(self) -> TuneSpec:
         for name, methods in BELONGS.items():
             if getattr(self.training, name) != "auto" and self.method not in methods:
                 raise ValueError(f"training.{name} belongs to method: {' or '.join(methods)}")
+        if self.training.orpo_lambda != "auto":
+            for name in ("beta", "simpo_gamma"):
+                if getattr(self.training, name) != "auto":
+                    raise ValueError(f"training.{name} says nothing beside orpo_lambda: leave one of them out")
         if self.rewards and self.method != "rft":
             raise ValueError("rewards belong to method: rft")
         if self.method == "rft" and not self.rewards:
@@ -202,14 +158,6 @@ def every_setting() -> set[str]:
         | {"suffix", "from_checkpoint", *WANDB, *REWARDS}
     )
 
-
-# The methods to which a hyperparameter says something.
-BELONGS: dict[str, tuple[Method, ...]] = {
-    "beta": ("dpo", "rft"),
-    "simpo_gamma": ("dpo",),
-    "group_size": ("rft",),
-    "max_new_tokens": ("rft",),
-}
 
 REINFORCEMENT = ("training.group_size", "training.max_new_tokens", *REWARDS)
 WANDB = tuple(f"integrations.wandb.{name}" for name in Wandb.model_fields)

@@ -14,6 +14,7 @@ from anytune.schema.spec import REINFORCEMENT, WANDB, every_setting
 _OTHERS = {
     "training.lora",
     "training.lora.target_modules",
+    "training.lora.use_rslora",
     "training.quantize",
     "suffix",
     "from_checkpoint",

@@ -11,7 +11,8 @@ from anytune.errors import RefusedError
 from anytune.planner import chosen
 from anytune.schema.job import RemoteJob
 from anytune.schema.reward import REWARDS
-from anytune.schema.spec import BELONGS, REINFORCEMENT, TuneSpec, every_setting
+from anytune.schema.spec import REINFORCEMENT, TuneSpec, every_setting
+from anytune.schema.training import BELONGS
 from anytune.testing.rig import Fault, Rig
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
@@ -28,12 +29,14 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.lora.alpha": (16, 32),
     "training.lora.dropout": (0.0, 0.1),
     "training.lora.target_modules": (("q_proj",), "all-linear"),
+    "training.lora.use_rslora": (False, True),
     "training.lora": (None, {"rank": 8}),
     "training.quantize": (None, "nf4"),
     "training.max_length": (256, 512),
     "training.beta": (0.1, 0.2),
     "training.seed": (1, 2),
     "training.simpo_gamma": (0.5, 1.0),
+    "training.orpo_lambda": (0.1, 0.2),
     "training.group_size": (4, 8),
     "training.max_new_tokens": (64, 128),
     "rewards.type": ("regex", "string_check"),
@@ -76,7 +79,7 @@ def with_setting(spec: TuneSpec, path: str, value: Any) -> TuneSpec:
         place = place.setdefault(key, {})
     if path not in REWARDS:
         place[last] = value
-    if path in ("training.beta", "training.simpo_gamma") and spec.method not in BELONGS[last]:
+    if path in ("training.beta", "training.simpo_gamma", "training.orpo_lambda") and spec.method not in BELONGS[last]:
         document["method"] = "dpo"
     if path in REINFORCEMENT:
         document |= {"method": "rft", "rewards": [_reward(last, value) if path in REWARDS else A_REWARD["regex"]]}

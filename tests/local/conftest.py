@@ -19,7 +19,8 @@ from anytune.local.provider import LocalProvider
 from anytune.providers.base import Profile
 from anytune.schema.data import DataFile
 from anytune.schema.job import RemoteJob
-from anytune.schema.spec import DataSpec, Method, Training, TuneSpec
+from anytune.schema.spec import DataSpec, TuneSpec
+from anytune.schema.training import Method, Training
 
 os.environ.update(HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false", TORCHDYNAMO_DISABLE="1")
 TINY = Path(__file__).parents[2] / "fixtures" / "tiny-base"

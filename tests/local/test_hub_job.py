@@ -16,7 +16,7 @@ from anytune.local.provider import LocalProvider
 from anytune.providers.base import Profile
 from anytune.schema.job import JobState, RemoteJob
 from anytune.schema.model import TunedModel
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 from tests.local.conftest import data_file, ended, new_provider, spec, wait
 from tests.local.conftest import request as rendered
 from tests.providers._hub import MODEL, running

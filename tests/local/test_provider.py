@@ -20,7 +20,8 @@ from anytune.local import processes
 from anytune.local.runs import new_run, write_json
 from anytune.providers.base import Estimates, Exports, Generates, Resumes
 from anytune.schema.job import JobState
-from anytune.schema.spec import REINFORCEMENT, Training, every_setting
+from anytune.schema.spec import REINFORCEMENT, every_setting
+from anytune.schema.training import Training
 from tests.local.conftest import CONFIG, chat, data_file, new_provider, spec, write_lines
 
 
@@ -135,9 +136,9 @@ def test_every_kept_setting_changes_the_request(tmp_path: Path, model: Path, dat
     other = {
         "epochs": 5, "batch_size": 3, "micro_batch_size": 2, "learning_rate": 0.01, "warmup_ratio": 0.5,
         "weight_decay": 0.1, "max_grad_norm": 2.0, "scheduler": "cosine", "lora": None, "quantize": None,
-        "max_length": 99, "seed": 3, "beta": 0.3, "simpo_gamma": 0.7,
+        "max_length": 99, "seed": 3, "beta": 0.3, "simpo_gamma": 0.7, "orpo_lambda": 0.2,
     }  # fmt: skip
-    lora = {"rank": 4, "alpha": 5, "dropout": 0.5, "target_modules": ["q_proj"]}
+    lora = {"rank": 4, "alpha": 5, "dropout": 0.5, "target_modules": ["q_proj"], "use_rslora": True}
 
     def rendered(**training: object) -> object:
         asked = {"training": Training.model_validate(training), "method": "dpo"}  # which takes all settings

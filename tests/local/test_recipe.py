@@ -192,7 +192,7 @@ def test_every_4bit_layer_is_guarded_on_load(base: Path) -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero() -> None:
-    from anytune.local.training.qlora import rate_factor
+    from anytune.local.training.loop import rate_factor
 
     for scheduler, middle in (("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)):
         rates = [rate_factor({"warmup_ratio": 0.1, "scheduler": scheduler}, s, 110) for s in range(110)]

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.local
 from anytune.errors import RefusedError  # noqa: E402
 from anytune.local.provider import LocalProvider  # noqa: E402
 from anytune.schema.job import RemoteJob  # noqa: E402
-from anytune.schema.spec import Lora, TuneSpec  # noqa: E402
+from anytune.schema.spec import TuneSpec  # noqa: E402
+from anytune.schema.training import Lora  # noqa: E402
 from tests.local.conftest import TINY, data_file, new_provider, spec  # noqa: E402
 from tests.local.test_life import folder, run_now  # noqa: E402
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from anytune.local import settings
 from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
-from anytune.schema.spec import Method
+from anytune.schema.spec import REINFORCEMENT
+from anytune.schema.training import Method
 
 METHODS: tuple[Method, ...] = ("sft", "dpo")
 RULES: dict[str, Rule] = {
     **settings.RULES,
-    **OWN_TRAINER_ALONE,
-    "training.simpo_gamma": settings.RULES["training.simpo_gamma"],
+    **{path: OWN_TRAINER_ALONE[path] for path in ("from_checkpoint", *REINFORCEMENT)},
     "method": Rule(outcome="kept", choices=METHODS),
 }

@@ -16,7 +16,7 @@ from anytune.local.memory.layers import calibrated
 from anytune.local.memory.shape import Shape, read_shape, strange
 from anytune.schema.data import DataReport, FileReport, Tokens
 from anytune.schema.plan import Instead, ResourceEstimate
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 EXACT = "anytune plan --exact measures one step of the real model class, without its weights"
 Fits = Literal["yes", "tight", "no"]
@@ -167,8 +167,8 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     pairs = {
         "sft": "",
         "dpo": "; pairs"
-        + ("" if "simpo_gamma" in training else ", and the base asked once about each")
-        + f"; beta {training.get('beta', 0):g}",
+        + (", and the base asked once about each" if pace.asks_base(training, job.method) else "")
+        + "".join(f"; {name} {training[name]:g}" for name in ("beta", "orpo_lambda") if name in training),
         "rft": f"; {training.get('group_size')} answers of at most {training.get('max_new_tokens')} tokens to each "
         f"question; beta {training.get('beta', 0):g}",
     }[job.method]

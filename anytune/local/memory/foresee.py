@@ -17,7 +17,7 @@ from anytune.local.memory.shape import Shape
 from anytune.local.processes import worker_answer
 from anytune.schema.data import DataReport
 from anytune.schema.plan import ResourceEstimate
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 TRIES = 4  # steps that are taken at most to find a way that fits
 

@@ -17,7 +17,7 @@ from anytune.local.memory import gpu
 from anytune.local.memory.fit import Way
 from anytune.local.memory.shape import Shape
 from anytune.schema.data import Tokens
-from anytune.schema.spec import Method
+from anytune.schema.training import Method
 
 CORE_RATE = 3.5e10  # operations a second of one core (measured)
 UNKNOWN_RATE = 2.0e14  # of a GPU that the catalogue does not have
@@ -112,4 +112,9 @@ def reference_share(training: Mapping[str, Any], method: Method) -> float:
     """
     if method == "rft":
         return training["epochs"] / 2
-    return 0 if method != "dpo" or "simpo_gamma" in training else 1 / 3 if training["lora"] is None else 1 / 2
+    return 0 if not asks_base(training, method) else 1 / 3 if training["lora"] is None else 1 / 2
+
+
+def asks_base(training: Mapping[str, Any], method: Method) -> bool:
+    """Tell whether the base is asked about each pair, as DPO does and its kin without a reference do not."""
+    return method == "dpo" and not {"simpo_gamma", "orpo_lambda"} & training.keys()

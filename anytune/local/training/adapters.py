@@ -44,6 +44,7 @@ def trainable(net: Any, model: str, settings: Mapping[str, Any]) -> Any:
         lora_alpha=lora["alpha"],
         lora_dropout=lora["dropout"],
         target_modules=modules if isinstance(modules, str) else list(modules),
+        use_rslora=lora.get("use_rslora", False),
         bias="none",
         task_type="CAUSAL_LM",
         base_model_name_or_path=model,

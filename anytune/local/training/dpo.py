@@ -26,18 +26,30 @@ from anytune.local.training.objective import Given, Outcome, Stage, Stopped
 from anytune.local.training.pair import Pair, PairEncoder
 
 
-class Dpo(Given):
-    """Prefer one answer to another."""
+class Pairwise(Given):
+    """Read pairs, and learn from them as they are."""
 
     rows, kind = 2, "pairs"
     lost = "are left out: an answer of theirs is cut off, or both are the same"
 
-    def __init__(self, *, beta: float) -> None:
-        self.beta = beta
-
     def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
         """Return what reads the records."""
         return PairEncoder(chats)
+
+    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:  # noqa: ARG002
+        """Leave the pairs as they are."""
+        return examples
+
+    def share(self, examples: Sequence[Item]) -> int:
+        """Count the pairs."""
+        return len(examples)
+
+
+class Dpo(Pairwise):
+    """Prefer one answer to another."""
+
+    def __init__(self, *, beta: float) -> None:
+        self.beta = beta
 
     def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:
         """Give each pair what the reference says of it: as an earlier worker of this run found, or found now."""
@@ -53,10 +65,6 @@ class Dpo(Given):
             stage.events.tell(f"the base was asked about the {name}", pairs=len(pairs), cpu_seconds=spent)
         return [replace(pair, reference=tuple(two)) for pair, two in zip(pairs, found, strict=True)]
 
-    def share(self, examples: Sequence[Item]) -> int:
-        """Count the pairs."""
-        return len(examples)
-
     def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
         """Return the summed loss of the batch's pairs, and their rewards."""
         known = torch.tensor([pair.reference for pair in batch.items], dtype=torch.float64)
@@ -65,30 +73,16 @@ class Dpo(Given):
         return compared(rewards, wanted=0.0)
 
 
-class Simpo(Given):
+class Simpo(Pairwise):
     """Prefer one answer to another without a reference.
 
     Simple preference optimisation (Meng et al. 2024, arXiv:2405.14734): an answer's reward is β log π over its length,
     and the loss of a pair −log σ(reward chosen − reward rejected − γ).
     """
 
-    rows, kind, lost = Dpo.rows, Dpo.kind, Dpo.lost
-
     def __init__(self, *, beta: float, gamma: float) -> None:
         self.beta = beta
         self.gamma = gamma
-
-    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
-        """Return what reads the records."""
-        return PairEncoder(chats)
-
-    def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:  # noqa: ARG002
-        """Leave the pairs as they are."""
-        return examples
-
-    def share(self, examples: Sequence[Item]) -> int:
-        """Count the pairs."""
-        return len(examples)
 
     def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
         """Return the summed loss of the batch's pairs, and their rewards."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from anytune.errors import UsageError
 from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
-from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Lora
 
 REPORT = "wandbConfig"
 SFT, DPO = "supervisedFineTuningJobs", "dpoJobs"

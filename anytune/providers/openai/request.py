@@ -10,7 +10,8 @@ from typing import Any
 from anytune.errors import UsageError
 from anytune.schema.dialect import Dialect
 from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
-from anytune.schema.spec import WANDB, Lora, TuneSpec
+from anytune.schema.spec import WANDB, TuneSpec
+from anytune.schema.training import Lora
 
 TAG = "anytune_job"  # the metadata key under which our job id travels
 METHODS = {"sft": "supervised", "dpo": "dpo"}

@@ -12,7 +12,8 @@ from typing import Any
 from anytune import catalog
 from anytune.errors import UsageError
 from anytune.schema.plan import OWN_TRAINER_ALONE, Rule
-from anytune.schema.spec import Lora, TuneSpec
+from anytune.schema.spec import TuneSpec
+from anytune.schema.training import Lora
 
 MAX_RANK = 64
 PROJECT, WANDB_KEY = "wandb_project_name", "wandb_key"  # the description says wandb_api_key, the SDK sends this
