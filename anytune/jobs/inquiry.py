@@ -184,14 +184,18 @@ class Inquiry:
 
     def _hear(self, job: Watched) -> None:
         """Take in a job's events; that they cannot be had is no reason to leave the provider alone."""
-        job.heard, job.owed = self.desk.clock.monotonic(), max(0, job.owed - 1)
+        ended, job.heard, job.owed = job.owed > 0, self.desk.clock.monotonic(), max(0, job.owed - 1)
+        fresh: Sequence[Event] = ()
         try:
             fresh = fetch_events(job, desk=self.desk, patience=0.0)
+            job.owed = 0
         except RateLimitedError:
             raise
         except (AmbiguousError, RejectedError, UnavailableError):
-            return
-        job.owed = 0
+            pass
+        finally:
+            if ended and not job.owed:
+                self.changed[job.id] = job
         if job.hear(fresh, now=job.heard):
             self.changed[job.id] = job
 

@@ -85,7 +85,7 @@ class Sweep:
     @property
     def over(self) -> bool:
         """Tell whether nothing is left to be waited for: neither an end, nor what ended jobs told last."""
-        return not any(job.live or (job.owed and not self._is_shut(job)) for job in self.jobs)
+        return not any(job.live or job.owed for job in self.jobs)
 
     def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
         """Yield each look until all jobs have ended, or rest.
@@ -209,6 +209,8 @@ class Sweep:
             notices += source.failed(error, now)
         else:
             source.shut, source.key = error, self.mark(source.name)
+            for job in (job for job in self._roster.by_provider().get(source.name, ()) if job.owed):
+                job.owed, inquiry.changed[job.id] = 0, job
             source.pace.rest(now)
             notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
         source.note(self.desk.clock)
@@ -265,11 +267,7 @@ class Sweep:
     def _raise_if_stuck(self) -> None:
         """Raise why, where all jobs that are left are with providers that are not asked any more."""
         living = [job for job in self.jobs if job.live]
-        if living and all(map(self._is_shut, living)):
-            shut = self.sources[living[0].provider].shut
-            assert shut is not None
-            raise shut
-
-    def _is_shut(self, job: Watched) -> bool:
-        source = self.sources.get(job.provider)
-        return source is not None and source.shut is not None
+        sources = [self.sources.get(job.provider) for job in living]
+        errors = [source.shut for source in sources if source is not None and source.shut is not None]
+        if errors and len(errors) == len(living):
+            raise errors[0]
