@@ -1,7 +1,8 @@
 """Tell that a job has ended, or costs more than expected: to a command, on its stdin, to a webhook, to the desktop.
 
-What fails is told to whoever watches, once, and harms nothing. A redirect is not followed: the document would go to
-another host than the user named.
+A webhook that cannot be reached, or is out of order, is tried again for some seconds, each time signed anew under the
+same id. What fails is told to whoever watches, once, and harms nothing. A redirect is not followed: the document would
+go to another host than the user named.
 """
 
 from __future__ import annotations
@@ -10,32 +11,43 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from anytune import webhook
+from anytune import retry, webhook
 from anytune.config import Keys, NotifySettings
-from anytune.errors import AnytuneError, CredentialError, StoreError, UsageError
+from anytune.errors import AnytuneError, CredentialError, RateLimitedError, StoreError, UnavailableError, UsageError
 
 SECONDS = 30.0  # that a command or a webhook has
+TRIES = 5  # of a webhook, over some fifteen seconds
+LONGEST = 120.0  # seconds for which it is tried, with all waits
+TOO_MANY, FAULTY = 429, 500
 ID = "anytune-{id}-{what}"  # the same for the same news, so that a receiver can tell a repetition
 PAST = "past_estimate"
+
+
+class Clock(retry.Clock, Protocol):
+    """Tell the time of day, too."""
+
+    def now(self) -> datetime:
+        """Return the time of day, with its zone."""
+        ...
 
 
 class Notifier:
     """Tell of ends and alarms by the user's settings; the webhook's secret is among the keys."""
 
-    def __init__(self, settings: NotifySettings, keys: Keys, *, now: Callable[[], datetime]) -> None:
-        self._settings, self._keys, self._now = settings, keys, now
+    def __init__(self, settings: NotifySettings, keys: Keys, *, clock: Clock) -> None:
+        self._settings, self._keys, self._clock = settings, keys, clock
         self._told: set[str] = set()
 
     def tell(self, job: Mapping[str, Any]) -> Iterator[str]:
         """Send a job's document, one with an `alarm` as such; yield what went wrong and was not told before."""
         what = _news(job)
-        body = json.dumps({"type": f"job.{what}", "timestamp": self._now().isoformat(), "data": job}, default=str)
+        body = json.dumps({"type": f"job.{what}", "timestamp": self._clock.now().isoformat(), "data": job}, default=str)
         id = ID.format(id=job["id"], what=what)
         for way in (partial(self._run, body), partial(self._post, body, webhook_id=id), partial(self._show, job)):
             try:
@@ -58,25 +70,15 @@ class Notifier:
         _called(_shown(f"{job['id']} {said or job['state']}"), "notify.desktop")
 
     def _post(self, body: str, *, webhook_id: str) -> None:
-        if self._settings.webhook is None:
-            return
-        import httpx
+        address = self._settings.webhook
+        if address is not None:
+            secret, sent = self._secret(), body.encode()
 
-        from anytune.providers.edge import bounded_client
+            def post() -> None:
+                signed = webhook.signed(sent, id=webhook_id, at=self._clock.now(), secret=secret)
+                _posted(address, sent, {**signed, "Content-Type": "application/json"})
 
-        sent = body.encode()
-        headers = webhook.signed(sent, id=webhook_id, at=self._now(), secret=self._secret())
-        try:
-            with bounded_client(httpx, seconds=SECONDS) as client:
-                answer = client.post(
-                    self._settings.webhook, content=sent, headers={**headers, "Content-Type": "application/json"}
-                )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AnytuneError(f"notify.webhook: {type(error).__name__}: it could not be reached") from None
-        if answer.is_redirect:
-            raise AnytuneError(f"notify.webhook: HTTP {answer.status_code}: redirected, which is not followed")
-        if not answer.is_success:
-            raise AnytuneError(f"notify.webhook: HTTP {answer.status_code}")
+            retry.call(post, clock=self._clock, attempts=TRIES, deadline=LONGEST)
 
     def _secret(self) -> str:
         name = self._settings.secret_variable
@@ -113,6 +115,30 @@ def _shown(text: str) -> tuple[str, ...]:
     if shutil.which("notify-send") is None:
         raise UsageError("notify.desktop: notify-send is not installed", fix="install libnotify, or use notify.command")
     return ("notify-send", "--app-name=anytune", "--", "anytune", text)
+
+
+def _posted(address: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Send a webhook; raise without its address, which may be as good as a key."""
+    import httpx
+
+    from anytune.providers.edge import bounded_client, retry_after
+
+    try:
+        with bounded_client(httpx, seconds=SECONDS) as client:
+            answer = client.post(address, content=body, headers=dict(headers))
+    except httpx.HTTPError as error:
+        raise UnavailableError(f"notify.webhook: {type(error).__name__}: it could not be reached") from None
+    except httpx.InvalidURL:
+        raise UsageError("notify.webhook: it is no address") from None
+    said = f"notify.webhook: HTTP {answer.status_code}"
+    if answer.is_redirect:
+        raise AnytuneError(f"{said}: redirected, which is not followed")
+    if answer.status_code == TOO_MANY:
+        raise RateLimitedError(said, retry_after=retry_after(answer.headers))
+    if answer.status_code >= FAULTY:
+        raise UnavailableError(said)
+    if not answer.is_success:
+        raise AnytuneError(said)
 
 
 def _called(command: tuple[str, ...], whose: str, *, stdin: str = "") -> None:

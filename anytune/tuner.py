@@ -222,11 +222,11 @@ class Tuner:
 
     def sweep(self, *, only: Collection[str] = ()) -> jobs.Sweep:
         """Return the loop that watches all live jobs, and ends with those that are `only` wanted; see `jobs.Sweep`."""
+        return jobs.Sweep(self.desk, self.settings.home, only=only, lane=self.lane, mark=self._key_mark)
 
-        def lane(name: str) -> jobs.Beside[Any]:
-            return jobs.Beside(self._another_desk, name=name)
-
-        return jobs.Sweep(self.desk, self.settings.home, only=only, lane=lane, mark=self._key_mark)
+    def lane(self, name: str) -> jobs.Beside[Any]:
+        """Return a lane beside this thread, which works at a desk of its own."""
+        return jobs.Beside(self._another_desk, name=name)
 
     @property
     def worker(self) -> jobs.Worker:
@@ -253,7 +253,7 @@ class Tuner:
 
         if not is_first(job, home=self.settings.home):
             return ()
-        self._notifier = self._notifier or Notifier(self.settings.notify, self.reach.keys, now=self._clock.now)
+        self._notifier = self._notifier or Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
         return tuple(self._notifier.tell(job))
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:

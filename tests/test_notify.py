@@ -15,7 +15,8 @@ import pytest
 from anytune import webhook
 from anytune.config import Keys, NotifySettings
 from anytune.errors import UsageError
-from anytune.notify import Notifier
+from anytune.notify import TRIES, Notifier
+from anytune.testing import FakeClock
 from tests.stubs._http import Call, Reply, StubServer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -29,9 +30,10 @@ class Ear(StubServer):
     def __init__(self) -> None:
         super().__init__(key="none")
         self.reply = Reply(204, b"")
+        self.replies: list[Reply] = []
 
     def answer(self, call: Call) -> Reply:
-        return self.reply
+        return self.replies.pop(0) if self.replies else self.reply
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def ear() -> Iterator[Ear]:
 
 def tell(environment: dict[str, str] | None = None, **settings: Any) -> list[str]:
     keys = Keys(Path("/nowhere"), environment or {})
-    notifier = Notifier(NotifySettings(**settings), keys, now=lambda: NOW)
+    notifier = Notifier(NotifySettings(**settings), keys, clock=FakeClock(NOW))
     return [*notifier.tell(JOB), *notifier.tell(JOB)]
 
 
@@ -68,6 +70,32 @@ def test_a_webhook_that_fails_is_told_without_its_address(ear: Ear) -> None:
     assert tell({"HOOK": SECRET}, webhook=ear.origin, secret_variable="HOOK") == ["notify.webhook: HTTP 500"]
     (said,) = tell({"HOOK": SECRET}, webhook="http://127.0.0.1:9/token-in-path", secret_variable="HOOK")
     assert "token-in-path" not in said
+
+
+def test_a_webhook_that_is_out_of_order_for_a_moment_is_sent_again_under_its_id_and_signed_anew(ear: Ear) -> None:
+    clock, faults = FakeClock(NOW), [Reply(503, b""), Reply(429, b"", {"Retry-After": "7"})]
+    ear.replies = faults
+    settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock)
+    assert list(notifier.tell(JOB)) == []
+    assert len(ear.journal) == 3
+    assert {call.headers["webhook-id"] for call in ear.journal} == {"anytune-sums-0123456789-succeeded"}
+    last = ear.journal[-1]
+    assert int(last.headers["webhook-timestamp"]) >= NOW.timestamp() + 7
+    webhook.verify(last.body, last.headers, secret=SECRET, now=clock.now())
+
+
+@pytest.mark.parametrize(("status", "times"), [(500, TRIES), (404, 1), (410, 1)])
+def test_a_webhook_is_tried_for_a_while_and_one_that_is_refused_is_not_sent_again(
+    ear: Ear, status: int, times: int
+) -> None:
+    ear.reply = Reply(status, b"")
+    clock = FakeClock(NOW)
+    settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock)
+    assert list(notifier.tell(JOB)) == [f"notify.webhook: HTTP {status}"]
+    assert len(ear.journal) == times
+    assert sum(clock.slept) <= 30
 
 
 def test_without_its_secret_nothing_is_sent(ear: Ear) -> None:
@@ -117,7 +145,7 @@ def desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_desktop_shows_an_end_and_an_alarm(desktop: Path) -> None:
-    notifier = Notifier(NotifySettings(desktop=True), Keys(Path("/nowhere"), {}), now=lambda: NOW)
+    notifier = Notifier(NotifySettings(desktop=True), Keys(Path("/nowhere"), {}), clock=FakeClock(NOW))
     past = {**JOB, "state": "running", "alarm": {"now": Decimal("8.00"), "most": Decimal("6.00")}}
     assert [*notifier.tell(JOB), *notifier.tell(past)] == []
     told = desktop.read_text()
@@ -133,7 +161,7 @@ def test_a_machine_without_a_desktop_says_what_is_missing_once(monkeypatch: pyte
 
 def test_an_alarm_is_another_news_than_the_state(ear: Ear) -> None:
     settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
-    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), now=lambda: NOW)
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=FakeClock(NOW))
     assert list(notifier.tell({**JOB, "state": "running", "alarm": {"now": Decimal(8), "most": Decimal(6)}})) == []
     (heard,) = ear.journal
     assert heard.json["type"] == "job.past_estimate"

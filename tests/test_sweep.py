@@ -22,7 +22,7 @@ from anytune.errors import (
     UnavailableError,
 )
 from anytune.jobs import Look, Sweep
-from anytune.jobs.inquiry import LOST_AGAIN, STALLED
+from anytune.jobs.inquiry import LAST_WORDS, LOST_AGAIN, STALLED
 from anytune.jobs.turns import CEILING, EVERY, RATE
 from anytune.schema.job import JobState
 from anytune.testing import FakeProvider
@@ -121,7 +121,6 @@ def test_events_come_within_the_budget_and_tell_step_and_loss(bench: Bench) -> N
 def test_what_an_ended_job_told_is_taken_in_however_slowly_the_provider_answers(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is asked for no more after that turn."""
     (id,) = start(bench)
     listing = bench.provider.retrieve_many
 
@@ -134,6 +133,38 @@ def test_what_an_ended_job_told_is_taken_in_however_slowly_the_provider_answers(
     list(sweep(bench).follow())
     assert bench.store.get(id).state is JobState.SUCCEEDED
     assert len(bench.store.events(id)) == 4
+
+
+def test_many_jobs_that_end_in_one_turn_all_get_their_last_events_within_the_budget(bench: Bench) -> None:
+    ids = start(bench, 100)
+    for job in bench.service.jobs.values():
+        job.update(status="done", polls=3)
+    at = sweep(bench)
+    (look,) = [look for look in run(bench, at, 1) if look.changed]
+    assert {job.id for job in look.changed} == set(ids)
+    assert bench.service.calls.count("events") <= EVERY[False] * RATE
+    began = bench.clock.monotonic()
+    list(at.follow())
+    assert {len(bench.store.events(id)) for id in ids} == {4}
+    assert {job.step for job in at.jobs} == {3}
+    assert bench.service.calls.count("events") == 100
+    assert bench.clock.monotonic() - began <= 3 * EVERY[False]
+
+
+def test_last_events_that_cannot_be_had_do_not_keep_a_watch_going(bench: Bench) -> None:
+    (id,) = start(bench)
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    bench.service.faults["events"] = [UnavailableError("fake: away") for _ in range(99)]
+    list(sweep(bench).follow(timeout=24 * 3600.0))
+    assert bench.store.get(id).state is JobState.SUCCEEDED
+    assert bench.service.calls.count("events") == LAST_WORDS
+
+
+def test_a_key_that_is_refused_for_the_last_events_ends_the_watch(bench: Bench) -> None:
+    start(bench)
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    bench.service.faults["events"] = [KeyRefusedError("fake does not take this key")]
+    assert any("does not take this key" in text for text in said(list(sweep(bench).follow())))
 
 
 def test_one_provider_is_never_asked_more_often_than_its_budget(bench: Bench) -> None:
@@ -242,6 +273,39 @@ def test_an_unheard_of_word_is_told_once_and_ends_nothing(bench: Bench) -> None:
     told = said(run(bench, sweep(bench), 3600))
     assert [text for text in told if "meditating" in text] == told[:1]
     assert bench.store.get(id).state is JobState.UNKNOWN
+
+
+@pytest.mark.parametrize("what", ["an odd word", "gone", "nonsense"])
+def test_what_is_wrong_with_a_job_is_told_once_by_all_watchers_together_and_stands_in_the_record(
+    bench: Bench, what: str
+) -> None:
+    (id,) = start(bench)
+    run(bench, sweep(bench), 1000)
+    hidden = dict(bench.service.jobs)
+    if what == "an odd word":
+        bench.service.jobs["remote-1"]["status"] = "meditating"
+    elif what == "gone":
+        bench.service.jobs.clear()
+    else:
+        bench = alone(bench)
+        bench.provider.retrieve = _nonsense  # type: ignore[method-assign]
+    told = []
+    for _ in range(3):
+        at = sweep(bench)
+        told += said(run(bench, at, 2 * LOST_AGAIN))
+        at.close()
+    assert len(told) == 1
+    assert [event.message for event in bench.store.events(id) if event.level == "warning"] == told
+    if what == "gone":  # one that comes back and goes again is news
+        bench.service.jobs.update(hidden)
+        run(bench, sweep(bench), LOST_AGAIN + 60)
+        assert bench.store.get(id).state is JobState.RUNNING
+        bench.service.jobs.clear()
+        assert len(said(run(bench, sweep(bench), LOST_AGAIN))) == 1
+
+
+def _nonsense(remote_id: str) -> Any:
+    raise MalformedAnswerError(f"fake: the answer about {remote_id} has no id")
 
 
 def test_a_young_job_that_the_provider_does_not_know_is_waited_for(bench: Bench) -> None:

@@ -25,6 +25,7 @@ from anytune.errors import (
 from anytune.ui.nouns import Given
 
 if TYPE_CHECKING:
+    from anytune.commands.tell import Teller
     from anytune.jobs import Update
     from anytune.schema.job import Job
     from anytune.schema.plan import Plan
@@ -238,34 +239,33 @@ def may_stop(job: Job, costs: str, *, yes: bool) -> None:
 
 def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
     """Show a job until it ends or is interrupted."""
+    from anytune.commands.tell import Teller
     from anytune.schema.job import JobState
     from anytune.ui import jobs as ui
-    from anytune.ui import live, terminal
+    from anytune.ui import live
 
     job = known = tuner.job(job_id)
     try:
-        looks = _telling(tuner, job_id, timeout=timeout)
-        job = live.watch(looks, job, known=tuner.known_events(job.id))
+        with Teller(tuner) as teller:
+            looks = _telling(teller, tuner.follow(job_id, timeout=timeout))
+            job = live.watch(looks, job, known=tuner.known_events(job.id))
+            if job.state.is_terminal and not known.state.is_terminal:
+                teller.tell(ui.document(job))
     except KeyboardInterrupt:
         raise Left(f"{job.id} goes on without you", fix=f"anytune watch {job.id}") from None
-    if job.state.is_terminal and not known.state.is_terminal:
-        for wrong in tuner.notify(ui.document(job)):
-            terminal.note(wrong, style="yellow")
     if job.state is JobState.PAUSED:
         why = f": {job.error}" if job.error else ""
         raise NotYetError(f"{job.id} was interrupted{why}", fix=f"anytune resume {job.id}")
     return job
 
 
-def _telling(tuner: Tuner, job_id: str, *, timeout: float | None) -> Iterator[Update]:
-    """Pass each look on, once those whom the user named were told of an alarm in it."""
+def _telling(teller: Teller, looks: Iterator[Update]) -> Iterator[Update]:
+    """Pass each look on, and have those whom the user named told of an alarm in it."""
     from anytune.ui import jobs as ui
-    from anytune.ui import terminal
 
-    for update in tuner.follow(job_id, timeout=timeout):
+    for update in looks:
         if update.alarm is not None:
-            for wrong in tuner.notify(ui.document(update.job, alarm=update.alarm)):
-                terminal.note(wrong, style="yellow")
+            teller.tell(ui.document(update.job, alarm=update.alarm))
         yield update
 
 

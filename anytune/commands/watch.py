@@ -15,6 +15,7 @@ import typer
 from anytune.commands import options
 
 if TYPE_CHECKING:
+    from anytune.commands.tell import Teller
     from anytune.jobs import Look, Sweep
     from anytune.tuner import Tuner
 
@@ -61,12 +62,14 @@ def _one(tuner: Tuner, job: str, *, timeout: float | None, as_json: bool) -> Non
 
 def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
     from anytune.commands.order import Left
+    from anytune.commands.tell import Teller
     from anytune.ui import many, terminal
 
     sweep = tuner.sweep()
-    looks = _telling(tuner, sweep, timeout=timeout)
+    lines = terminal.progress() if as_json else terminal.result()
     try:
-        many.watch(looks, sweep, lines=terminal.progress() if as_json else terminal.result())
+        with Teller(tuner) as teller:
+            many.watch(_telling(teller, tuner, sweep.follow(timeout=timeout)), sweep, lines=lines)
     except KeyboardInterrupt:
         live = sum(job.live for job in sweep.jobs)
         raise Left(f"{live} job{' goes' if live == 1 else 's go'} on without you", fix=ALL) from None
@@ -82,16 +85,18 @@ def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
     terminal.next_commands(then)
 
 
-def _telling(tuner: Tuner, sweep: Sweep, *, timeout: float | None) -> Iterator[Look]:
-    """Pass each look on, once those whom the user named were told of the jobs that ended in it, and of its alarms."""
+def _telling(teller: Teller, tuner: Tuner, looks: Iterator[Look]) -> Iterator[Look]:
+    """Pass each look on, and have those whom the user named told of the jobs that ended in it, and of its alarms."""
     from anytune.jobs import Look, Notice
     from anytune.ui import jobs as ui
 
-    for look in sweep.follow(timeout=timeout):
-        news = [ui.document(tuner.job(job.id)) for job in look.changed if job.state.is_terminal]
-        news += [ui.document(tuner.job(alarm.job_id), alarm=alarm) for alarm in look.alarms]
-        wrong = [text for document in news for text in tuner.notify(document)]
-        yield Look(look.changed, (*look.notices, *map(Notice, wrong)), look.alarms)
+    for look in looks:
+        if teller.wanted:
+            for job in (job for job in look.changed if job.state.is_terminal):
+                teller.tell(ui.document(tuner.job(job.id)))
+            for alarm in look.alarms:
+                teller.tell(ui.document(tuner.job(alarm.job_id), alarm=alarm))
+        yield Look(look.changed, (*look.notices, *map(Notice, teller.wrong())), look.alarms)
 
 
 def _all_ended_well(sweep: Sweep, document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -21,12 +22,13 @@ from anytune.jobs.life import YOUNG, fetch_events
 from anytune.jobs.turns import Turns
 from anytune.jobs.watched import MOVING, Watched
 from anytune.providers.base import Sweeps
-from anytune.schema.job import JobState, RemoteJob
+from anytune.schema.job import Event, JobState, RemoteJob
 
 STALLED = {True: 600.0, False: 3600.0}  # seconds without any news after which a job is said to stall
 HEAR = {True: 1.0, False: 60.0}  # seconds between two questions for one job's events
 LOST_AGAIN = 1800.0  # seconds after which a job that its provider does not know is asked for again
 RECKON = 60.0  # seconds between two close looks at what a job has cost
+LAST_WORDS = 3  # times that the events of a job that ended are asked for, where that fails
 FAULT_AGAIN = 300.0  # seconds after which a job about which nonsense was answered is asked for alone again
 
 
@@ -61,17 +63,16 @@ class Inquiry:
         self.able = isinstance(provider, Sweeps)
         lister = provider if isinstance(provider, Sweeps) and self.pace.trusts_lists(now) else None
         self.pace.lists = lister is not None
-        most, until = self.pace.singles(len(jobs)), now + self.pace.interval(len(jobs))
+        open_ones = [job for job in jobs if not job.state.is_terminal]
+        most, until = self.pace.singles(len(jobs), listed=bool(open_ones)), now + self.pace.interval(len(jobs))
         if lister is not None:
-            self._list(lister, [job for job in jobs if not job.alone])
-        singly = list(_alone(jobs, now, every=lister is None))[:most]
+            self._list(lister, [job for job in open_ones if not job.alone])
+        singly = list(_alone(open_ones, now, every=lister is None))[:most]
         left = most - len(singly) if lister is not None else most
         for job in self._in_time(singly, until):
             self._single(job)
         for job in list(self._to_hear(jobs, now))[:left]:
-            if (
-                job.state.is_terminal or self.desk.clock.monotonic() < until
-            ):  # for what has ended there is no later turn
+            if job.owed or self.desk.clock.monotonic() < until:
                 self._hear(job)
         at = self.desk.clock.now()
         for job in jobs:
@@ -109,7 +110,7 @@ class Inquiry:
             self._not_there(job, error)
         except (MalformedAnswerError, RejectedError) as error:
             job.again = clock.monotonic() + FAULT_AGAIN
-            self._tell(job, f"{job.id}: {error.message}; it is asked for again")
+            self._tell(job, "nonsense", f"{job.id}: {error.message}; it is asked for again")
         else:
             # what the list did not show a moment ago it may show by now: a list lags
             job.alone, job.again = False, clock.monotonic() + self.pace.interval(1)
@@ -122,12 +123,12 @@ class Inquiry:
             return
         job.alone, job.again = True, clock.monotonic() + LOST_AGAIN
         if job.local:  # in a store that several machines share it may run on another
-            job.elsewhere = True
-            self._tell(job, f"{job.id} does not run on this machine")
+            job.elsewhere = True  # which is true of this machine alone, and so nothing for the record
+            self.notices.append(Notice(f"{job.id} does not run on this machine"))
             return
         assert job.remote is not None
         self._take(job, job.remote.model_copy(update={"state": JobState.UNKNOWN, "error": error.message}))
-        self._tell(job, f"{job.id}: {self.name} knows it no more; it is kept, and asked for now and then")
+        self._tell(job, "gone", f"{job.id}: {self.name} knows it no more; it is kept, and asked for now and then")
 
     def _take(self, job: Watched, remote: RemoteJob) -> None:
         """Write down what the provider says, if that is anything new."""
@@ -142,13 +143,15 @@ class Inquiry:
             if not self._record(job, remote):
                 return
         except ProviderError as error:
-            self._tell(job, f"{job.id}: {error.message}")
+            self._tell(job, "odd", f"{job.id}: {error.message}")
             return
         self.changed[job.id] = job
+        job.owed = LAST_WORDS if job.state.is_terminal else 0
         if job.state in MOVING:
             job.heard = float("-inf")  # with a change come events
         if strange:
-            self._tell(job, f"{self.name} says of {job.id} that it is {remote.status!r}: unheard of, followed on")
+            said = f"{self.name} says of {job.id} that it is {remote.status!r}: unheard of, followed on"
+            self._tell(job, f"word {remote.status}", said)
 
     def _record(self, job: Watched, remote: RemoteJob) -> bool:
         """Write it into the record, unless another process was quicker; return whether the job stands otherwise."""
@@ -163,11 +166,12 @@ class Inquiry:
             return job.take(current if moved or overtaken else record(current, remote, self.desk), now=now)
 
     def _to_hear(self, jobs: Sequence[Watched], now: float) -> Iterator[Watched]:
-        """Yield the jobs whose events are due: those that ended or changed, then those that move, or may stall."""
+        """Yield the jobs whose events are due: those that ended, in this turn or before, then those that move, or may
+        stall.
+        """
         often, silent = HEAR[self.pace.local], STALLED[self.pace.local]
-        ended = [job for job in self.changed.values() if job.state.is_terminal]
-        due = []
-        for job in jobs:
+        ended, due = [job for job in jobs if job.owed], []
+        for job in (job for job in jobs if not job.state.is_terminal):
             unheard, quiet = now - job.heard, now - job.moved
             if (
                 not job.alone
@@ -175,17 +179,23 @@ class Inquiry:
                 and (job.state in MOVING or quiet >= silent)
             ):
                 due.append(job)
-        yield from dict.fromkeys([*ended, *sorted(due, key=lambda job: (job.heard, job.id))])
+        for group in (ended, due):
+            yield from sorted(group, key=lambda job: (job.heard, job.id))
 
     def _hear(self, job: Watched) -> None:
         """Take in a job's events; that they cannot be had is no reason to leave the provider alone."""
-        job.heard = self.desk.clock.monotonic()
+        ended, job.heard, job.owed = job.owed > 0, self.desk.clock.monotonic(), max(0, job.owed - 1)
+        fresh: Sequence[Event] = ()
         try:
             fresh = fetch_events(job, desk=self.desk, patience=0.0)
+            job.owed = 0
         except RateLimitedError:
             raise
         except (AmbiguousError, RejectedError, UnavailableError):
-            return
+            pass
+        finally:
+            if ended and not job.owed:
+                self.changed[job.id] = job
         if job.hear(fresh, now=job.heard):
             self.changed[job.id] = job
 
@@ -207,9 +217,16 @@ class Inquiry:
             self.alarms.append(alarm)
             self.notices.append(Notice(alarm.text))
 
-    def _tell(self, job: Watched, text: str) -> None:
-        if job.told != text:
-            job.told = text
+    def _tell(self, job: Watched, kind: str, text: str) -> None:
+        """Say something about a job once for all processes, until its state is another: the record says what was."""
+        if job.told == kind:
+            return
+        job.told = kind
+        known = self.desk.store.get(job.id)
+        since = known.history[-1].since if known.history else known.created_at
+        mark = hashlib.sha256(f"{kind}\n{since.isoformat()}".encode()).hexdigest()[:16]
+        event = Event(id=f"told-{mark}", at=self.desk.clock.now(), level="warning", message=text)
+        if self.desk.store.add_events(job.id, [event]):
             self.notices.append(Notice(text))
 
 

@@ -93,6 +93,13 @@ class Beside(Generic[T]):
         """Let the thread end after the piece that it is at."""
         self._wanted.put(None)
 
+    def finish(self) -> list[T]:
+        """Wait until all pieces are through, and return what came of them; nothing can be begun after."""
+        self.close()
+        if self._thread is not None:
+            self._thread.join()
+        return self.done()
+
     def _work(self) -> None:
         try:
             desk = self._make()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,8 +19,6 @@ from anytune.errors import (
     CredentialError,
     NotYetError,
     ProviderError,
-    RateLimitedError,
-    RejectedError,
     UsageError,
 )
 from anytune.jobs.alarm import Alarm
@@ -29,14 +26,14 @@ from anytune.jobs.desk import Desk
 from anytune.jobs.inquiry import Inquiry, Notice
 from anytune.jobs.lane import Inline, Lane
 from anytune.jobs.lease import Lease
+from anytune.jobs.source import Source
 from anytune.jobs.submit import carry_on
-from anytune.jobs.turns import CEILING, EVERY, Turns
+from anytune.jobs.turns import EVERY, Turns
 from anytune.jobs.watched import MOVING, Roster, Watched
 
 READ = 15.0  # seconds between two looks into the record for jobs that others began or changed
 READ_EACH = 0.03  # seconds more a job, so that a large record is not read all the time
 ERRAND_AGAIN = 600.0  # seconds after which a submit that was stopped is carried on again
-TELL_AFTER = 2  # failures in a row: one alone is no news
 SHOWN = 20  # jobs whose events are read from the record where another process asks for them
 SOON = 1.0  # seconds to the next look while a lane is at work
 
@@ -54,23 +51,6 @@ class Look:
 
 
 Taken = Callable[[], Look]  # takes in what a lane brought back
-
-
-@dataclass
-class Source:
-    """Be one provider in the sweep, `busy` while its lane asks.
-
-    `shut` is why it is not asked any more, `key` which key that was.
-    """
-
-    name: str
-    pace: Turns
-    lease: Lease
-    lane: Lane[Taken]
-    busy: bool = False
-    told: bool = False
-    shut: AnytuneError | None = None
-    key: str | None = None
 
 
 @dataclass
@@ -104,8 +84,8 @@ class Sweep:
 
     @property
     def over(self) -> bool:
-        """Tell whether nothing is left to be waited for."""
-        return not any(job.live for job in self.jobs)
+        """Tell whether nothing is left to be waited for: neither an end, nor what ended jobs told last."""
+        return not any(job.live or job.owed for job in self.jobs)
 
     def follow(self, *, timeout: float | None = None) -> Iterator[Look]:
         """Yield each look until all jobs have ended, or rest.
@@ -123,6 +103,8 @@ class Sweep:
                 pause = self.wait()
                 if timeout is not None and clock.monotonic() - started + pause > timeout:
                     living = sum(job.live for job in self.jobs)
+                    if not living:
+                        return
                     raise NotYetError(f"{living} jobs have not ended after {timeout:.0f} s", fix="anytune watch --all")
                 clock.sleep(pause)
         finally:
@@ -224,14 +206,15 @@ class Sweep:
                 notices.append(Notice(f"{source.name} answers again", "info"))
         elif isinstance(error, ProviderError):
             source.pace.failed(now, jobs, error)
-            notices += self._failed(source, error)
+            notices += source.failed(error, now)
         else:
             source.shut, source.key = error, self.mark(source.name)
+            for job in (job for job in self._roster.by_provider().get(source.name, ()) if job.owed):
+                job.owed, inquiry.changed[job.id] = 0, job
             source.pace.rest(now)
             notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
-        self._note(source)
-        if inquiry.changed or inquiry.notices:
-            self._roster.regroup(source.name)
+        source.note(self.desk.clock)
+        self._roster.regroup(source.name)
         return Look(tuple(inquiry.changed.values()), tuple(notices), tuple(inquiry.alarms))
 
     def _may_ask(self, source: Source) -> bool:
@@ -252,20 +235,6 @@ class Sweep:
         if left:  # whoever had it before us asked a moment ago
             source.pace.next = now + left
         return not left
-
-    def _note(self, source: Source) -> None:
-        if source.lease.held:
-            clock = self.desk.clock
-            left = max(0.0, source.pace.next - clock.monotonic())
-            source.lease.note(clock.now(), then=clock.now() + timedelta(seconds=left))
-
-    def _failed(self, source: Source, error: ProviderError) -> Iterator[Notice]:
-        """Say once that a provider cannot be asked, when that lasts or is for long."""
-        waits = source.pace.next - self.desk.clock.monotonic()
-        lasting = source.pace.failures >= TELL_AFTER or isinstance(error, RejectedError)
-        if not source.told and (lasting or (isinstance(error, RateLimitedError) and waits > CEILING / 2)):
-            source.told = True
-            yield Notice(f"{error.message}; its jobs go on, it is asked again in {max(1, round(waits / 60))} min")
 
     def _carry_on(self, now: float) -> None:
         """Begin to finish the submits that were begun, a stopped one after a while again."""
@@ -297,10 +266,8 @@ class Sweep:
 
     def _raise_if_stuck(self) -> None:
         """Raise why, where all jobs that are left are with providers that are not asked any more."""
-        if all(source.shut is None for source in self.sources.values()):
-            return
-        shut = [source.shut for job in self.jobs if job.live for source in [self.sources.get(job.provider)] if source]
         living = [job for job in self.jobs if job.live]
-        errors = [error for error in shut if error is not None]
+        sources = [self.sources.get(job.provider) for job in living]
+        errors = [source.shut for source in sources if source is not None and source.shut is not None]
         if errors and len(errors) == len(living):
             raise errors[0]

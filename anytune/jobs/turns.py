@@ -43,11 +43,12 @@ class Turns:
         calls = jobs / PAGE if self.lists else 2 * jobs  # the job and its events
         return EVERY[self.local] if self.local else max(EVERY[False], calls / (RATE * (1 - BESIDE)))
 
-    def singles(self, jobs: int) -> int:
-        """Return how many questions about single jobs a turn has beside the list."""
+    def singles(self, jobs: int, *, listed: bool = True) -> int:
+        """Return how many questions about single jobs a turn has beside the list, or without one to be asked for."""
         if self.local:
             return ON_THIS_MACHINE
-        return max(1, int(self.interval(jobs) * RATE * BESIDE)) if self.lists else 1
+        share = BESIDE if listed else 1 - BESIDE
+        return max(1, int(self.interval(jobs) * RATE * share)) if self.lists else 1
 
     def done(self, now: float, jobs: int, *, able: bool) -> None:
         """Set the next turn after a good one, of a provider that is `able` to list or not.

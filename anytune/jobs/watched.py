@@ -21,6 +21,7 @@ SETTLED = frozenset((JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, Jo
 class Watched:
     """Be what is known of one job. Times of a clock that never runs backwards: `moved` when something last happened,
     `asked` when the provider was last asked for it alone, `heard` for its events, `again` from when on to ask alone.
+    `owed` is how often its events may still be asked for once it has ended here and its last ones are not known.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Watched:
     stalled: bool = False
     elsewhere: bool = False
     told: str | None = None
+    owed: int = 0
     mark: str = ""
     orders: tuple[Order, ...] = ()
     alarmed: bool = False
@@ -58,7 +60,7 @@ class Watched:
     @property
     def asked_for(self) -> bool:
         """Tell whether its provider can say anything new of it."""
-        return self.remote is not None and not self.state.is_terminal and not self.elsewhere
+        return self.remote is not None and not self.elsewhere and (self.owed > 0 or not self.state.is_terminal)
 
     @property
     def so_far(self) -> Decimal | None:

@@ -55,7 +55,7 @@ def _in_lines(looks: Iterable[Look], lines: Console) -> Iterator[None]:
             problems.print(Text(words.clean(notice.text)), soft_wrap=True)
         for job in look.changed:
             mark = (job.state, job.error, TENTHS * job.step // job.steps if job.steps else None)
-            if told.get(job.id) != mark:
+            if told.get(job.id) != mark and not job.owed:  # the line of its end has its last figures
                 told[job.id] = mark
                 lines.print(Text(_line(job)), soft_wrap=True)
         lines.file.flush()

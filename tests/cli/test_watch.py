@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from anytune.jobs import Lease, Sweep
+from anytune.jobs import Lease, Look, Sweep
 from anytune.testing.fake import FakeService
 from anytune.tuner import Tuner
 from tests.cli.conftest import JOB, Type
@@ -220,6 +220,29 @@ def test_a_notification_that_fails_is_told_and_fails_no_watch(anytune: Type, fol
     said = anytune("watch")
     assert said.code == 0
     assert said.err.count("notify.command: /nowhere/at-all: No such file") == 1
+
+
+def test_a_slow_hook_holds_up_no_watch_and_is_waited_for_at_the_end(
+    anytune: Type, folder: Path, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first call is only answered when the other job has ended, too, which a watch that waits would never see."""
+    go, kept = folder / "go", told_to(folder)
+    wait = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\n"
+    told_to(folder, command=[sys.executable, "-c", f"import sys\n{wait}open({str(kept)!r}, 'a').write('told\\n')"])
+    submit(anytune, folder, "one", "two")
+    service.jobs["remote-1"]["status"] = "done"
+    turn = Sweep.turn
+
+    def watched(sweep: Sweep) -> Look:
+        look = turn(sweep)
+        if sweep.over:
+            go.touch()
+        return look
+
+    monkeypatch.setattr(Sweep, "turn", watched)
+    said = anytune("watch")
+    assert said.code == 0, said.err
+    assert kept.read_text() == "told\n" * 2
 
 
 def test_a_project_cannot_say_what_is_run(anytune: Type, folder: Path) -> None:
