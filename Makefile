@@ -2,15 +2,17 @@
 # make demo    the main job: QLoRA on the tiny base model, English to SQL, base against tuned
 # make test    everything that CI checks
 # make test-ray  jobs on a real Ray of one machine, which is brought into .ray (400 MB) if it can be
+# make laws    every law on the many examples it deserves, of which the tests of every day draw a fifth
 # make soak    long campaigns: crowds, kills -9, faults, a day of 10,000 jobs (most of an hour; goes on where it stopped)
 # make referee requests and stand-ins against what the vendors publish (needs npm and their descriptions: SPECS=DIR)
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint test-engine test-local test-ray sanitize wheel soak referee bench clean
+.PHONY: help setup demo test check lint test-long test-engine test-local test-ray sanitize wheel laws soak referee bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 SPECS ?= ../shared/specs
+QUICK := not live and not local and not long and not engine and not ray
 BOOK ?= .soak/book.jsonl
 DEMO_HOME ?= $(CURDIR)/.anytune
 # Compiled files are kept: the tests start a thousand processes, and pytest rewrites the assertions of each file once.
@@ -33,16 +35,19 @@ demo: setup
 	@echo "What it does not show: tables that were never in the training data. The same model on those:"
 	ANYTUNE_HOME="$(DEMO_HOME)" $(BIN)/anytune eval last --test examples/english-to-sql/unseen-tables.jsonl
 
-test: check test-engine sanitize test-local wheel
+test: check test-long test-engine sanitize test-local wheel
 
 check: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not live and not local and not engine and not ray"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(QUICK)"
 
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-long: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long
 
 test-engine: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m engine
@@ -61,7 +66,10 @@ sanitize: setup
 wheel: setup
 	$(BIN)/python tests/wheel.py
 
-soak: setup
+laws: setup
+	ANYTUNE_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "$(QUICK)" tests/data tests/providers tests/test_audit.py tests/test_recipe.py tests/cli/test_preview.py
+
+soak: laws
 	$(BIN)/python -m tests.soak --store both --book $(BOOK) $(if $(ROUNDS),--rounds $(ROUNDS))
 	@mv $(BOOK) $(BOOK).last
 

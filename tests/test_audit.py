@@ -19,6 +19,7 @@ from anytune.schema.data import PrivacyPolicy
 from anytune.schema.plan import Policy
 from anytune.store import SqliteStore
 from anytune.testing.store import sample_decision
+from tests.amount import examples
 from tests.rigs import Bench, make_bench
 
 
@@ -130,7 +131,7 @@ def test_what_is_changed_dropped_slipped_in_or_moved_breaks_the_chain(tmp_path: 
     assert first_broken(store.decisions()) is not None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(names=st.lists(st.text(max_size=8), min_size=1, max_size=6), data=st.data())
 def test_no_chain_holds_after_any_of_its_texts_was_changed(names: list[str], data: st.DataObject) -> None:
     links: list[Link] = []

@@ -19,6 +19,7 @@ from anytune.recipe import TOOLS, take_in
 from anytune.recipe.known import flat, nested
 from anytune.schema.spec import TuneSpec, every_setting
 from anytune.tuner import Tuner
+from tests.amount import examples
 
 CHAT = {"messages": [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "Seven."}]}
 PAIR = {
@@ -77,7 +78,7 @@ def _hand_over(job: Path, to: str, out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(training=st.fixed_dictionaries({}, optional=SETTINGS))
 def test_a_job_that_goes_and_comes_back_trains_the_same(
     tool: str, training: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
@@ -366,7 +367,7 @@ ODD = st.one_of(
 
 @pytest.mark.parametrize("tool", TOOLS)
 @settings(
-    max_examples=60,
+    max_examples=examples(60),
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import anytune.tuner  # before the fake is registered: its list of built-in providers is made at import
 from anytune import cli, providers
+from anytune.commands.shelf import Entry
 from anytune.jobs import inquiry, pace, sweep, turns
 from anytune.schema.job import JobState
 from anytune.testing.fake import STATES, FakeService
@@ -40,6 +43,15 @@ class Said:
 
 
 Type = Callable[..., Said]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_built_once() -> Iterator[None]:
+    """Build each command once: a user's process runs one of them, and the tests run thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        patch.setattr(Entry, "load", cache(Entry.load))
+        yield
 
 
 @pytest.fixture(autouse=True)

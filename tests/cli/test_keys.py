@@ -99,6 +99,7 @@ def test_what_is_no_key_is_told_and_not_kept(piped: Type, home: Path, stdin: str
     assert not (home / "credentials").exists()
 
 
+@pytest.mark.engine
 def test_at_a_terminal_a_key_is_asked_for_without_being_shown(folder: Path) -> None:
     here, there = pty.openpty()
     child = subprocess.Popen(

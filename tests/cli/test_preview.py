@@ -15,6 +15,7 @@ from rich.console import Console
 from anytune.errors import MissingExtraError
 from anytune.local import processes
 from anytune.ui import preview
+from tests.amount import examples
 from tests.cli.conftest import Type
 
 TEMPLATE = {"bos": "<s>", "ends": ["</s>"], "marks": True}
@@ -206,7 +207,7 @@ def test_on_a_screen_colour_says_what_is_trained_and_without_colour_brackets_do(
     assert "⟦Yo⟧" in drawn(found(example((False, "«Hi»"), (True, "Yo"))))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.booleans(), ODD), min_size=1, max_size=6), st.integers(8, 60), st.booleans())
 def test_no_text_breaks_the_screen(stretches: list[tuple[bool, str]], width: int, screen: bool) -> None:
     shown = drawn(found(example(*stretches)), width=width, force_terminal=screen, color_system=None, max_length=8)

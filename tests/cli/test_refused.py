@@ -109,7 +109,7 @@ def trap() -> Iterator[Trap]:
         yield running
 
 
-@pytest.mark.parametrize(("name", "fault"), table())
+@pytest.mark.parametrize(("name", "fault"), list(table()))
 def test_each_fault_is_told_in_one_line_before_anything_is_sent(
     anytune: Type, folder: Path, trap: Trap, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
 ) -> None:

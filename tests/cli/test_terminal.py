@@ -17,6 +17,8 @@ import pytest
 from anytune.store import SqliteStore
 from anytune.testing import sample_job
 
+pytestmark = pytest.mark.engine
+
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3\d")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 

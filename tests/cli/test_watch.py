@@ -128,6 +128,7 @@ def held(run: Path) -> int:
     return handle
 
 
+@pytest.mark.engine
 def test_the_table_fits_sixty_columns_survives_a_resize_and_ends_with_the_jobs(local_jobs: list[str]) -> None:
     run = Path(os.environ["ANYTUNE_HOME"]) / "runs" / "remote-1"
     (run / "worker.pid").write_text(str(os.getpid()))
@@ -167,6 +168,7 @@ def until(terminal: int, wanted: bytes | None) -> bytes:
     return drawn
 
 
+@pytest.mark.engine
 def test_a_detached_process_goes_on_alone_is_one_a_home_and_is_shown(anytune: Type, local_jobs: list[str]) -> None:
     home = Path(os.environ["ANYTUNE_HOME"])
     run = home / "runs" / "remote-1"

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from anytune.data.check.garble import is_suspect
+from tests.amount import examples
 from tests.data.samples import assistant, user
 
 Record = dict[str, Any]
 SLOW = [HealthCheck.too_slow]  # a busy machine is no fault
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+MANY = settings(max_examples=examples(150), deadline=None, suppress_health_check=SLOW)
 TRICKY = st.sampled_from(["role", '"role":', "\\", '\\"', ":", ' : "', "\x00", "\u2028", "🌊", "é", "{", "]}", "a\nb"])
 TEXT = st.lists(st.one_of(TRICKY, st.text(max_size=6)), min_size=1, max_size=4).map("".join)
 SPOKEN = TEXT.filter(lambda text: bool(text.strip()) and "\x00" not in text and not is_suspect(text))

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from anytune.data.check import check
+from anytune.data.check import Asker, check_each
 from anytune.schema.data import DataReport, Issue
 from tests.data.samples import assistant, chat, user
 
@@ -139,14 +139,14 @@ def score(tmp_path_factory: pytest.TempPathFactory) -> Score:
     score = Score()
     for number, case in enumerate(CASES):
         path = laid(case, tmp_path_factory.mktemp(f"case-{number}-"))
-        for target in case["verdicts"]:
-            try:
-                found = check([path], providers=(target,), method=case["method"])
-            except Exception as crash:
-                score.add("no crash", False, f"{case['id']} {target}: {crash!r}")
-                continue
-            score.add("no crash", True, "")
-            judge(case, target, found, score)
+        try:
+            found = check_each([path], {name: Asker((name,)) for name in case["verdicts"]}, method=case["method"])
+        except Exception as crash:
+            score.add("no crash", False, f"{case['id']}: {crash!r}")
+            continue
+        score.add("no crash", True, "")
+        for target, report in found.items():
+            judge(case, target, report, score)
         if path.is_file():
             path.unlink()
     return score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from anytune.data.check.token import TokenLook
 from anytune.data.tokens.rough import Rough
 from anytune.errors import UsageError
 from anytune.schema.data import DataMethod, DataReport
+from tests.amount import LONG
 from tests.data.samples import CHAT, ROOT, assistant, chat, user, write
 from tests.data.test_sets_laws import mixture
 
@@ -34,23 +36,25 @@ ASKERS = {
     "private": Asker(("openai",), wish=Wish(private=frozenset({"email", "card"}))),
     "held out": Asker(("azure",), wish=Wish(against=CHAT / "duplicate-normalised.jsonl")),
 }
+NAMES = tuple(ASKERS)
 
 
 def alone(paths: Any, asker: Asker, **terms: Any) -> DataReport:
     return check(paths, providers=asker.providers, ignore=asker.ignore, wish=asker.wish, **terms)
 
 
-def tell(paths: Any, **terms: Any) -> None:
+def tell(paths: Any, *, those: Sequence[str] = NAMES, **terms: Any) -> None:
     together = check_each(paths, ASKERS, **terms)
-    assert list(together) == list(ASKERS)
-    for name, asker in ASKERS.items():
-        assert together[name] == alone(paths, asker, **terms), name
+    assert tuple(together) == NAMES
+    for name in those:
+        assert together[name] == alone(paths, ASKERS[name], **terms), (paths, name)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: "-".join(path.parts[-2:]))
-def test_each_hears_of_a_fixture_what_it_would_hear_alone(path: Path) -> None:
-    rule = RULES.get(path.stem)
-    tell([path], method=rule.methods[0] if rule else "sft")
+def test_each_hears_of_a_fixture_what_it_would_hear_alone() -> None:
+    """On every day each file is read alone by a quarter of them, which is another quarter for the next file."""
+    for number, path in enumerate(FILES):
+        rule = RULES.get(path.stem)
+        tell([path], those=NAMES if LONG else NAMES[number % 4 :: 4], method=rule.methods[0] if rule else "sft")
 
 
 @pytest.mark.parametrize("method", METHODS)

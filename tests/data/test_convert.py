@@ -18,6 +18,7 @@ from anytune.data.convert.loss import DETAILS, LEFT_OUT
 from anytune.data.convert.pull import BrokenError, Pull
 from anytune.errors import RefusedError, UsageError
 from anytune.ui.convert import then
+from tests.amount import examples
 from tests.data.samples import ROOT, assistant, chat, report, script, user, write
 
 FOLDER = ROOT / "fixtures" / "convert"
@@ -343,7 +344,7 @@ KEYS = (
 RECORDS = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, MESSAGES | VALUES))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(RECORDS, min_size=3, max_size=8))
 def test_no_record_crashes_a_conversion(records: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from anytune.data.convert import TARGETS, convert
 from anytune.data.convert.loss import DETAILS, LEFT_OUT
 from anytune.errors import AnytuneError
+from tests.amount import examples
 from tests.data.samples import assistant, user, write
 from tests.data.test_convert import converted, held, make
 
 FEW = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=12)
 NAME = st.from_regex(r"[a-z_]{1,8}", fullmatch=True)

@@ -14,6 +14,7 @@ from anytune.data.dedupe import Deduped, Keep, Kind, dedupe
 from anytune.data.near import jaccard, shingles
 from anytune.data.prompt import said
 from anytune.errors import RefusedError, UsageError
+from tests.amount import examples
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
 
@@ -127,7 +128,7 @@ RECORDS = st.sampled_from(
     st.booleans(),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_other_line_stays_byte_for_byte(records: list[Any], end: bytes, mark: bool, ended: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, out = write(Path(folder) / "a.jsonl", *records), Path(folder) / "b.jsonl"

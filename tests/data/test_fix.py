@@ -18,6 +18,7 @@ from anytune.data.fix.seen import Seen
 from anytune.data.fix.values import Values
 from anytune.data.lines import Lines
 from anytune.errors import RefusedError, UsageError
+from tests.amount import examples
 from tests.data.samples import CHAT, assistant, chat, report, user, write
 
 Method = Literal["sft", "dpo", "rft"]
@@ -58,30 +59,36 @@ def done(found: Fixed) -> dict[str, int]:
     return {change.code: change.count for change in found.done}
 
 
-@pytest.mark.parametrize("path", sorted(CHAT.glob("*.jsonl")), ids=lambda path: path.stem)
-def test_every_fault_is_mended_or_refused_aloud(path: Path, tmp_path: Path) -> None:
-    method, out = method_of(path.stem), tmp_path / "b.jsonl"
+def test_every_fault_is_mended_or_refused_aloud(tmp_path: Path) -> None:
+    for path in sorted(CHAT.glob("*.jsonl")):
+        (tmp_path / path.stem).mkdir()
+        mended_or_refused(path, tmp_path / path.stem)
+
+
+def mended_or_refused(path: Path, folder: Path) -> None:
+    method, out = method_of(path.stem), folder / "b.jsonl"
     if path.stem in REFUSED:
         with pytest.raises(RefusedError) as refused:
             fix(path, out=out, method=method, agreed=ASKED)
-        assert REFUSED[path.stem] in refused.value.message
-        assert refused.value.fix
-        assert not out.exists()
+        assert REFUSED[path.stem] in refused.value.message, path
+        assert refused.value.fix, path
+        assert not out.exists(), path
         return
     found = fix(path, out=out, method=method, agreed=ASKED)
     assert found.report is not None
-    assert {issue.code for issue in found.report.files[0].errors} <= UNMENDABLE
-    again = fix(found.out or path, out=tmp_path / "c.jsonl", method=method, agreed=ASKED)
-    assert (again.done, again.out) == ((), None)
-    assert not (tmp_path / "c.jsonl").exists()
+    assert {issue.code for issue in found.report.files[0].errors} <= UNMENDABLE, path
+    again = fix(found.out or path, out=folder / "c.jsonl", method=method, agreed=ASKED)
+    assert (again.done, again.out) == ((), None), path
+    assert not (folder / "c.jsonl").exists(), path
 
 
-@pytest.mark.parametrize("path", sorted((CHAT / "near").glob("*.jsonl")), ids=lambda path: path.stem)
-def test_what_is_nearly_wrong_is_not_touched(path: Path, tmp_path: Path) -> None:
-    provider = "together" if path.stem in ("sample-weight-invalid", "reasoning-not-text") else "openai"
-    out = tmp_path / "b.jsonl"
-    found = fix(path, out=out, method=method_of(path.stem), providers=(provider,), agreed=ASKED)
-    assert (found.out or path).read_bytes().replace(b"\r\n", b"\n") == path.read_bytes().replace(b"\r\n", b"\n")
+def test_what_is_nearly_wrong_is_not_touched(tmp_path: Path) -> None:
+    for path in sorted((CHAT / "near").glob("*.jsonl")):
+        provider = "together" if path.stem in ("sample-weight-invalid", "reasoning-not-text") else "openai"
+        out = tmp_path / path.name
+        found = fix(path, out=out, method=method_of(path.stem), providers=(provider,), agreed=ASKED)
+        left = (found.out or path).read_bytes().replace(b"\r\n", b"\n")
+        assert left == path.read_bytes().replace(b"\r\n", b"\n"), path
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
@@ -158,7 +165,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.lists(st.dictionaries(st.text(max_size=3), JSON, max_size=3), max_size=4),
     st.sampled_from([None, 0, 1]),

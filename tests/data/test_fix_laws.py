@@ -12,10 +12,11 @@ from anytune.data.check import BUILT_IN
 from anytune.data.check.rules import COLUMNS
 from anytune.data.fix import ASKED, Fixed, fix
 from anytune.errors import RefusedError
+from tests.amount import examples
 
 Record = dict[str, Any]
 Method = Literal["sft", "dpo", "rft"]
-MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UNMENDABLE = {"too-few-examples", "sample-weight-on-some"}  # what no change to single records mends
 
 TEXT = st.sampled_from(["Tide?", "5.9 m", "", " ", "a\nb", "\u2028é🌊", "\x00", "\ud83c", "{}", '{"port": 1}', "None"])

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from anytune.data.convert import convert
 from anytune.data.fix import ASKED, Fixed, fix
 from anytune.errors import RefusedError
+from tests.amount import examples
 from tests.data.samples import assistant, chat, report, user, write
 
-MANY = settings(max_examples=100, deadline=None)
+MANY = settings(max_examples=examples(100), deadline=None)
 TEXT = st.text('ab é\n日"', min_size=1, max_size=6).map(lambda text: f"x{text}")
 ASKS = st.sampled_from(["human", "user", "Human", "prompter"])
 SAYS = st.sampled_from(["gpt", "assistant", "GPT", "chatgpt", "bard", "model"])

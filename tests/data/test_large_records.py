@@ -16,6 +16,8 @@ from anytune.data.convert import convert
 from anytune.data.fix import ASKED, fix
 from tests.data.samples import assistant, chat, report, user, write
 
+pytestmark = pytest.mark.long
+
 GOOD = [chat(user(f"Question {i}"), assistant(f"Answer {i}")) for i in range(10)]
 BOUND = 10  # CPU seconds; a busy machine takes a few
 CLEAN = 2  # where there is nothing to tell

@@ -16,6 +16,7 @@ from anytune.data.dedupe import Kind, dedupe
 from anytune.data.leak import Leak, leaks
 from anytune.data.split import divide, split
 from anytune.errors import RefusedError, UsageError
+from tests.amount import examples
 from tests.data.samples import assistant, chat, user, write
 from tests.data.test_near import changed, text
 
@@ -170,7 +171,7 @@ def within(record: dict[str, Any]) -> list[list[str]]:
 
 
 @given(st.lists(ASKED, min_size=1, max_size=6), st.lists(ASKED, min_size=1, max_size=6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_leak_is_an_equal_prompt_or_turn_and_nothing_else(train: list[Any], held_out: list[Any]) -> None:
     known = [folded(record["messages"][:-1]) for record in held_out]
     turns = [turn for record in held_out for turn in within(record)]
@@ -188,7 +189,7 @@ def test_a_leak_is_an_equal_prompt_or_turn_and_nothing_else(train: list[Any], he
 
 
 @given(st.lists(ASKED, min_size=2, max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_nothing_leaks_across_a_split_by_the_first_turn(records: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder) / "a.jsonl", *records)
@@ -220,7 +221,7 @@ KEYS = ("messages", "input", "prompt", "completion", "text", "preferred_output",
 RECORDS = VALUES | st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, MESSAGES | VALUES))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=8))
 @example([{"messages": [{"role": ["user"], "content": "q"}]}])
 @example([{"messages": [{"role": {"a": 1}, "content": "q"}, {"role": "assistant", "content": "a"}]}])

@@ -24,6 +24,7 @@ from anytune.data.check.seen import key_of, native, seen_in
 from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Terms
 from anytune.data.lines import Block
+from tests.amount import examples
 from tests.data.records import (
     JSON,
     RECORDS,
@@ -40,8 +41,8 @@ from tests.data.samples import assistant, user
 
 pytestmark = pytest.mark.skipif(native is None, reason="the compiled part is missing")
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "chat"
-MOST = settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
-FEWER = settings(MOST, max_examples=50)  # each is a report of nine lines, several times
+MOST = settings(max_examples=examples(150), deadline=None, suppress_health_check=SLOW)
+FEWER = settings(MOST, max_examples=examples(50))  # each is a report of nine lines, several times
 METHODS = st.sampled_from(["sft", "dpo", "rft"])
 Method = Literal["sft", "dpo", "rft"]
 

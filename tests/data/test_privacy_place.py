@@ -16,12 +16,13 @@ from anytune.data.check.further import Wish
 from anytune.data.privacy import redact, scan
 from anytune.data.sniff import BOM
 from anytune.schema.data import Issue, PrivacySample
+from tests.amount import examples
 from tests.data.samples import assistant, chat, report, user
 
 EMAIL, CARD, KEY = "jane.roe@harbour.example", "4111 1111 1111 1111", "sk-Qm4Zt8VbX2nLp6RwYc9Kd3Ha"
 FILLERS = ("Tide?", "", "é", "日本語 ", "😀", ' "so" \\ ', "\n\t", "naïve ", "a/b ", "\u2028")
 STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(\d+)\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
-MANY = settings(max_examples=200, deadline=None)
+MANY = settings(max_examples=examples(200), deadline=None)
 
 
 def placed(path: Path, **terms: Any) -> list[Issue]:

@@ -23,6 +23,7 @@ from anytune.data.privacy.names import presidio
 from anytune.data.privacy.scan import LONGEST, Looker
 from anytune.errors import AnytuneError, MissingExtraError, RefusedError, UsageError
 from anytune.ui import privacy
+from tests.amount import examples
 from tests.data.samples import ROOT, assistant, chat, user
 
 FOUND = ROOT / "fixtures" / "privacy" / "found.jsonl"
@@ -30,7 +31,7 @@ HAS_RE2 = importlib.util.find_spec("re2") is not None
 both = pytest.mark.parametrize(
     "engine", ["core", pytest.param("re2", marks=pytest.mark.skipif(not HAS_RE2, reason="[scan]"))]
 )
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=examples(150), deadline=None)
 
 VALUES = [json.loads(line)["messages"][0]["content"] for line in FOUND.read_text().splitlines()]
 PARTS = st.sampled_from(

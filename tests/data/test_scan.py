@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anytune.data.check import scan
+from tests.amount import examples
 from tests.data.records import JSON, MANY, SLOW
 
 ALPHABET = st.sampled_from(
@@ -24,7 +25,7 @@ def is_json(line: bytes) -> bool:
     return True
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=examples(600), deadline=None, suppress_health_check=SLOW)
 @given(st.lists(ALPHABET, max_size=12).map("".join))
 def test_the_walk_minds_exactly_what_the_parser_minds(text: str) -> None:
     line = text.encode()

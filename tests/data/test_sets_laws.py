@@ -17,6 +17,7 @@ from anytune.data.check.rules.base import DataMethod
 from anytune.data.dedupe import dedupe
 from anytune.data.lines import Lines
 from anytune.schema.data import DataReport, FileReport, Issue
+from tests.amount import examples
 from tests.data.samples import assistant, chat, report, user, write
 
 PORTS = ("Brest", "Lorient", "Vannes", "Royan", "Calais", "Dieppe")
@@ -191,7 +192,7 @@ def spelt(draw: st.DrawFn, pool: list[tuple[str, str]]) -> tuple[str, str]:
     return draw(SPELLINGS)(asked[0]), draw(SPELLINGS)(answer[1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_no_twin_is_lost_that_a_plain_comparison_finds(data: st.DataObject) -> None:
     pool = data.draw(st.lists(st.tuples(SENTENCES, SENTENCES), min_size=1, max_size=4))
@@ -241,7 +242,7 @@ TWINS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(TWINS, min_size=1, max_size=4), st.data())
 def test_check_tells_of_what_dedupe_leaves_out(pool: list[Any], data: st.DataObject) -> None:
     def spell(value: Any) -> Any:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from anytune.data.prompt import first_turn_key, folded, prompt_key
 from anytune.data.split import divide, kept, split
 from anytune.errors import RefusedError, UsageError
+from tests.amount import examples
 from tests.data.samples import assistant, chat, user, write
 
 RECORDS = [chat(user(f"Question {i % 150}"), assistant(f"Answer {i}")) for i in range(400)]
@@ -182,7 +183,7 @@ def test_a_number_that_cannot_be_met_is_not_exceeded(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.integers(0, 12), min_size=14, max_size=40), st.integers(1, 9), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_numbers_and_shares_do_not_hang_on_the_order(numbers: list[int], many: int, chance: random.Random) -> None:
     records = [
         chat(user(f"Question {n}"), assistant(f"Answer {i}")) for i, n in enumerate([*numbers, *range(100, 113)])

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.local
 from anytune import cli  # noqa: E402
 from anytune.errors import RefusedError, UsageError  # noqa: E402
 from anytune.local.processes import worker_answer  # noqa: E402
+from tests.amount import examples  # noqa: E402
 from tests.local.conftest import TINY, chat, pair, write_lines  # noqa: E402
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -128,7 +129,7 @@ def test_a_template_that_forgets_is_told_with_the_way_out() -> None:
     assert said == "<think>\n\n</think>\n\nFine,\n- thanks<|im_end|>"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(prompt=TEXTS, completion=TEXTS.filter(bool))
 def test_of_a_prompt_with_its_completion_the_completion_and_its_end_are_trained(prompt: str, completion: str) -> None:
     from anytune.local.preview import texts

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from anytune.errors import RejectedError
 from anytune.providers import _archive, _weights
 from anytune.providers._archive import Unpacked
+from tests.amount import examples
 from tests.stubs import _archives as archives
 from tests.stubs._archives import Packed, member, packed, tarred, tensors
 
@@ -151,7 +152,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 SPARSE = {"GNU.sparse.map": "0,1,2,3", "GNU.sparse.size": "9"}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data())
 def test_whatever_stands_in_the_headers_it_is_unpacked_or_refused(data: st.DataObject) -> None:
     named = member("b.json", b"{}", pax_headers={"comment": "x" * 40})

@@ -213,6 +213,7 @@ def test_a_server_that_is_not_there_has_surely_done_nothing() -> None:
         at.create(request(at, "file-1"))
 
 
+@pytest.mark.engine
 def test_a_client_killed_while_it_waits_for_create_leaves_one_job_that_the_next_finds(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from anytune.providers import load; "

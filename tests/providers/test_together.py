@@ -251,6 +251,7 @@ def test_a_cancel_refused_on_a_running_job_is_told(rig: TogetherRig) -> None:
         rig.provider.cancel(remote_id)
 
 
+@pytest.mark.engine
 def test_a_client_killed_after_create_leaves_a_job_that_is_found(tmp_path: Path) -> None:
     with served("tests.stubs.together", state=tmp_path / "state") as server:
         command = [sys.executable, "-c", CLIENT, server.origin, str(tmp_path)]

@@ -460,7 +460,10 @@ MUTANTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["fake", *SPEAKERS, "together", "fireworks", "replicate", "hf-jobs", "ray"])
+OURS = (*SPEAKERS, "together", "fireworks", "replicate", "hf-jobs", "ray")
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.long) for name in OURS)])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     with ExitStack() as stack:
         if request.param == "fake":
