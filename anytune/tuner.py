@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anytune import asking, config, curves, jobs, policy, retry
+from anytune import asking, config, curves, jobs, retry
 from anytune import look as look_at
 from anytune.asking import Asking
 from anytune.budgets import Budgets, Spent
@@ -20,7 +20,7 @@ from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.curves import Where
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.errors import ConflictError, CredentialError, ProviderError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Foresight, Planning
@@ -311,9 +311,7 @@ class Tuner:
         place = place or (self._environment.get("MLFLOW_TRACKING_URI") if where == "mlflow" else None)
         offline = where == "wandb" and self._environment.get("WANDB_MODE") == "offline"
         if curves.remote(where, place) and not offline:
-            reasons = policy.told(where, job.plan.spec, self.settings.policy)
-            if reasons:
-                raise RefusedError(f"{where} may not be told of {job.id}", reasons=reasons)
+            jobs.permit_telling(job, where, desk=self.desk)
         board = curves.board(where, job, place=place, project=project, key=self._wandb_key, offline=offline)
         many = 0
         try:

@@ -50,6 +50,26 @@ def permit(
         raise RefusedError(f"{job.id}: {may_not} {job.provider}", reasons=reasons, fix=fix)
 
 
+def permit_telling(job: Job, whom: str, *, desk: Desk) -> None:
+    """Decide whether somebody beyond this machine may be told a job's figures, and write it down; raise as `permit`."""
+    reasons = policy.told(whom, job.plan.spec, desk.policy)
+    desk.store.decide(
+        Decision(
+            at=desk.clock.now(),
+            job_id=job.id,
+            act="draw",
+            provider=whom,
+            place="unknown",
+            rules=_rules(job.plan.spec, desk.policy),
+            answer="refused" if reasons else "allowed",
+            reasons=reasons,
+            by=desk.who,
+        )
+    )
+    if reasons:
+        raise RefusedError(f"{whom} may not be told of {job.id}", reasons=reasons)
+
+
 def _stands(decision: Decision, job: Job, desk: Desk) -> bool:
     """Tell whether the job's last decision is this one and its record has not changed since.
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from anytune.schema.audit import Decision, Link
 from anytune.ui import terminal, words
 
-ACTS = {"submit": "train", "resume": "go on", "evaluate": "evaluate", "ask": "ask the model"}
+ACTS = {"submit": "train", "resume": "go on", "evaluate": "evaluate", "ask": "ask the model", "draw": "draw figures"}
 
 
 def decisions(shown: Sequence[Link], *, on: Console) -> None:
