@@ -150,8 +150,10 @@ board.close(ended=True, well=True)
 """
     traced = ["strace", "-f", "-e", "trace=connect", "-o", str(tmp_path / "trace"), sys.executable, "-c", program]
     environment = {name: value for name, value in os.environ.items() if "CI" not in name and "PYTEST" not in name}
-    root = Path(__file__).parents[1]
-    done = subprocess.run(traced, cwd=root, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        traced, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "AF_INET" not in (tmp_path / "trace").read_text()
 

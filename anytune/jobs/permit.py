@@ -26,11 +26,13 @@ def permit(
 ) -> None:
     """Decide whether these data may go to the job's provider, and write it down; raise `RefusedError` when not.
 
-    The policy is the one that holds now, which may be stricter than when the job was planned. `found` are reasons
-    against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
+    Two policies hold: that of where we are, as it is now, and the one under which the job was made, which may be
+    another project's. `found` are reasons against it that stand in no file. What was decided so already, and nothing
+    was done since, is not written again.
     """
-    reported = policy.reports(job.plan.spec, desk.policy) if act in TRAINS else ()
-    reasons = (*planner.withheld(job.plan.spec, data, capabilities, desk.policy), *reported, *found)
+    held = desk.policy.and_also(job.policy)
+    reported = policy.reports(job.plan.spec, held) if act in TRAINS else ()
+    reasons = (*planner.withheld(job.plan.spec, data, capabilities, held), *reported, *found)
     decision = Decision(
         at=desk.clock.now(),
         job_id=job.id,
@@ -38,7 +40,7 @@ def permit(
         provider=job.provider,
         place=_place(capabilities),
         data=tuple(_data(data)),
-        rules=_rules(job.plan.spec, desk.policy),
+        rules=_rules(job.plan.spec, held),
         answer="refused" if reasons else "allowed",
         reasons=reasons,
         by=desk.who,
@@ -52,7 +54,8 @@ def permit(
 
 def permit_telling(job: Job, whom: str, *, desk: Desk) -> None:
     """Decide whether somebody beyond this machine may be told a job's figures, and write it down; raise as `permit`."""
-    reasons = policy.told(whom, job.plan.spec, desk.policy)
+    held = desk.policy.and_also(job.policy)
+    reasons = policy.told(whom, job.plan.spec, held)
     desk.store.decide(
         Decision(
             at=desk.clock.now(),
@@ -60,7 +63,7 @@ def permit_telling(job: Job, whom: str, *, desk: Desk) -> None:
             act="draw",
             provider=whom,
             place="unknown",
-            rules=_rules(job.plan.spec, desk.policy),
+            rules=_rules(job.plan.spec, held),
             answer="refused" if reasons else "allowed",
             reasons=reasons,
             by=desk.who,
