@@ -42,7 +42,7 @@ class Asking:
         """
         self._permit(job, act="ask")
         opened = self._open(job, base=base, step=step)
-        block = frozenset((*job.plan.spec.data.privacy.block, *self._desk.policy.privacy.block))
+        block = self._blocked(job)
         if job.plan.capabilities.local or not block:
             return opened
         return jobs.Screened(opened, block, lambda found: self._permit(job, act="ask", found=found))
@@ -74,7 +74,9 @@ class Asking:
             raise RefusedError(f"{path} is the job's {known} data: it is not held out", fix="give --test FILE")
         questions = evals.read(path, limit=limit or wanted.limit)
         if not job.plan.capabilities.local:
-            self._permit(job, act="evaluate", data=self._planning.held_out(job.plan.spec, path))
+            self._permit(
+                job, act="evaluate", data=self._planning.held_out(job.plan.spec, path, block=self._blocked(job))
+            )
         started = self._desk.clock.monotonic()
         base, tuned = self._answers(job, questions, progress, step=step)
         report = evals.compare(
@@ -130,6 +132,11 @@ class Asking:
         """Let data go to a job's provider, as it is reached now, or raise `RefusedError`."""
         placed = self._reach.placed(self._reach.provider(job.provider).capabilities(job.plan.spec.model))
         jobs.permit(job, act=act, data=data, capabilities=placed, desk=self._desk, found=found)
+
+    def _blocked(self, job: Job) -> frozenset[str]:
+        """Return the kinds of private data that may not leave: by the job, where it was made, and where we are."""
+        rules = (job.plan.spec.data.privacy, job.policy.privacy, self._desk.policy.privacy)
+        return frozenset(kind for each in rules for kind in each.block)
 
     def _fresh(self, job: Job) -> Job:
         return jobs.refresh(job.id, desk=self._desk)

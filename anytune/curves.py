@@ -1,7 +1,8 @@
 """Draw a job's figures elsewhere, from its events: in TensorBoard, MLflow or Weights & Biases, by their own libraries.
 
 Any provider's job can be told of, while it runs and after; what was told before is not told twice. The libraries are
-imported where they are asked for, in the user's own process: no worker of ours needs a network or a key for it.
+imported where they are asked for, in the user's own process: no worker of ours needs a network or a key for it. What
+they would tell their makers of their use, folders of this machine included, is off.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from anytune.schema.job import Event, Job
 Where = Literal["tensorboard", "mlflow", "wandb"]
 WHERE: tuple[Where, ...] = get_args(Where)
 JOB, LAST = "anytune.job", "anytune.last_step"  # tags of a run in MLflow
+SILENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "WANDB_ERROR_REPORTING": "false", "DO_NOT_TRACK": "true"}
 NOT_DRAWN = ("step", "total_steps", "eta_seconds")
 
 
@@ -187,6 +189,7 @@ def _settings(job: Job) -> dict[str, str]:
 
 
 def _library(name: str, package: str) -> ModuleType:
+    os.environ.update(SILENT)  # before it is imported: MLflow begins to tell as it is
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from anytune import private
 from anytune.errors import StoreError, UsageError
 from anytune.schema.catalog import Listing
 
@@ -34,7 +35,7 @@ def write(home: Path, listing: Listing) -> Path:
     path = _path(home, listing.provider)
     draft = path.with_suffix(f".{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private.folder(path.parent)
         draft.write_text(listing.model_dump_json(exclude_none=True, indent=1) + "\n", encoding="utf-8")
         draft.replace(path)
     except OSError as error:

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from anytune import retry, webhook
+from anytune import private, retry, webhook
 from anytune.config import Keys, NotifySettings
 from anytune.errors import AnytuneError, CredentialError, RateLimitedError, StoreError, UnavailableError, UsageError
 
@@ -94,7 +94,7 @@ def is_first(job: Mapping[str, Any], *, home: Path) -> bool:
     """Tell whether no process of this home has told this news yet, and note that it is told now."""
     folder = home / "notified"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        private.folder(folder)
         (folder / f"{job['id']}-{_news(job)}").touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         return False

@@ -111,9 +111,11 @@ class Planning:
         )
         return draft if draft.refused else _rendered(draft, provider)
 
-    def held_out(self, spec: TuneSpec, path: Path) -> DataReport:
-        """Check a file that is held out of a job as the job's own data are checked."""
-        return self._alone(spec).report(spec, {"test": path})
+    def held_out(self, spec: TuneSpec, path: Path, *, block: frozenset[str]) -> DataReport:
+        """Check a file that is held out of a job as the job's own data are, and for all that is to `block`."""
+        privacy = spec.data.privacy.model_copy(update={"block": tuple(sorted(block))})
+        bound = spec.model_copy(update={"data": spec.data.model_copy(update={"privacy": privacy})})
+        return self._alone(bound).report(bound, {"test": path})
 
     def checked(self, spec: TuneSpec, *, checks: Checks | None = None) -> DataReport:
         """Check the user's files; several to learn from are made one, and a wanted split is made of it.

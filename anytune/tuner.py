@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anytune import asking, config, curves, jobs, policy, retry
+from anytune import asking, config, curves, jobs, retry
 from anytune import look as look_at
 from anytune.asking import Asking
 from anytune.budgets import Budgets, Spent
@@ -20,7 +20,7 @@ from anytune.catalog import Catalog
 from anytune.config import Settings
 from anytune.curves import Where
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, ProviderError, RefusedError, UsageError
+from anytune.errors import ConflictError, CredentialError, NotYetError, ProviderError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
 from anytune.planning import Foresight, Planning
@@ -311,9 +311,7 @@ class Tuner:
         place = place or (self._environment.get("MLFLOW_TRACKING_URI") if where == "mlflow" else None)
         offline = where == "wandb" and self._environment.get("WANDB_MODE") == "offline"
         if curves.remote(where, place) and not offline:
-            reasons = policy.told(where, job.plan.spec, self.settings.policy)
-            if reasons:
-                raise RefusedError(f"{where} may not be told of {job.id}", reasons=reasons)
+            jobs.permit_telling(job, where, desk=self.desk)
         board = curves.board(where, job, place=place, project=project, key=self._wandb_key, offline=offline)
         many = 0
         try:
@@ -423,8 +421,16 @@ class Tuner:
         return self._asking.compared(self.store.get(job_id))
 
     def export(self, job_id: str, *, to: str, out: Path, step: int | None = None) -> dict[str, Any]:
-        """Write a job's model, or the one of the checkpoint of a `step`, into `out` and return its manifest."""
-        return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk, step=step)
+        """Write a job's model, or the one of the checkpoint of a `step`, into `out` and return its manifest.
+
+        One process of this home writes there at a time; raises `NotYetError` in any other.
+        """
+        name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
+        with jobs.Lease(self.settings.home / "exports", name) as lease:
+            if not lease.take():
+                fix = "wait until it is there, or name another folder with --out"
+                raise NotYetError(f"another process is writing {out}", fix=fix)
+            return jobs.export(self.refresh(job_id), to=to, out=out, desk=self.desk, step=step)
 
     def audit(self, job_id: str | None = None) -> tuple[Sequence[Link], int | None]:
         """Return the decisions about a job's data (all if None), and where the whole chain is broken, if it is.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from anytune import curves
-from anytune.errors import CredentialError, MissingExtraError, RefusedError, UsageError
+from anytune.errors import CredentialError, MissingExtraError, ProviderError, RefusedError, UsageError
 from anytune.schema.job import Event, Job, JobState
 from anytune.testing.store import sample_job
 from anytune.tuner import Tuner
@@ -109,6 +112,50 @@ def test_a_residency_forbids_to_tell_others(tmp_path: Path, where: curves.Where,
     with pytest.raises(RefusedError) as caught:
         made.draw(plain.id, where=where, place=place, project="tides")
     assert caught.value.reasons == (f"data.residency is local: where {where} keeps what it is told is unknown",)
+    ((link,), broken) = made.audit(plain.id)
+    assert broken is None
+    told = link.decision
+    assert (told.act, told.provider, told.answer, told.reasons) == ("draw", where, "refused", caught.value.reasons)
+    assert told.rules["data.residency"] == "local"
+
+
+@pytest.mark.parametrize("where", ["mlflow", "wandb"])
+def test_no_library_tells_its_makers_even_of_a_folder_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: curves.Where
+) -> None:
+    """Both would: MLflow from its import on, Weights & Biases in its own process, offline, too."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
+    monkeypatch.delitem(sys.modules, where, raising=False)
+    (tmp_path / f"{where}.py").write_text("import os\nSEEN = dict(os.environ)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises((ProviderError, AttributeError)):
+        opened(where, tmp_path / "runs")
+    seen = sys.modules.pop(where).SEEN
+    assert (seen["MLFLOW_DISABLE_TELEMETRY"], seen["WANDB_ERROR_REPORTING"]) == ("true", "false")
+
+
+@pytest.mark.parametrize("where", ["mlflow", "wandb"])
+def test_what_is_drawn_into_a_folder_makes_no_connection(tmp_path: Path, where: curves.Where) -> None:
+    pytest.importorskip(where)
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not here")
+    program = f"""
+from pathlib import Path
+from tests.test_draw import EVENTS, opened
+from anytune import curves
+board = opened({where!r}, Path({str(tmp_path / "runs")!r}))
+assert curves.drawn(board, EVENTS) == 2
+board.close(ended=True, well=True)
+"""
+    traced = ["strace", "-f", "-e", "trace=connect", "-o", str(tmp_path / "trace"), sys.executable, "-c", program]
+    environment = {name: value for name, value in os.environ.items() if "CI" not in name and "PYTEST" not in name}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        traced, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "AF_INET" not in (tmp_path / "trace").read_text()
 
 
 def test_a_library_that_is_missing_is_named_with_what_brings_it(

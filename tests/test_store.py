@@ -13,14 +13,50 @@ from pathlib import Path
 
 import pytest
 
-from anytune.errors import StoreError, UsageError
+from anytune.data import mix, split
+from anytune.errors import AnytuneError, StoreError, UsageError
+from anytune.jobs import Bucket, Lease
 from anytune.schema.audit import first_broken
+from anytune.schema.data import Source
 from anytune.schema.job import Event, Summary
 from anytune.store import SqliteStore
 from anytune.store.migration import SQLITE as MIGRATIONS
 from anytune.store.migration import SUMMARIES
-from anytune.testing import sample_job
+from anytune.testing import FakeClock, sample_file, sample_job
 from anytune.testing.store import START, sample_decision
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """Have new files and folders open to everybody."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize("there", [False, True])
+def test_whatever_is_first_made_in_the_home_only_its_owner_can_open(tmp_path: Path, *, there: bool) -> None:
+    """Copies of data lie there: a split makes them in a plan, before there is a record; a home may be there before."""
+    home = tmp_path / "home"
+    if there:
+        home.mkdir(mode=0o755)
+    train = sample_file(tmp_path).path
+    split.kept(train, share=0.25, folder=home / "splits")
+    mix.kept([Source(path=train), Source(path=train, weight=2)], folder=home / "mixed")
+    Lease(home / "sweeps", "openai").take()
+    bucket = Bucket(home, "openai", rate=1, key=lambda: "k", clock=FakeClock())
+    bucket.before()
+    assert home.stat().st_mode & 0o777 == (0o755 if there else 0o700)
+    assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == dict.fromkeys(
+        ("splits", "mixed", "sweeps", "rates"), 0o700
+    )
+    (home / "splits").chmod(0o755)  # as it was made once
+    split.kept(train, share=0.25, folder=home / "splits")
+    assert (home / "splits").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(AnytuneError, match="file/splits cannot be written: Not a directory"):
+        split.kept(train, share=0.25, folder=tmp_path / "file" / "splits")
 
 
 def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:

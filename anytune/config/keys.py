@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from anytune import private
 from anytune.config import owned
 from anytune.errors import CredentialError, MissingExtraError, UsageError
 
@@ -116,7 +117,7 @@ class Keys:
     def _alone(self) -> Iterator[None]:
         """Hold others off who would write the file at the same time."""
         try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.home(self._home)
             handle = os.open(self._home / "credentials.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CredentialError(f"cannot write in {self._home}: {error.strerror}") from error

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from anytune import private
 from anytune.errors import AnytuneError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -42,6 +43,12 @@ def aside(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
         raise
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder that only its owner can open; raise `AnytuneError`, which names it, where that cannot be."""
+    with _told(path):
+        private.folder(path)
 
 
 class _Told(io.FileIO):

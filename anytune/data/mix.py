@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from anytune.data.aside import aside
+from anytune.data.aside import aside, own_folder
 from anytune.data.input import opened
 from anytune.data.lines import Lines
 from anytune.data.prompt import records
@@ -44,6 +44,7 @@ def kept(sources: Sequence[Source], *, folder: Path) -> tuple[Path, tuple[int, .
     for source, many in zip(sources, parts, strict=True):
         if not many:
             raise RefusedError(f"{source.path}: weight {source.weight:g} takes none of its examples", fix="raise it")
+    own_folder(folder)
     if not mixed.is_file():
         flows = [_flow(*of) for of in zip(sources, counted, strict=True)]
         with aside(mixed) as file:

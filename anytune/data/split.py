@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from anytune.data.aside import aside
+from anytune.data.aside import aside, own_folder
 from anytune.data.input import opened, refuse_unreadable, told
 from anytune.data.lines import Lines
 from anytune.data.prompt import first_turn_key, prompt_key, records
@@ -118,6 +118,7 @@ def kept(path: Path, *, share: float, folder: Path) -> tuple[Path, Path]:
         lines.drain()
     stem = f"{path.stem}-{lines.sha256[:16]}-{share:g}"
     train, validation = (folder / f"{stem}.{side}.jsonl" for side in ("train", "validation"))
+    own_folder(folder)
     if not (train.is_file() and validation.is_file()):
         split(path, share=share, out_train=train, out_validation=validation)
     return train, validation

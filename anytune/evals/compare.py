@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anytune import private
 from anytune.data.input import blank, opened
 from anytune.errors import RefusedError
 from anytune.evals.metrics import metrics
@@ -133,7 +134,7 @@ def paired_interval(gained: int, lost: int, count: int) -> tuple[float, float]:
 
 def save(report: EvalReport, path: Path) -> None:
     """Write the report aside and put it in place."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private.folder(path.parent)
     aside = path.with_suffix(".tmp")
     aside.write_text(report.model_dump_json(indent=1), encoding="utf-8")
     os.replace(aside, path)

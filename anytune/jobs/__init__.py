@@ -21,7 +21,7 @@ from anytune.jobs.life import (
     pause,
     refresh,
 )
-from anytune.jobs.permit import permit
+from anytune.jobs.permit import permit, permit_telling
 from anytune.jobs.rate import Bucket
 from anytune.jobs.resume import once_more, resume
 from anytune.jobs.submit import CREATE_ROUNDS, LIST_LAG, carry_on, earlier, submit
@@ -68,6 +68,7 @@ __all__ = [
     "once_more",
     "pause",
     "permit",
+    "permit_telling",
     "refresh",
     "resume",
     "settle",

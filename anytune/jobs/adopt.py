@@ -54,6 +54,7 @@ def _added(job_id: str, plan: Plan, remote: RemoteJob, desk: Desk) -> Job:
             state=JobState.UNKNOWN,
             project=desk.project,
             by=desk.who,
+            policy=desk.policy,
             remote=remote,
             created_at=remote.created_at or now,
             updated_at=now,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from anytune import private
 from anytune.errors import StoreError
 
 OVERDUE = timedelta(minutes=10)  # after which a holder that does not ask, say a stopped one, is passed by
@@ -108,7 +109,7 @@ class Lease:
 
     def _opened(self) -> int:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.folder(self._folder)
             return os.open(self._folder / f"{self._name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error

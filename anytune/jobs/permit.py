@@ -27,14 +27,14 @@ def permit(
 ) -> None:
     """Decide whether these data may go to a provider, and write it down; raise `RefusedError` when not.
 
-    A model is pushed to the provider of `capabilities`, all else goes to the job's own. The policy is the one that
-    holds now, which may be stricter than when the job was planned. `found` are reasons against it that stand in no
-    file. What was decided so already, and nothing was done since, is not written again.
+    A model is pushed to the provider of `capabilities`, all else goes to the job's own. Two policies hold: that of where
+    we are, as it is now, and the one under which the job was made, which may be another project's. `found` are reasons
+    against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
     """
     provider = capabilities.provider if act == "push" else job.provider
-    spec = job.plan.spec.model_copy(update={"provider": provider})
-    reported = policy.reports(spec, desk.policy) if act in TRAINS else ()
-    reasons = (*planner.withheld(spec, data, capabilities, desk.policy), *reported, *found)
+    spec, held = job.plan.spec.model_copy(update={"provider": provider}), desk.policy.and_also(job.policy)
+    reported = policy.reports(spec, held) if act in TRAINS else ()
+    reasons = (*planner.withheld(spec, data, capabilities, held), *reported, *found)
     decision = Decision(
         at=desk.clock.now(),
         job_id=job.id,
@@ -42,7 +42,7 @@ def permit(
         provider=provider,
         place=_place(capabilities),
         data=tuple(_data(data)),
-        rules=_rules(job.plan.spec, desk.policy),
+        rules=_rules(job.plan.spec, held),
         answer="refused" if reasons else "allowed",
         reasons=reasons,
         by=desk.who,
@@ -53,6 +53,27 @@ def permit(
         raise RefusedError(
             f"{job.id}: {MAY_NOT.get(act, 'the data may not go to')} {provider}", reasons=reasons, fix=fix
         )
+
+
+def permit_telling(job: Job, whom: str, *, desk: Desk) -> None:
+    """Decide whether somebody beyond this machine may be told a job's figures, and write it down; raise as `permit`."""
+    held = desk.policy.and_also(job.policy)
+    reasons = policy.told(whom, job.plan.spec, held)
+    desk.store.decide(
+        Decision(
+            at=desk.clock.now(),
+            job_id=job.id,
+            act="draw",
+            provider=whom,
+            place="unknown",
+            rules=_rules(job.plan.spec, held),
+            answer="refused" if reasons else "allowed",
+            reasons=reasons,
+            by=desk.who,
+        )
+    )
+    if reasons:
+        raise RefusedError(f"{whom} may not be told of {job.id}", reasons=reasons)
 
 
 def _stands(decision: Decision, job: Job, desk: Desk) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from anytune import private
 from anytune.errors import CredentialError, RateLimitedError, StoreError
 from anytune.jobs.desk import Clock
 from anytune.providers.edge import retry_after
@@ -159,7 +160,7 @@ class Bucket:
     def _locked(self) -> Iterator[tuple[Path, int]]:
         path = self._path()
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.folder(self._folder)
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error

@@ -62,8 +62,8 @@ def carry_on(job_id: str, *, desk: Desk, plan: Plan | None = None) -> Job:
         provider = desk.provider(job.provider)
         if job.cancel_wanted:
             return stop(job, provider, desk)
-        if plan is not None and plan != job.plan:
-            job = put(job, desk, plan=plan)
+        if plan is not None and (plan, desk.policy) != (job.plan, job.policy):
+            job = put(job, desk, plan=plan, policy=desk.policy)
         permit(
             job,
             act="submit",
@@ -128,6 +128,7 @@ def intend(plan: Plan, *, desk: Desk, again: bool = False, instead_of: tuple[str
         project=desk.project,
         by=desk.who,
         limits=desk.limits,
+        policy=desk.policy,
         created_at=now,
         updated_at=now,
     )

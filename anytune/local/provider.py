@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anytune import catalog
+from anytune import catalog, private
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
 from anytune.local import base_model, settings
 from anytune.local import start as starts
@@ -104,7 +104,7 @@ class LocalProvider:
     def upload(self, file: DataFile) -> str:
         """Copy the file under its SHA-256; a file that changed since it was checked is refused."""
         folder = self.home / "files"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.folder(folder)
         target = folder / file.sha256
         if not (target.is_file() and checkpoint.sha256(target) == file.sha256):
             copy_checked(file, target)

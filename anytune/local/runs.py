@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from anytune import private
+
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 LOCK_FD = "ANYTUNE_LOCK_FD"  # environment variable that names the descriptor the worker inherits
 
@@ -62,7 +64,7 @@ class Run:
 
 def new_run(runs: Path, job_id: str, request: dict[str, Any]) -> tuple[Run, int | None]:
     """Make the folder in one stroke and return it with its held lock; the lock is None if the folder was there."""
-    runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.folder(runs)
     aside = Path(tempfile.mkdtemp(prefix=f".new-{job_id}-", dir=runs))  # mode 0700
     try:
         write_json(aside / "request.json", request)

@@ -15,7 +15,7 @@ from anytune.schema.data import Role
 
 START = "0" * 64  # what stands before the first decision
 
-Act = Literal["submit", "resume", "evaluate", "ask", "push"]
+Act = Literal["submit", "resume", "evaluate", "ask", "draw", "push"]
 
 
 class Datum(Value):
@@ -29,6 +29,8 @@ class Datum(Value):
 
 class Decision(Value):
     """Say whether data might go to a provider, `by` whom it was asked, which `rules` held, and why not.
+
+    What is drawn are a job's figures and settings, without its data; `provider` is then who draws them.
 
     `place` is where the provider keeps data as far as was known; `rules` are those of the job and of the project, by
     the names that they have there.

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from anytune.schema.base import Value
 from anytune.schema.money import Limit, Order
-from anytune.schema.plan import Deviation, Plan
+from anytune.schema.plan import Deviation, Plan, Policy
 
 Cause = Literal["user", "provider", "billing"]
 
@@ -129,7 +129,8 @@ class Job(Value):
     and why. `quote` is the price that the provider named before it began, `cost`
     what it cost by `cost_basis`, and `deviation` how far the plan's estimate was off once the job ended well.
     `project` and `by` say whose budgets of a month it counts for, `limits` which there were, `orders` what it was
-    charged with, each written before it was given. `history` are the states that it came to after the first, oldest
+    charged with, each written before it was given. `policy` is the one under which it was made: it holds wherever the
+    job is gone on with, beside that of the place. `history` are the states that it came to after the first, oldest
     first.
     """
 
@@ -141,6 +142,7 @@ class Job(Value):
     project: str = ""
     by: str = ""
     limits: tuple[Limit, ...] = ()
+    policy: Policy = Policy()
     orders: tuple[Order, ...] = ()
     state: JobState = JobState.SUBMITTING
     created_at: datetime

@@ -8,27 +8,23 @@ transaction begins.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
 import psycopg
-from psycopg import conninfo
 
 from anytune import spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job, Summary
 from anytune.schema.money import Charge, Limit, Standing
-from anytune.store import mend, row
+from anytune.store import libpq, mend, row
 from anytune.store.migration import CHARGES, statements
 from anytune.store.migration import POSTGRES as MIGRATIONS
 
 SCHEMA = "anytune"
-CONNECT_SECONDS = 10
-ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds, seconds, tries
 
 
 class PostgresStore:
@@ -37,7 +33,7 @@ class PostgresStore:
     def __init__(self, address: str, *, busy_seconds: float = 10.0) -> None:
         """Open the store, making its tables when they are not there; raise `StoreError` when it cannot be used."""
         self._address = address
-        self._parts = _parts(address)
+        self._parts = libpq.parts(address)
         self._busy = busy_seconds
         self._held: dict[str, psycopg.Connection] = {}
         with self._told():
@@ -85,7 +81,7 @@ class PostgresStore:
         month = spending.month_of(job.orders[-1].at)
         with self._work(self._held.get(job.id)) as db:
             if limits:
-                _alone(db, f"charges of {month}")
+                libpq.alone(db, f"charges of {month}")
             refused = spending.against(job, _charges(db, month) if limits else (), limits, dearest=dearest)
             if not refused:
                 self._change(db, job)
@@ -137,7 +133,7 @@ class PostgresStore:
             return []
         fresh = []
         with self._work() as db:
-            _alone(db, f"events of {job_id}")
+            libpq.alone(db, f"events of {job_id}")
             known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = %s", (job_id,))}
             for event in events:
                 if (event_id := event.id.replace("\0", "\ufffd")) not in known:  # which a text here cannot hold
@@ -155,7 +151,7 @@ class PostgresStore:
     def decide(self, decision: Decision) -> Link:
         """Write a decision behind the last one and return it sealed; no decision is ever changed."""
         with self._work() as db:
-            _alone(db, "decisions")
+            libpq.alone(db, "decisions")
             last = db.execute("SELECT position, seal FROM decisions ORDER BY position DESC LIMIT 1").fetchone()
             position, seal = last or (0, START)
             link = Link.after(seal, decision)
@@ -184,7 +180,7 @@ class PostgresStore:
         try:
             with self._told():
                 db.execute("SET lock_timeout = 0")
-                db.execute("SELECT pg_advisory_lock(%s)", (_key(f"acting for {job_id}"),))
+                db.execute("SELECT pg_advisory_lock(%s)", (libpq.key(f"acting for {job_id}"),))
             self._held[job_id] = db
             yield
         finally:
@@ -202,16 +198,7 @@ class PostgresStore:
         return str(self._parts.get("dbname", self._user))
 
     def _connected(self) -> psycopg.Connection:
-        given = {"connect_timeout": CONNECT_SECONDS, **ALIVE, "fallback_application_name": "anytune"}
-        missing: dict[str, Any] = {name: value for name, value in given.items() if name not in self._parts}
-        db = psycopg.connect(self._address, autocommit=True, **missing)
-        db.execute(
-            "SELECT set_config('search_path', %s, false), set_config('lock_timeout', %s, false), "
-            "set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' "
-            "ELSE current_setting('synchronous_commit') END, false)",
-            (SCHEMA, f"{self._busy * 1000:.0f}ms"),
-        )
-        return db
+        return libpq.connected(self._address, self._parts, schema=SCHEMA, busy_seconds=self._busy)
 
     def _version(self, db: psycopg.Connection) -> int:
         """Return the schema of the record, 0 where there is none.
@@ -225,7 +212,7 @@ class PostgresStore:
     def _migrate(self) -> int:
         """Bring the record to the newest schema, one process at a time, and return the schema that it has."""
         with self._db.transaction():
-            _alone(self._db, "schema")
+            libpq.alone(self._db, "schema")
             version = self._version(self._db)
             if not version:
                 if not _value(self._db, "SELECT 1 FROM pg_namespace WHERE nspname = %s", SCHEMA):
@@ -273,46 +260,10 @@ class PostgresStore:
         try:
             yield
         except psycopg.Error as error:
-            message, code = _said(error), error.sqlstate
+            message, code = libpq.said(error), error.sqlstate
             fix = denied if code == mend.DENIED else mend.for_postgres(code, message)
             fix = fix.format(user=self._user, database=self._name)
             raise StoreError(f"{self.place}: {message}", fix=fix) from error
-
-
-def _parts(address: str) -> dict[str, Any]:
-    """Read the address as libpq does, its defaults from the environment included; refuse one that holds a password."""
-    try:
-        given = conninfo.conninfo_to_dict(address)
-    except psycopg.ProgrammingError:  # whose message shows the address
-        raise StoreError("`store` is no address that libpq can read", fix="store: postgresql://user@host/db") from None
-    if given.keys() & {"password", "sslpassword"}:
-        raise StoreError("`store` holds a password", fix=mend.POSTGRES["28P01"])
-    known = {option.keyword.decode(): option for option in psycopg.pq.Conninfo.get_defaults()}
-    defaults = {
-        name: known[name].val.decode()  # type: ignore[union-attr]
-        for name in ("user", "host", "port", "dbname")
-        if name in known and known[name].val
-    }
-    return {**{name: value for name, value in defaults.items() if name != "port"}, **given}
-
-
-def _said(error: psycopg.Error) -> str:
-    """Return the one line of what the server or libpq said that tells most."""
-    if error.diag.message_primary:
-        return error.diag.message_primary
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "FATAL:" in line or "error:" in line]
-    return (telling or lines or [type(error).__name__])[-1].rpartition("FATAL:")[2].strip()
-
-
-def _alone(db: psycopg.Connection, what: str) -> None:
-    """Be the only writer of something until the transaction ends."""
-    db.execute("SELECT pg_advisory_xact_lock(%s)", (_key(what),))
-
-
-def _key(what: str) -> int:
-    """Return the number that the server locks by: its locks are the whole database's, so ours are marked."""
-    return int.from_bytes(hashlib.blake2b(f"anytune: {what}".encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def _value(db: psycopg.Connection, query: str, *values: Any) -> Any:

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from anytune import spending
+from anytune import private, spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job, Summary
@@ -164,7 +164,7 @@ class SqliteStore:
         """Hold the right to act for a job; the kernel frees it when the process ends, however it ends."""
         folder = self._home / "locks"
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private.folder(folder)
             handle = os.open(folder / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"cannot write in {folder}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
@@ -173,7 +173,7 @@ class SqliteStore:
 
     def _make_home(self) -> None:
         try:
-            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private.home(self._home)
         except OSError as error:
             why = "a file stands where a folder should" if isinstance(error, FileExistsError) else error.strerror
             raise StoreError(f"cannot write {self._path}: {why}", fix=mend.ANOTHER_HOME) from error

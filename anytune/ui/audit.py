@@ -10,7 +10,14 @@ from rich.text import Text
 from anytune.schema.audit import Decision, Link
 from anytune.ui import terminal, words
 
-ACTS = {"submit": "train", "resume": "go on", "evaluate": "evaluate", "ask": "ask the model", "push": "push the model"}
+ACTS = {
+    "submit": "train",
+    "resume": "go on",
+    "evaluate": "evaluate",
+    "ask": "ask the model",
+    "draw": "draw figures",
+    "push": "push the model",
+}
 
 
 def decisions(shown: Sequence[Link], *, on: Console) -> None:

@@ -7,7 +7,8 @@ neither may hear a word of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,73 @@ def test_no_redirect_takes_data_out(
     far_side[provider].fail_next("POST *", status=status, times=999, headers=away)
     assert anytune("submit", "-y").code != 0
     assert trap.journal == []
+
+
+@pytest.fixture
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Go to a folder that belongs to no project and has the same providers: nothing is said there of what may leave."""
+
+    def gone() -> None:
+        other = folder.parent / "elsewhere"
+        other.mkdir()
+        settings = json.loads((folder / "anytune.yaml").read_text())
+        (other / "anytune.yaml").write_text(json.dumps({"profiles": settings["profiles"]}))
+        monkeypatch.chdir(other)
+
+    return gone
+
+
+def made_under(folder: Path, **policy: Any) -> None:
+    settings = json.loads((folder / "anytune.yaml").read_text())
+    (folder / "anytune.yaml").write_text(json.dumps({**settings, "policy": policy}))
+
+
+def test_the_policy_of_the_project_holds_for_its_jobs_in_every_folder(
+    anytune: Type, folder: Path, far_side: dict[str, Any], elsewhere: Callable[[], None]
+) -> None:
+    """A curve is told, or a file with private data asked about, from wherever the user stands: not of this job."""
+    job(folder, "openai", residency="")
+    made_under(folder, providers=["openai"], privacy={"block": ["email"]})
+    assert anytune("run", "-y", "--no-eval").code == 0
+    test = (folder / "test.jsonl").read_text()
+    elsewhere()
+    Path("other.jsonl").write_text(test.replace("What is", "Write to ada@example.com: what is", 1))
+    asked = len(far_side["openai"].calls("POST */chat/completions"))
+    for line in (
+        "eval last --test other.jsonl",
+        "draw last --to wandb --project sums",
+        "draw last --to mlflow --out http://127.0.0.1:9",
+    ):
+        assert anytune(*line.split()).code == 3, line
+    assert anytune("chat", "last", "--once", "Who is ada@example.com?").code == 3
+    assert len(far_side["openai"].calls("POST */chat/completions")) == asked
+    told = anytune("audit", "last", "--json").document["decisions"]
+    assert [one["act"] for one in told if one["answer"] == "refused"] == ["evaluate", "draw", "draw", "ask"]
+
+
+def test_a_rescue_from_another_folder_is_bound_by_the_policy_that_the_job_was_made_under(
+    anytune: Type,
+    folder: Path,
+    far_side: dict[str, Any],
+    elsewhere: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The region was the user's word when the job was made; then the word changed, and the broken submit is found."""
+    own = Path(os.environ["XDG_CONFIG_HOME"]) / "anytune" / "config.yaml"
+    own.parent.mkdir(parents=True, exist_ok=True)
+    address = far_side["together"].base_url
+    own.write_text(json.dumps({"profiles": {"together": {"base_url": address, "region": "eu"}}}))
+    (folder / "anytune.yaml").write_text(json.dumps({"policy": {"residency": "eu"}}))
+    job(folder, "together", residency="")
+    monkeypatch.setenv("TOGETHER_API_KEY", "wrong-0123456789")
+    assert anytune("submit", "-y").code == 6
+    monkeypatch.setenv("TOGETHER_API_KEY", far_side["together"].key)
+    own.write_text(json.dumps({"profiles": {"together": {"base_url": address}}}))
+    other = folder.parent / "home"
+    other.mkdir(exist_ok=True)
+    monkeypatch.chdir(other)
+    before = len(far_side["together"].journal)
+    for line in ("resume last", "watch --all --timeout 5"):
+        anytune(*line.split())
+    assert "the project's policy is eu" in anytune("resume", "last").err
+    assert len(far_side["together"].journal) == before
