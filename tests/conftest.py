@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import os
 import re
+import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -25,8 +26,17 @@ OF_A_RING = re.compile(r"mark\.(engine|live|local|long|ray)\b")
 OF_ALL = re.compile(r"^pytestmark = (?:[^\n\[]*|\[[^\]]*\])$", re.MULTILINE)
 settings.register_profile("anytune", max_examples=examples(100))
 settings.load_profile("anytune")
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30
 NUMBERS = count()
 OPENED = SqliteStore._opened
+
+
+def pytest_configure() -> None:
+    """Keep the tests' files in memory where there is room and programs may be run: the disk is slow to rename."""
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    if shutil.disk_usage(MEMORY).free >= ROOM and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fleet import live_through
 
 
+@pytest.mark.long
 def test_three_hundred_jobs_are_watched_within_the_budget_through_an_outage(tmp_path: Path) -> None:
     figures = live_through(tmp_path, jobs=300, hours=1)
     assert figures.left == 0

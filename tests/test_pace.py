@@ -58,6 +58,7 @@ def lasting(bench: Bench, monkeypatch: pytest.MonkeyPatch, *, seconds: float, st
     return list(jobs.follow(job.id, desk=bench.desk))
 
 
+@pytest.mark.long
 def test_a_job_of_six_hours_of_which_nothing_changes_costs_one_call_a_look(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +72,7 @@ def test_a_job_of_six_hours_of_which_nothing_changes_costs_one_call_a_look(
     assert bench.clock.monotonic() < 6 * HOUR + 90
 
 
+@pytest.mark.long
 def test_a_job_that_waits_for_six_hours_costs_one_call_a_look(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     lasting(bench, monkeypatch, seconds=6 * HOUR, state=JobState.QUEUED)
     calls = Counter(bench.service.calls)

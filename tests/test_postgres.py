@@ -110,6 +110,7 @@ def test_decisions_of_three_processes_at_once_make_one_chain(address: str) -> No
     assert first_broken(links) is None
 
 
+@pytest.mark.engine
 def test_events_of_two_at_once_are_kept_once(address: str) -> None:
     script = (
         "from anytune.schema.job import Event; from anytune.testing.store import START\n"
@@ -305,6 +306,7 @@ def test_an_address_with_a_password_is_refused_without_showing_it(form: str) -> 
     told(caught.value, fix="PGPASSWORD")
 
 
+@pytest.mark.engine
 def test_the_command_line_keeps_its_jobs_there(address: str, tmp_path: Path) -> None:
     opened(address).add(sample_job())
     own = tmp_path / "config" / "anytune"

@@ -44,7 +44,7 @@ ENDS = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)  # a tuple is l
 def _whole(value: Any) -> Any:
     """Replace halves of characters, which JSON lets a provider send and UTF-8 cannot hold."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
         return {_whole(key): _whole(inner) for key, inner in value.items()}
     return [_whole(inner) for inner in value] if isinstance(value, list) else value
@@ -59,7 +59,7 @@ class Event(Value):
     message: str
     data: dict[str, Any] = {}
 
-    _texts = field_validator("*", mode="before")(_whole)
+    _texts = field_validator("id", "message", "data", mode="before")(_whole)
 
 
 class RemoteJob(Value):

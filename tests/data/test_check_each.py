@@ -51,10 +51,10 @@ def tell(paths: Any, *, those: Sequence[str] = NAMES, **terms: Any) -> None:
 
 
 def test_each_hears_of_a_fixture_what_it_would_hear_alone() -> None:
-    """On every day each file is read alone by a quarter of them, which is another quarter for the next file."""
+    """On every day each file is read alone by an eighth of them, which is another eighth for the next file."""
     for number, path in enumerate(FILES):
         rule = RULES.get(path.stem)
-        tell([path], those=NAMES if LONG else NAMES[number % 4 :: 4], method=rule.methods[0] if rule else "sft")
+        tell([path], those=NAMES if LONG else NAMES[number % 8 :: 8], method=rule.methods[0] if rule else "sft")
 
 
 @pytest.mark.parametrize("method", METHODS)

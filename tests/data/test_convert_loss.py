@@ -273,6 +273,7 @@ def test_pairs_go_out_as_sharegpt_and_alpaca_and_come_back(tmp_path: Path) -> No
         assert losses(tmp_path, *made) == ([], [make.PAIR, make.LATER_PAIR])
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_an_array(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     record = b'{"prompt":"' + b"a" * 2000 + b'","completion":"b"}'

@@ -382,12 +382,16 @@ def test_many_lines_in_one_go_are_looked_at_as_each_alone(engine: str, tmp_path:
         "12\u5143 3456",
         "",
     ]
-    lines = [json.dumps({"text": chance.choice(texts), "n": n}, ensure_ascii=n % 3 > 0).encode() for n in range(9_000)]
+    lines = [
+        json.dumps({"text": chance.choice(texts), "number": n % 9}, ensure_ascii=n % 3 > 0).encode()
+        for n in range(9_000)
+    ]
     lines[5], lines[7], lines[11] = b"", b" \t", b"\xff no json, jane@harbour.example"
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"\n".join(lines))
     report, looker = scan(path, engine=engine), Looker(frozenset(KINDS), engine=engine)
-    each = [[finding.kind for _, findings in looker.look(line) for finding in findings] for line in lines]
+    alone = {line: [finding.kind for _, findings in looker.look(line) for finding in findings] for line in set(lines)}
+    each = [alone[line] for line in lines]
     assert report.bytes > 3 * (1 << 17)
     assert (report.records, report.records_with) == (8_998, sum(map(bool, each)))
     assert report.counts == Counter(kind for kinds in each for kind in kinds)
@@ -404,6 +408,7 @@ def test_a_web_token_of_short_parts_is_not_screened_out(engine: str) -> None:
     assert [f.kind for _, found in Looker(frozenset(KINDS), engine=engine).look(line) for f in found] == ["jwt"]
 
 
+@pytest.mark.long
 def test_memory_does_not_grow_with_a_run_of_digits(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"text": "1" * 2_000_000}))
