@@ -27,9 +27,10 @@ def permit(
 ) -> None:
     """Decide whether these data may go to a provider, and write it down; raise `RefusedError` when not.
 
-    A model is pushed to the provider of `capabilities`, all else goes to the job's own. Two policies hold: that of where
-    we are, as it is now, and the one under which the job was made, which may be another project's. `found` are reasons
-    against it that stand in no file. What was decided so already, and nothing was done since, is not written again.
+    A model is pushed to the provider of `capabilities`, all else goes to the job's own. Two policies hold: that of
+    where we are, as it is now, and the one under which the job was made, which may be another project's. `found` are
+    reasons against it that stand in no file. What was decided so already, and nothing was done since, is not written
+    again.
     """
     provider = capabilities.provider if act == "push" else job.provider
     spec, held = job.plan.spec.model_copy(update={"provider": provider}), desk.policy.and_also(job.policy)
