@@ -9,7 +9,7 @@ from pydantic import Field
 from anytune.schema.base import Value
 
 Auto = Literal["auto"]
-Method = Literal["sft", "dpo", "rft"]
+Method = Literal["sft", "dpo", "rft", "reward"]
 
 
 def about(text: str, **bounds: Any) -> Any:
