@@ -13,10 +13,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.local
 
-from anytune.errors import RefusedError, UsageError  # noqa: E402
+from anytune.errors import RefusedError, RejectedError, UsageError  # noqa: E402
 from anytune.local.provider import LocalProvider  # noqa: E402
 from anytune.local.runs import Run  # noqa: E402
 from anytune.schema.data import DataReport, FileReport, Tokens  # noqa: E402
+from anytune.schema.model import TunedModel  # noqa: E402
 from anytune.schema.spec import TuneSpec  # noqa: E402
 from tests.local import conftest, test_grpo  # noqa: E402
 from tests.local.conftest import chat, data_file, new_provider, wait  # noqa: E402
@@ -176,6 +177,9 @@ def test_it_answers_nothing_and_is_handed_out_as_it_is(trained: Trained, tmp_pat
     model = trained[1].path / "model"
     with pytest.raises(UsageError, match="it is a reward model, which scores answers and gives none"):
         open_speaker("", model, None)
+    tuned = TunedModel(provider="local", base="", name=str(model), path=str(model), job_id="judge")
+    with pytest.raises(RejectedError, match="it is a reward model"):
+        trained[0].endpoint({"judge": tuned})
     for to in ("merged", "gguf", "ollama", "vllm"):
         with pytest.raises(UsageError, match=f"gives none: {to} has no place for that"):
             export(model, to, tmp_path / to)
