@@ -33,7 +33,7 @@ def prepare(
 
 
 def trainable(net: Any, model: str, settings: Mapping[str, Any], *, says: loading.Says = "words") -> Any:
-    """Make the right weights trainable, in float32: adapters on a frozen base (and its score layer), or all weights."""
+    """Make adapters on a frozen base (and its score layer) trainable, in float32 at least, or all weights."""
     lora = settings["lora"]
     if lora is None:
         return net.requires_grad_(True)
@@ -57,7 +57,7 @@ def trainable(net: Any, model: str, settings: Mapping[str, Any], *, says: loadin
         raise UsageError(loading.first_line(error), fix="mend training.lora.target_modules") from error
     for parameter in net.parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
     return net
 
 
