@@ -31,8 +31,8 @@ class Asking:
         self._planning = planning
 
     def can(self, job: Job) -> bool:
-        """Tell whether a job's models can be asked from here."""
-        return isinstance(self._reach.provider(job.provider), Generates)
+        """Tell whether a job's models can be asked from here; a reward model answers nothing."""
+        return job.plan.spec.method != "reward" and isinstance(self._reach.provider(job.provider), Generates)
 
     def generator(self, job: Job, *, base: bool, step: int | None = None) -> Generator:
         """Open a job's tuned model (or its base alone, or the checkpoint of a `step`) to be asked; close it after use.

@@ -54,14 +54,14 @@ class Checks:
     def report(self, job: TuneSpec, files: Mapping[Role, Path] | Sequence[Path]) -> DataReport:
         """Return what a job's provider minds in these files of its data; those of a sequence are all to learn from."""
         named = files.items() if isinstance(files, Mapping) else files
-        known = self._known.setdefault((job.method, *named), {})
+        known = self._known.setdefault((job.data_method, *named), {})
         if job.provider not in known:
             askers = {job.provider: self._asker(job)}
             for other in self._jobs():
                 if other.provider not in askers and _trains_alike(other, job):
                     with suppress(AnytuneError):
                         askers[other.provider] = self._asker(other)
-            known |= data_check.check_each(files, askers, method=job.method)
+            known |= data_check.check_each(files, askers, method=job.data_method)
         return known[job.provider]
 
 

@@ -296,3 +296,24 @@ def test_an_empty_project_file_changes_nothing_and_none_moves_the_record(tmp_pat
     (tmp_path / "anytune.yaml").write_text("home: elsewhere\n")
     with pytest.raises(UsageError, match="unknown key 'home'"):
         config.load_settings(folder=tmp_path, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("training.quantize=int8", "take nf4"),
+        ("training.lora.use_dora=true", "DoRA is trained nowhere here"),
+        ("training.orpo_lambda=0.1", "training.orpo_lambda belongs to method: dpo"),
+    ],
+)
+def test_what_is_not_trained_here_says_what_to_take(tmp_path: Path, change: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, changes=[change])
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_orpo_takes_no_beta_and_no_second_loss(tmp_path: Path) -> None:
+    for other in ("beta=0.1", "simpo_gamma=1.0"):
+        with pytest.raises(UsageError, match="says nothing beside orpo_lambda"):
+            load(tmp_path, changes=["method=dpo", "training.orpo_lambda=0.1", f"training.{other}"])

@@ -321,6 +321,27 @@ def test_a_loss_of_pairs_goes_to_llama_factory_and_comes_back(training: dict[str
     assert "beta" in training or "beta" not in after
 
 
+@pytest.mark.parametrize(
+    ("tool", "key", "value"), [("llama-factory", "stage", "rm"), ("trl", "lora_task_type", "SEQ_CLS")]
+)
+def test_a_reward_model_goes_and_comes_back(tool: str, key: str, value: str, tmp_path: Path) -> None:
+    job = _job(tmp_path / "from", {"max_length": 512}, method="reward", lines=[PAIR] * 12)
+    written = _hand_over(job, tool, tmp_path / "job")
+    assert written[key] == value
+    assert json.loads((tmp_path / "job/data/train.jsonl").read_text().splitlines()[0]).keys() == {
+        "prompt",
+        "chosen",
+        "rejected",
+    }
+    back = take_in(tmp_path / "job" / "config.yaml", out=tmp_path / "back.yaml")
+    assert not back.lost
+    assert _spec(tmp_path / "back.yaml").method == "reward"
+    before, after = resolve(_spec(job)), resolve(_spec(tmp_path / "back.yaml"))
+    assert {name: after[name] for name in ("lora", "learning_rate", "max_length", "quantize")} == {
+        name: before[name] for name in ("lora", "learning_rate", "max_length", "quantize")
+    }
+
+
 def test_orpo_is_taken_in_from_axolotl_and_handed_to_none_that_reads_other_pairs(tmp_path: Path) -> None:
     job = _job(tmp_path / "from", {"orpo_lambda": 0.3}, method="dpo", lines=[PAIR] * 12)
     text = "base_model: org/base\nadapter: lora\nrl: orpo\norpo_alpha: 0.2\nlearning_rate: 1e-5\n"

@@ -84,16 +84,16 @@ def test_graders_become_rewards_with_the_weights_of_a_sum(tmp_path: Path) -> Non
     assert (own.type, own.weight, own.function) == ("python", 1.0, "my_own.py:grade")
     assert own.text == GRADERS["own"]["source"]
     assert [setting.path for setting in done.lost] == ["reasoning_effort"]
-    from anytune.local.training.reward import Rewards
+    from anytune.local.training.reward import Given, Rewards
 
     judge = Rewards([reward.model_dump(mode="json", exclude_none=True) for reward in spec.rewards])
-    assert judge.of("Oslo", {"answer": "Oslo"}, line=1)[0] == 1.25
+    assert judge.of([Given("Oslo", {"answer": "Oslo"}, 1)])[0][0] == 1.25
 
 
 @pytest.mark.parametrize(
     ("grader", "said"),
     [
-        ({"type": "score_model", "model": "o3"}, "its grader is of type score_model: it asks another model"),
+        ({"type": "score_model", "model": "o3"}, "its grader is of type score_model: it asks a hosted model"),
         ({"type": "text_similarity"}, "its grader is of type text_similarity"),
         ({"type": "multi", "graders": GRADERS, "calculate_output": "same * own"}, "no such sum: 'same . own'"),
     ],

@@ -88,7 +88,7 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
             raise UsageError("rft trains on answers that the model makes itself: there are none to show before")
         if len(spec.data.sources) > 1:
             raise UsageError(f"{file} has several training files", fix="name one of them, with --model")
-        data, job, model, method = spec.data.sources[0].path, file, settings.local_model(spec), spec.method
+        data, job, model, method = spec.data.sources[0].path, file, settings.local_model(spec), spec.data_method
         whence = whence if limit else "the job's" if spec.training.max_length != "auto" else "the default"
         limit = limit or settings.longest(spec, spec.training)
     if not model:

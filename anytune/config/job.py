@@ -73,10 +73,13 @@ def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
     sources = tuple(source.model_copy(update={"path": placed(source.path)}) for source in spec.data.sources)
     train = sources[0].path if isinstance(spec.data.train, Path) else sources
     data = spec.data.model_copy(update={"train": train, **others})
-    start = spec.from_checkpoint
-    if start is not None and (start.startswith((".", "/", "~")) or os.path.isdir(folder / start)):
-        start = str(placed(Path(start)))
-    rewards = tuple(_kept(reward, placed) for reward in spec.rewards)
+
+    def made(named: str | None) -> str | None:
+        """Return the folder of a tuned model from here, or the job that it is called by."""
+        is_folder = named is not None and (named.startswith((".", "/", "~")) or os.path.isdir(folder / named))
+        return str(placed(Path(str(named)))) if is_folder else named
+
+    rewards = tuple(_kept(reward, placed).model_copy(update={"model": made(reward.model)}) for reward in spec.rewards)
     evaluation = spec.evaluation.model_copy(update={"database": placed(spec.evaluation.database)})
     if model.startswith((".", "/", "~")) or (spec.provider == "local" and os.path.isdir(folder / model)):
         model = str(placed(Path(model)))
@@ -87,7 +90,7 @@ def _settled(spec: TuneSpec, *, folder: Path, model: str) -> TuneSpec:
             "overrides": {},
             "data": data,
             "rewards": rewards,
-            "from_checkpoint": start,
+            "from_checkpoint": made(spec.from_checkpoint),
             "evaluation": evaluation,
         }
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anytune.errors import UsageError
 from anytune.local.base_model import fingerprint
+from anytune.local.judge import JUDGES, SILENT
 from anytune.local.runs import read_json, sync_folder, write_json
 from anytune.local.training.checkpoint import sha256, sync_file
 
@@ -24,6 +25,7 @@ class Origin:
     """Say what a tuned model was made from; `adapter` False means whole weights.
 
     `from_checkpoint` is the adapter that training went on from, if it did: where it was, and the hash of its weights.
+    `says` is `score` for a reward model, which gives a chat a number.
     """
 
     base: str
@@ -35,6 +37,7 @@ class Origin:
     job_id: str
     suffix: str | None = None
     from_checkpoint: dict[str, str] | None = None
+    says: str = "words"
 
 
 def write_model(folder: Path, net: Any, tokenizer: Any, origin: Origin) -> str:
@@ -78,6 +81,14 @@ def read_origin(folder: Path) -> Origin:
             f"the base model {origin.base} is not the one this adapter was trained on: its files have changed",
             fix="put the former files back, or train again",
         )
+    return origin
+
+
+def read_speaker(folder: Path) -> Origin:
+    """Read where a model that answers comes from, and refuse one that gives scores."""
+    origin = read_origin(folder)
+    if origin.says != "words":
+        raise UsageError(SILENT, fix=JUDGES)
     return origin
 
 

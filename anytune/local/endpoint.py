@@ -20,7 +20,7 @@ from typing import Any
 
 from anytune.errors import AnytuneError, UsageError
 from anytune.local import loading
-from anytune.local.artifact import Origin, adapter_factors, read_origin
+from anytune.local.artifact import Origin, adapter_factors, read_speaker
 from anytune.local.encode import ChatEncoder
 from anytune.local.generate import Speaker, beside, choices, output, set_threads
 from anytune.local.sampling import Sampling, answer, room
@@ -31,7 +31,7 @@ class Models:
 
     def __init__(self, base: str, tuned: Mapping[str, Path], quantize: str | None, *, alone: str) -> None:
         """Open them; the base speaks as `alone`."""
-        origins = {name: read_origin(folder) for name, folder in tuned.items()}
+        origins = {name: read_speaker(folder) for name, folder in tuned.items()}
         first = next(iter(origins.values()), None) or _whole(base)
         dtype, threads = choices(base)
         set_threads(threads)
@@ -76,7 +76,7 @@ class Models:
 
 def _whole(base: str) -> Origin | None:
     """Return where a wholly trained model comes from, None for a base of others."""
-    return read_origin(Path(base)) if (Path(base) / "anytune.json").is_file() else None
+    return read_speaker(Path(base)) if (Path(base) / "anytune.json").is_file() else None
 
 
 def _hook(weight: Any, down: Any, up: Any) -> Any:

@@ -20,6 +20,7 @@ from anytune.local import loading, ollama, vllm
 from anytune.local.artifact import Origin, adapter_factors, file_hashes, read_origin, scale
 from anytune.local.encode import ChatEncoder
 from anytune.local.generate import add_adapter, beside
+from anytune.local.judge import SILENT
 from anytune.local.runs import read_json, write_json
 from anytune.local.target import Target, target
 from anytune.local.training.checkpoint import sync_file
@@ -49,6 +50,8 @@ class Truth(NamedTuple):
 def export(tuned: Path, to: str, out: Path) -> dict[str, Any]:
     """Write what `to` names and its manifest into `out`, all or nothing."""
     origin, wanted = read_origin(tuned), target(to)
+    if origin.says == "score" and wanted.kind != "adapter":
+        raise UsageError(f"{SILENT}: {to} has no place for that", fix="export it as adapter")
     if wanted.needs_adapter and not origin.adapter:
         raise UsageError("a fully fine-tuned model has no adapter", fix="export it as merged")
     out = out.absolute()

@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 
 from anytune.errors import AnytuneError, UsageError
 from anytune.local import loading
-from anytune.local.artifact import adapter_factors, read_origin
+from anytune.local.artifact import adapter_factors, read_speaker
 from anytune.local.base_model import locate
 from anytune.local.encode import ChatEncoder
 from anytune.local.machine import hardware
@@ -71,7 +71,7 @@ def until_stop(ids: list[int], stops: frozenset[int]) -> list[int]:
 
 def open_speaker(base: str, tuned: Path | None, quantize: str | None) -> Speaker:
     """Open the tuned model on the base it was trained on, or the base alone."""
-    origin = read_origin(tuned) if tuned is not None else None
+    origin = read_speaker(tuned) if tuned is not None else None
     model = base if origin is None else origin.base
     if origin is None:
         dtype, threads = choices(model)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+)
 
 from anytune.errors import UsageError
 
+Says = Literal["words", "score"]  # what a model makes of a chat
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -26,12 +32,12 @@ def open_tokenizer(model: str) -> Any:
         raise UsageError(f"the tokenizer of {model} cannot be opened: {first_line(error)}") from error
 
 
-def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = True) -> Any:
+def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = True, says: Says = "words") -> Any:
     """Open the base with weights as training sees them, frozen.
 
     With `quantize="nf4"` every linear layer but the head holds NF4 values with double quantisation (Dettmers et al.
     2023, arXiv:2305.14314). `unpack` writes those very values out as ordinary weights, once: the numbers are QLoRA's,
-    the cost of unpacking at each use is not.
+    the cost of unpacking at each use is not. One that `says` a score has one number for a chat in place of its head.
     """
     compute = DTYPES[dtype]
     config = None
@@ -42,9 +48,11 @@ def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = Tr
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute,
         )
+    kind = AutoModelForCausalLM if says == "words" else AutoModelForSequenceClassification
     try:
-        net = AutoModelForCausalLM.from_pretrained(
+        net = kind.from_pretrained(
             model,
+            **({"num_labels": 1} if says == "score" else {}),
             dtype=compute,
             quantization_config=config,
             trust_remote_code=False,
@@ -109,7 +117,9 @@ def unpacked(layer: Any) -> torch.Tensor:
 def stop_tokens(net: Any, tokenizer: Any) -> frozenset[int]:
     """Return all tokens that end an answer."""
     found: set[int] = set()
-    for ids in (tokenizer.eos_token_id, net.config.eos_token_id, net.generation_config.eos_token_id):
+    how = getattr(net, "generation_config", None)  # a model that says no words has none
+    said = how.eos_token_id if how is not None else None
+    for ids in (tokenizer.eos_token_id, net.config.eos_token_id, said):
         found.update([ids] if isinstance(ids, int) else ids or [])
     return frozenset(found)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anytune import catalog, private
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, settings
+from anytune.local import base_model, judge, settings
 from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
@@ -93,9 +93,9 @@ class LocalProvider:
             "offline": spec.data.residency == "local" or base_model.locate(model) is not None,
             "method": spec.method,
             "suffix": spec.suffix,
-            "training": settings.resolve(spec, start),
+            "training": self._training(spec, start),
             **({"from_checkpoint": start.request()} if start is not None else {}),
-            **({"rewards": settings.rewards(spec)} if spec.rewards else {}),
+            **({"rewards": settings.rewards(spec, self.home)} if spec.rewards else {}),
             "training_file": training_file,
             "validation_file": validation_file,
             "checkpoint_seconds": 15,
@@ -200,7 +200,7 @@ class LocalProvider:
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy on this machine from the model's configuration."""
-        training = settings.resolve(spec, self._start(spec))
+        training = self._training(spec, self._start(spec))
         return foresee.here(settings.local_model(spec), training, data, method=spec.method)
 
     def foresee(
@@ -209,7 +209,7 @@ class LocalProvider:
         """Estimate for this machine and for each GPU of a name; `exact` takes a step of the model without weights."""
         if exact:
             demand_packages()
-        training = settings.resolve(spec, self._start(spec))
+        training = self._training(spec, self._start(spec))
         return foresee.everywhere(
             settings.local_model(spec), training, data, method=spec.method, gpus=gpus, exact=exact
         )
@@ -236,6 +236,8 @@ class LocalProvider:
         demand_packages()
         folders = {name: Path(model.path or model.name) for name, model in tuned.items()}
         origins = {name: origin_of(folder) for name, folder in folders.items()}
+        if any(origin.get("says", "words") != "words" for origin in origins.values()):
+            raise RejectedError(judge.SILENT, fix=judge.JUDGES)
         if not all(origin["adapter"] for origin in origins.values()):
             (name, folder), *others = folders.items()
             if others:
@@ -266,6 +268,11 @@ class LocalProvider:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]
             raise ProviderError(f"export failed: {lines[-1]}")
         return manifest
+
+    def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
+        """Return the settings with all defaults, and what stands in memory besides."""
+        beside = judge.held_bytes(spec, self.home)
+        return settings.resolve(spec, start) | ({"beside_bytes": beside} if beside else {})
 
     def _start(self, spec: TuneSpec) -> starts.Start | None:
         """Return the adapter that a job goes on from."""

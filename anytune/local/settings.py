@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import RefusedError, UsageError
+from anytune.local import judge
 from anytune.local.base_model import locate, text_config
 from anytune.local.start import Start
 from anytune.schema.plan import Rule
@@ -20,7 +21,7 @@ KEPT = (
     *("scheduler", "lora", "lora.rank", "lora.alpha", "lora.dropout", "lora.target_modules"),
     *("lora.use_rslora", "quantize", "max_length", "seed"),
 )
-METHODS: tuple[Method, ...] = ("sft", "dpo", "rft")
+METHODS: tuple[Method, ...] = ("sft", "dpo", "rft", "reward")
 BETA = 0.1  # the choice of DPO's paper (appendix B) for all tasks but one
 SIMPO_BETA = 2.0  # with γ half as large to as large, the paper's choices (appendix B)
 KL = 0.04  # the choice of GRPO's paper (DeepSeekMath, section 4.2)
@@ -105,11 +106,12 @@ def reinforcement(spec: TuneSpec, asked: Training, *, adapters: bool) -> dict[st
     return {"beta": pick(asked.beta, KL), "group_size": pick(asked.group_size, GROUP), "max_new_tokens": room}
 
 
-def rewards(spec: TuneSpec) -> list[dict[str, Any]]:
+def rewards(spec: TuneSpec, home: Path) -> list[dict[str, Any]]:
     """Return the rewards as JSON values; raise `UsageError` where a package that one needs is missing."""
     if any(reward.type == "json_schema" for reward in spec.rewards) and find_spec("jsonschema") is None:
         raise UsageError("a reward of type json_schema needs another package", fix="pip install 'anytune[rl]'")
-    return [reward.model_dump(mode="json", exclude_none=True) for reward in spec.rewards]
+    given = [reward.model_dump(mode="json", exclude_none=True) for reward in spec.rewards]
+    return [one | ({"judge": judge.told(one["model"], home)} if "model" in one else {}) for one in given]
 
 
 def rate(method: Method, *, adapters: bool) -> float:

@@ -64,7 +64,11 @@ def of(spec: TuneSpec, home: Path, *, model: str) -> Start | None:
     """
     if spec.from_checkpoint is None:
         return None
-    folder = _folder(spec.from_checkpoint, home)
+    if spec.method == "reward":
+        raise RefusedError(
+            "a reward model begins anew: no adapter has its score layer", fix="leave from_checkpoint out"
+        )
+    folder = folder_of(spec.from_checkpoint, home)
     config = base_model.read(folder / CONFIG)
     if config is None or not (folder / WEIGHTS).is_file():
         whole = any(folder.glob("model*.safetensors"))
@@ -87,19 +91,19 @@ def of(spec: TuneSpec, home: Path, *, model: str) -> Start | None:
     )
 
 
-def _folder(named: str, home: Path) -> Path:
-    """Return the folder of an adapter that is named by its place or by its run."""
+def folder_of(named: str, home: Path, *, what: str = "from_checkpoint") -> Path:
+    """Return the folder of a model that `what` names by its place or by its run."""
     if Path(named).is_absolute():
         if not Path(named).is_dir():
-            raise RefusedError(f"from_checkpoint: no such folder: {named}", fix="mend the path")
+            raise RefusedError(f"{what}: no such folder: {named}", fix="mend the path")
         return Path(named)
     runs = [path for path in (home / "runs").glob("*") if path.name == named]
     runs = runs or [path for path in (home / "runs").glob("*") if path.name.startswith(named)]
     if len(runs) != 1:
-        what = "no local job is" if not runs else f"{len(runs)} local jobs are"
-        raise RefusedError(f"from_checkpoint: {what} called {named!r}", fix="anytune list names them")
+        count = "no local job is" if not runs else f"{len(runs)} local jobs are"
+        raise RefusedError(f"{what}: {count} called {named!r}", fix="anytune list names them")
     if not (runs[0] / "model").is_dir():
-        raise RefusedError(f"from_checkpoint: {runs[0].name} has made no model so far", fix=f"anytune show {named}")
+        raise RefusedError(f"{what}: {runs[0].name} has made no model so far", fix=f"anytune show {named}")
     return runs[0] / "model"
 
 

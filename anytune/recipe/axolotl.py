@@ -18,6 +18,7 @@ from anytune.recipe.tool import (
     read_warmup_steps,
     said,
 )
+from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
 from anytune.schema.training import Method
 
@@ -65,7 +66,7 @@ def _dataset(path: str, method: Method) -> dict[str, Any]:
     return {"path": path, "ds_type": "json", "type": "chat_template", "field_messages": "messages", **learnt}
 
 
-def _record(record: Record, method: Method) -> Record:
+def _record(record: Record, method: DataMethod) -> Record:
     """Let a message of weight 0 say so in Axolotl's way."""
     if method == "dpo":
         return pair.plain(record, tool="Axolotl")
@@ -101,7 +102,7 @@ def _read(reading: Reading) -> None:
 
 
 def _read_method(reading: Reading) -> None:
-    kind = reading.take("rl", "sft")
+    kind = "reward" if reading.take("reward_model") else reading.take("rl", "sft")
     if kind != "orpo":
         reading.keep("method", kind, name="rl", said=None)
         return

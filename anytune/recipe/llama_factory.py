@@ -21,8 +21,8 @@ from anytune.recipe.tool import (
     said,
     warmup_steps,
 )
+from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
-from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_train_epochs", "training.epochs", 3),
@@ -38,6 +38,7 @@ _KEYS = (
     Key("use_rslora", "training.lora.use_rslora", False),
     Key("pref_beta", "training.beta", 0.1),
 )
+_STAGES = {"reward": "rm"}
 _TAGS = {
     "role_tag": "role",
     "content_tag": "content",
@@ -49,7 +50,7 @@ _TAGS = {
 
 def _write(handed: Handed) -> Iterator[Setting]:
     yield said("model", handed.model, "model_name_or_path", handed.model)
-    yield said("method", handed.method, "stage", handed.method)
+    yield said("method", handed.method, "stage", _STAGES.get(handed.method, handed.method))
     if handed.method == "dpo":
         yield from _loss(handed)
     yield said("data.train", handed.train, "dataset", "train")
@@ -80,7 +81,7 @@ def _loss(handed: Handed) -> Iterator[Setting]:
 def _info(handed: Handed) -> Mapping[str, Any]:
     """Describe the data; `openai` as the formatting would put words of its own behind the system message."""
     names = {"train": handed.train, "validation": handed.validation}
-    if handed.method == "dpo":
+    if handed.has_pairs:
         shape: dict[str, Any] = {
             "ranking": True,
             "columns": {"messages": "prompt", "chosen": "chosen", "rejected": "rejected"},
@@ -103,7 +104,7 @@ def _files(document: Mapping[str, Any], folder: Path) -> Mapping[str, str]:
     return {f"<{name}>": str(place / str(file)) for name, file in files.items()}
 
 
-def _record(record: Record, method: Method) -> Record:
+def _record(record: Record, method: DataMethod) -> Record:
     if method == "dpo":
         plain = pair.plain(record, tool="LLaMA-Factory")
         return {**plain, "chosen": plain["chosen"][0], "rejected": plain["rejected"][0]}
@@ -113,8 +114,10 @@ def _record(record: Record, method: Method) -> Record:
 def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("model_name_or_path", ""))), name="model_name_or_path", said=model)
     stage = reading.take("stage", "sft")
-    reading.keep("method", stage, name="stage", said=stage)
-    _read_loss(reading)
+    method = {theirs: ours for ours, theirs in _STAGES.items()}.get(str(stage), stage)
+    reading.keep("method", method, name="stage", said=stage)
+    if method == "dpo":
+        _read_loss(reading)
     train = _data(reading, "dataset", "data.train")
     if share := reading.take("val_size"):
         reading.keep("data.split", share, name="val_size", said=share, why="drawn by prompt, not by record")
@@ -181,6 +184,7 @@ def _adapters(reading: Reading) -> None:
 LLAMA_FACTORY = Tool(
     name="llama-factory",
     title="LLaMA-Factory",
+    methods=("sft", "dpo", "reward"),
     source="LLaMA-Factory's arguments of 2026-08-18 (src/llamafactory/hparams, commit ff6d4d1)",
     command="llamafactory-cli train config.yaml",
     keys=_KEYS,

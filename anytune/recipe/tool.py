@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
 from anytune.schema.training import Method
 
@@ -54,6 +55,11 @@ class Handed(NamedTuple):
     def trains_adapters(self) -> bool:
         """Tell whether adapters are trained and not all weights."""
         return self.values.get("training.lora.rank") is not None
+
+    @property
+    def has_pairs(self) -> bool:
+        """Tell whether the data are pairs and not chats."""
+        return self.method in ("dpo", "reward")
 
     @property
     def is_quantised(self) -> bool:
@@ -157,7 +163,7 @@ class Tool(NamedTuple):
     lacks: Mapping[str, tuple[Any, str]]
     write: Callable[[Handed], Iterator[Setting]]
     read: Callable[[Reading], None]
-    record: Callable[[Record, Method], Record]
+    record: Callable[[Record, DataMethod], Record]
     methods: tuple[Method, ...] = ("sft", "dpo")
     beside: Callable[[Handed], Mapping[str, Any]] = lambda _: {}
     files: Callable[[Mapping[str, Any], Path], Mapping[str, str]] = lambda *_: {}

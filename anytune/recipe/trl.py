@@ -1,4 +1,4 @@
-"""The YAML file of `trl sft` and `trl dpo`."""
+"""The YAML file of `trl sft`, `trl dpo` and `trl reward`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from anytune.recipe.tool import (
     read_warmup_steps,
     said,
 )
+from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
-from anytune.schema.training import Method
 
 _KEYS = (
     Key("num_train_epochs", "training.epochs", 3),
@@ -34,8 +34,8 @@ _KEYS = (
     Key("beta", "training.beta", 0.1),
 )
 _SFT_LOSSES = frozenset({"nll", "chunked_nll", "dft"})
-_OURS = {"sft": frozenset({"nll", "chunked_nll"}), "dpo": frozenset({"sigmoid"})}
-_RATES = {"sft": 2e-5, "dpo": 1e-6}  # what TRL's own configs take where nothing is said
+_OURS = {"sft": frozenset({"nll", "chunked_nll"}), "dpo": frozenset({"sigmoid"}), "reward": frozenset[str]()}
+_RATES = {"sft": 2e-5, "dpo": 1e-6, "reward": 1e-4}  # what TRL's own configs take where nothing is said
 
 
 def _write(handed: Handed) -> Iterator[Setting]:
@@ -50,8 +50,13 @@ def _write(handed: Handed) -> Iterator[Setting]:
     yield said("training.warmup_ratio", ratio, "warmup_steps", ratio, why="below 1 it is a share in transformers 5")
     if handed.method == "sft":
         yield said("method", "sft", "assistant_only_loss", True)
+    if handed.method == "reward":
+        yield said("method", "reward", "center_rewards_coefficient", 0.0, why="it tells it from sft")
     if not handed.trains_adapters:
         return
+    if handed.method == "reward":
+        yield said("training.lora", "adapters", "lora_task_type", "SEQ_CLS")
+        yield said("training.lora", "adapters", "lora_modules_to_save", ["score"])
     yield said("training.lora", "adapters", "use_peft", True)
     layers = handed.values["training.lora.target_modules"]
     yield said(
@@ -65,7 +70,7 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("training.quantize", "nf4", "use_bnb_nested_quant", True)
 
 
-def _record(record: Record, method: Method) -> Record:
+def _record(record: Record, method: DataMethod) -> Record:
     return pair.plain(record, tool="TRL") if method == "dpo" else pair.refuse_weights(record, tool="TRL")
 
 
@@ -73,6 +78,12 @@ def _read(reading: Reading) -> None:
     reading.keep("model", (model := str(reading.take("model_name_or_path", ""))), name="model_name_or_path", said=model)
     loss = reading.several("loss_type")
     method = "dpo" if "beta" in reading.left or (loss and not _SFT_LOSSES.issuperset(map(str, loss))) else "sft"
+    centre, task = reading.take("center_rewards_coefficient"), reading.take("lora_task_type", "CAUSAL_LM")
+    if centre is not None or task == "SEQ_CLS":
+        method = "reward"
+        reading.take("lora_modules_to_save")
+        if centre:
+            reading.refuse("center_rewards_coefficient", centre, "ours leaves scores where they come to lie")
     reading.keep("method", method, name="beta" if method == "dpo" else "(no beta)", said=None)
     rate = reading.number("learning_rate", _RATES[method])
     reading.keep("training.learning_rate", rate, name="learning_rate", said=rate)
@@ -144,6 +155,7 @@ TRL = Tool(
         "report_to": "none",
         "output_dir": "out",
     },
+    methods=("sft", "dpo", "reward"),
     lacks={"training.orpo_lambda": (None, "its commands know no ORPO, which is among its experiments")},
     write=_write,
     read=_read,

@@ -18,8 +18,8 @@ from anytune.recipe.tool import (
     said,
     warmup_steps,
 )
+from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
-from anytune.schema.training import Method
 
 LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _KEYS = (
@@ -55,7 +55,7 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("training.lora.target_modules", layers, "lora.target_modules", sent, why=why)
 
 
-def _record(record: Record, method: Method) -> Record:
+def _record(record: Record, method: DataMethod) -> Record:
     del method
     return pair.refuse_weights(record, tool="Unsloth")
 

@@ -20,10 +20,9 @@ from anytune.planner import chosen
 from anytune.recipe.known import TOOLS, nested
 from anytune.recipe.tool import Handed, Record, Tool, ordered
 from anytune.schema.base import Value
-from anytune.schema.data import DataReport, FileReport
+from anytune.schema.data import DataMethod, DataReport, FileReport
 from anytune.schema.plan import Setting
 from anytune.schema.spec import TuneSpec
-from anytune.schema.training import Method
 
 CONFIG = "config.yaml"
 _decode, _encode = msgspec.json.Decoder(dict[str, Any]).decode, msgspec.json.Encoder().encode
@@ -58,7 +57,7 @@ def hand_over(spec: TuneSpec, data: DataReport, *, to: str, out: Path) -> Handed
     if reasons := (*_reasons(tool, handed, data), *_unsaid(handed, settings, tool)):
         raise RefusedError(f"{tool.title} would not learn the same", reasons=reasons, fix=_mend(reasons))
     with _new(out) as folder:
-        _write_data(tool, handed.method, data, folder)
+        _write_data(tool, spec.data_method, data, folder)
         _write_config(tool, handed, settings, folder)
         files = tuple(sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()))
     return HandedOver(
@@ -151,7 +150,7 @@ def _new(out: Path) -> Iterator[Path]:
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write_data(tool: Tool, method: Method, data: DataReport, folder: Path) -> None:
+def _write_data(tool: Tool, method: DataMethod, data: DataReport, folder: Path) -> None:
     (folder / "data").mkdir()
     for role in ("train", "validation"):
         report = data.role(role)
@@ -160,7 +159,7 @@ def _write_data(tool: Tool, method: Method, data: DataReport, folder: Path) -> N
                 file.writelines(_lines(tool, method, report))
 
 
-def _lines(tool: Tool, method: Method, report: FileReport) -> Iterator[bytes]:
+def _lines(tool: Tool, method: DataMethod, report: FileReport) -> Iterator[bytes]:
     with report.path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if line.strip():

@@ -10,20 +10,21 @@ from pydantic import Field, model_validator
 
 from anytune.schema.base import Value
 
-RewardType = Literal["string_check", "regex", "json_schema", "sql_execution", "python"]
+RewardType = Literal["string_check", "regex", "json_schema", "sql_execution", "python", "model"]
 NEEDED: dict[str, tuple[str, ...]] = {
     "string_check": ("reference", "operation"),
     "regex": ("pattern",),
     "json_schema": ("file",),
     "sql_execution": ("file", "reference"),
     "python": ("function",),
+    "model": ("model",),
 }
-OWN = ("reference", "operation", "pattern", "file", "function")
+OWN = ("reference", "operation", "pattern", "file", "function", "model")
 # OpenAI's other graders, and what to write instead of each.
 ELSEWHERE = {
     "text_similarity": "how its scores come about is not published; write one of type python",
-    "score_model": "it asks another model, which no reward here does; write one of type python",
-    "label_model": "it asks another model, which no reward here does; write one of type python",
+    "score_model": "it asks a hosted model to judge; train one and take type model, or write one of type python",
+    "label_model": "it asks a hosted model to judge; train one and take type model, or write one of type python",
     "endpoint": "it sends answers to a server; write one of type python",
     "multi": "give its graders as rewards of their own, each with a weight; a formula is one of type python",
 }
@@ -58,6 +59,9 @@ class Reward(Value):
     function: Annotated[
         str | None, Field(description="python: FILE.py:NAME or MODULE:NAME, called with (sample, item)")
     ] = None
+    model: Annotated[
+        str | None, Field(min_length=1, description="model: a local job of method: reward, or a folder of its model")
+    ] = None
     text: Annotated[str | None, Field(description="instead of file: what it would hold")] = None
 
     @model_validator(mode="before")
@@ -77,6 +81,8 @@ class Reward(Value):
         for name in OWN:
             if name not in needed and getattr(self, name) is not None and not (name == "file" and self.in_file):
                 raise ValueError(f"{name} says nothing to a reward of type {self.type}")
+        if self.type == "model" and self.input != Reward.model_fields["input"].default:
+            raise ValueError("input says nothing to a reward of type model, which judges the answer as it is")
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from anytune.schema.base import Value
-from anytune.schema.data import PrivacyPolicy, Source
+from anytune.schema.data import DataMethod, PrivacyPolicy, Source
 from anytune.schema.money import Usd
 from anytune.schema.reward import REWARDS, Reward
 from anytune.schema.training import BELONGS, Lora, Method, Training, about
@@ -111,7 +111,9 @@ class TuneSpec(Value):
     provider: Annotated[str, about("who trains")]
     model: Annotated[str, about("the base model: the provider's id, or a folder")] = ""
     models: Annotated[dict[str, str], about("the base model by provider, instead")] = {}
-    method: Annotated[Method, about("supervised fine-tuning, preference pairs, or reinforcement by rewards")] = "sft"
+    method: Annotated[Method, about("answers, preference pairs, reinforcement by rewards, or a model that rewards")] = (
+        "sft"
+    )
     data: Annotated[DataSpec, about("the files")]
     training: Annotated[Training, about("hyperparameters")] = Training()
     rewards: Annotated[tuple[Reward, ...], about("rft: what an answer is worth", max_length=16)] = ()
@@ -146,7 +148,14 @@ class TuneSpec(Value):
             raise ValueError("method: rft needs rewards, which say what an answer is worth")
         if self.method == "rft" and self.data.test is not None:
             raise ValueError("rft learns from questions, and eval needs answers: give eval --test a file of chats")
+        if self.method == "reward" and self.data.test is not None:
+            raise ValueError("a reward model answers nothing that eval could judge: give data.validation instead")
         return self
+
+    @property
+    def data_method(self) -> DataMethod:
+        """Return what the data are for: a reward model learns from the pairs of dpo."""
+        return "dpo" if self.method == "reward" else self.method
 
 
 def every_setting() -> set[str]:

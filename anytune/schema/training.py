@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from anytune.schema.base import Value
 
 Auto = Literal["auto"]
-Method = Literal["sft", "dpo", "rft"]
+Method = Literal["sft", "dpo", "rft", "reward"]
 
 
 def about(text: str, **bounds: Any) -> Any:
@@ -29,6 +29,13 @@ class Lora(Value):
     use_rslora: Annotated[
         bool, about("scale by alpha / √rank, not alpha / rank (rsLoRA), which lets high ranks learn as much")
     ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_dora(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("use_dora"):
+            raise ValueError("use_dora: DoRA is trained nowhere here: leave it out, or take use_rslora")
+        return given
 
     @property
     def scaled_alpha(self) -> int:
@@ -66,6 +73,13 @@ class Training(Value):
     group_size: Annotated[int, about("rft: answers that are tried to each question", ge=2, le=256)] | Auto = "auto"
     max_new_tokens: Annotated[int, about("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, about("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
+
+    @field_validator("quantize", mode="before")
+    @classmethod
+    def _not_int8(cls, given: Any) -> Any:
+        if given == "int8":
+            raise ValueError("int8: no weights of 8 bits are trained on here: take nf4 (4 bits), or null (none)")
+        return given
 
 
 # The methods to which a hyperparameter says something.

@@ -47,6 +47,7 @@ TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "rewards.pattern": ("[0-9]", "[a-z]"),
     "rewards.file": ("sums.json", "totals.json"),
     "rewards.function": ("sums:grade", "totals:grade"),
+    "rewards.model": ("judge-0123456789", "other-0123456789"),
     "rewards.text": ("{}", '{"type": "object"}'),
     "from_checkpoint": ("one-0123456789", "two-0123456789"),
     "suffix": ("one", "two"),
@@ -62,8 +63,9 @@ A_REWARD: dict[str, dict[str, Any]] = {
     "json_schema": {"type": "json_schema", "text": "{}"},
     "sql_execution": {"type": "sql_execution", "text": "create table a (b)", "reference": "{{ item.sql }}"},
     "python": {"type": "python", "function": "grades:grade"},
+    "model": {"type": "model", "model": "judge-0123456789"},
 }
-_OF_TYPE = {"pattern": "regex", "file": "json_schema", "text": "json_schema", "function": "python"}
+_OF_TYPE = {"pattern": "regex", "file": "json_schema", "text": "json_schema", "function": "python", "model": "model"}
 JOB_ID = "contract-0123456789"
 
 

@@ -255,7 +255,11 @@ def then(plan: Plan, given: Given) -> list[terminal.Command]:
         return [(given.command("run"), "do it")]
     if not plan.data.ok:
         names = [words.place(report.path) for report in plan.data.files if report.errors]
-        also = ["--for", plan.spec.provider, *([] if plan.spec.method == "sft" else ["--method", plan.spec.method])]
+        also = [
+            "--for",
+            plan.spec.provider,
+            *([] if plan.spec.method == "sft" else ["--method", plan.spec.data_method]),
+        ]
         return [(shlex.join(["anytune", "check", *names, *also]), "every fault in the data")]
     return [(given.command("plan", "--all", everywhere=True), "who else could train it")]
 

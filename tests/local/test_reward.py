@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from anytune.config import load_job
 from anytune.errors import UsageError
-from anytune.local.training.reward import Rewards
+from anytune.local.training.reward import Given, Rewards
 from anytune.schema.reward import ELSEWHERE, Reward
 
 SHOP = "create table wares (name text, price int); insert into wares values ('rope', 3), ('sail', 40);"
@@ -24,7 +24,7 @@ def rewards(*asked: dict[str, Any]) -> Rewards:
 
 
 def worth(asked: dict[str, Any], answer: str) -> float:
-    return rewards(asked).of(answer, ITEM, line=1)[0]
+    return rewards(asked).of([Given(answer, ITEM, 1)])[0][0]
 
 
 SAID: dict[str, tuple[dict[str, Any], str, float]] = {
@@ -71,8 +71,8 @@ def test_rewards_are_added_up_by_their_weights_and_told_apart() -> None:
         {"type": "regex", "pattern": "^Oslo$", "weight": 2}, {"type": "regex", "pattern": "s"}, {"type": "python"} | OWN
     )
     assert both.names == ["regex[0]", "regex[1]", "python"]
-    assert both.of("Oslo", ITEM, line=1) == (2 + 1 + 4.0, [1, 1, 4.0])
-    assert both.of("ships", ITEM, line=1) == (1 + 5.0, [0, 1, 5.0])
+    assert both.of([Given("Oslo", ITEM, 1)])[0] == (2 + 1 + 4.0, [1, 1, 4.0])
+    assert both.of([Given("ships", ITEM, 1)])[0] == (1 + 5.0, [0, 1, 5.0])
 
 
 OWN = {
@@ -97,7 +97,7 @@ BROKEN = {
 @pytest.mark.parametrize(("text", "said"), BROKEN.items())
 def test_a_function_that_fails_is_named_with_the_line_of_the_record(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=r"^rewards\[0\], record on line 7: ") as caught:
-        rewards(own(text)).of("x", ITEM, line=7)
+        rewards(own(text)).of([Given("x", ITEM, 7)])
     assert said in caught.value.message
 
 

@@ -53,6 +53,8 @@ class Job:
     @property
     def answered(self) -> float:
         """Return the share of tokens that are supervised, half where that was not counted."""
+        if self.method == "reward":
+            return 0.0  # nothing is said, and the head that would say it is not there
         if self.method == "rft" or not self.tokens.trained or self.tokens.masked is None:
             return 0.5
         return self.tokens.trained / pace.computed(self.tokens, self.method, self.work.training, examples=0)
@@ -63,7 +65,7 @@ def job_of(model: str, training: Mapping[str, Any], data: DataReport, *, method:
     report = data.role("train")
     if report is None or report.tokens is None:
         return None
-    return Job(model, Work(training, 2 if method == "dpo" else 1), method, report, report.tokens)
+    return Job(model, Work(training, ladder.ROWS.get(method, 1)), method, report, report.tokens)
 
 
 def shape_of(model: str) -> Shape | None:
@@ -169,6 +171,7 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
         "dpo": "; pairs"
         + (", and the base asked once about each" if pace.asks_base(training, job.method) else "")
         + "".join(f"; {name} {training[name]:g}" for name in ("beta", "orpo_lambda") if name in training),
+        "reward": "; pairs",
         "rft": f"; {training.get('group_size')} answers of at most {training.get('max_new_tokens')} tokens to each "
         f"question; beta {training.get('beta', 0):g}",
     }[job.method]

@@ -87,13 +87,13 @@ def left_by_opening(parameters: int) -> float:
 
 def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     """Return the bytes of weights, gradients and optimiser state."""
-    lora = training["lora"]
+    lora, beside = training["lora"], training.get("beside_bytes", 0)  # reward models
     if lora is None:
-        return shape.parameters * TRAINED_BYTES
+        return beside + shape.parameters * TRAINED_BYTES
     packed = training["quantize"] and not way.unpack
     linear = NF4_BYTES if packed else WIDTH[way.dtype if lora["dropout"] else way.products]
     whole = (shape.other + shape.routed) * WIDTH[way.dtype]
-    return (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
+    return beside + (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
 
 
 def positions_at_once(vocabulary: int) -> int:

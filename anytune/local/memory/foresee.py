@@ -65,10 +65,11 @@ def measured(job: Job, machine: Hardware) -> ResourceEstimate:
 def counted_need(shape: Shape | None, job: Job, way: Way, answer: Mapping[str, int]) -> Need:
     """Return what was counted, with what is lost beside tensors: as reckoned, or at the most, for unknown sizes."""
     step = answer["peak"] - answer["still"]
+    still = answer["still"] + job.work.training.get("beside_bytes", 0)
     if shape is None:
-        return Need(answer["still"], step, fit.HOLES * step + fit.left_by_opening(answer["parameters"]))
+        return Need(still, step, fit.HOLES * step + fit.left_by_opening(answer["parameters"]))
     lost = fit.need(shape, job.work.training, way, job.largest(way)).lost
-    return Need(answer["still"], step, lost)
+    return Need(still, step, lost)
 
 
 def step(folder: str, job: Job, way: Way) -> dict[str, int]:
@@ -80,7 +81,7 @@ def step(folder: str, job: Job, way: Way) -> dict[str, int]:
         "way": asdict(way),
         "rows": rows,
         "length": -(-largest.tokens // rows),
-        "supervised": largest.supervised,
+        "supervised": max(1, largest.supervised),
     }
     return worker_answer("fit", "--model", folder, "--asked", json.dumps(asked))
 

@@ -24,6 +24,9 @@ BLIND_TOKENS = 2048  # in one pass of a model of which nothing is known
 LENGTHS = (8192, 6144, 4096, 3072, 2048, 1536, 1024, 768, 512, 256)
 
 
+ROWS = {"dpo": 2, "reward": 2}  # sequences of an example, which are computed together; else one
+
+
 @dataclass(frozen=True)
 class Work:
     """Be what is trained: the settings with all defaults, and how many sequences an example has."""

@@ -100,7 +100,7 @@ def computed(tokens: Tokens, method: Method, training: Mapping[str, Any], *, exa
     if method == "rft":
         answers: int = training["group_size"]
         return answers * (tokens.expected + examples * training["max_new_tokens"])
-    if method != "dpo":
+    if method == "sft":
         return tokens.expected
     return tokens.expected + (tokens.expected / 2 if tokens.masked is None else tokens.masked)
 

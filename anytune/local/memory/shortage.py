@@ -149,4 +149,4 @@ def _way(choices: Mapping[str, Any]) -> Way:
 
 def _work(run: Run) -> Work:
     request = json.loads((Path(run.path) / "request.json").read_text(encoding="utf-8"))
-    return Work(request["training"], 2 if request.get("method") == "dpo" else 1)
+    return Work(request["training"], ladder.ROWS.get(str(request.get("method")), 1))

@@ -22,17 +22,18 @@ def prepare(
     machine: Mapping[str, Any],
     *,
     start: Mapping[str, Any] | None = None,
+    says: loading.Says = "words",
 ) -> Any:
     """Make the right weights trainable, and the model compute as this machine does it best."""
-    net = trainable(net, model, settings)
+    net = trainable(net, model, settings, says=says)
     if start is not None:
         go_on_from(net, start)
     arrange(net, settings, machine)
     return net
 
 
-def trainable(net: Any, model: str, settings: Mapping[str, Any]) -> Any:
-    """Make the right weights trainable: adapters in float32 on a frozen base, or all weights."""
+def trainable(net: Any, model: str, settings: Mapping[str, Any], *, says: loading.Says = "words") -> Any:
+    """Make adapters on a frozen base (and its score layer) trainable, in float32 at least, or all weights."""
     lora = settings["lora"]
     if lora is None:
         return net.requires_grad_(True)
@@ -46,13 +47,18 @@ def trainable(net: Any, model: str, settings: Mapping[str, Any]) -> Any:
         target_modules=modules if isinstance(modules, str) else list(modules),
         use_rslora=lora.get("use_rslora", False),
         bias="none",
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if says == "words" else "SEQ_CLS",
+        modules_to_save=None if says == "words" else ["score"],
         base_model_name_or_path=model,
     )
     try:
-        return get_peft_model(net, config)
+        net = get_peft_model(net, config)
     except ValueError as error:
         raise UsageError(loading.first_line(error), fix="mend training.lora.target_modules") from error
+    for parameter in net.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
+    return net
 
 
 def arrange(net: Any, settings: Mapping[str, Any], machine: Mapping[str, Any]) -> None:

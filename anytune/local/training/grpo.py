@@ -13,7 +13,7 @@ Each step tries its answers with the weights as they are, and learns from them o
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +23,12 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from anytune.local.encode import ChatEncoder, Encoded, Encoder, Item
+from anytune.local.loading import Says
 from anytune.local.training.attention import padded
 from anytune.local.training.batches import MicroBatch
+from anytune.local.training.head import HeadFilter
 from anytune.local.training.objective import Outcome, Stage, Stopped
-from anytune.local.training.reward import Rewards
+from anytune.local.training.reward import Given, Rewards
 from anytune.local.training.task import Task, TaskEncoder
 
 SMALL = 1e-4  # added to a standard deviation, which is 0 where all answers of a group are worth the same
@@ -68,6 +70,9 @@ class Grpo:
     """Prefer what is rewarded."""
 
     rows, kind = 1, "questions"
+    opens: Says = "words"
+    head: Callable[[Any], Any] = HeadFilter
+    shares_beginnings = True
     lost = "are left out: an answer of max_new_tokens has no room behind them"
 
     def __init__(self, rewards: Rewards, *, beta: float, group_size: int, room: int) -> None:
@@ -131,7 +136,7 @@ class Grpo:
     def worth(self, asked: Sequence[Task], tried: Sequence[Tried]) -> tuple[list[float], list[list[float]]]:
         """Return what each answer is worth, and the numbers of the single rewards."""
         pairs = zip(asked, tried, strict=True)
-        judged = [self.rewards.of(one.text, task.item, line=task.line) for task, one in pairs]
+        judged = self.rewards.of([Given(one.text, task.item, task.line, task.messages) for task, one in pairs])
         return [total for total, _ in judged], [numbers for _, numbers in judged]
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from anytune.local.encode import ChatEncoder, Encoder, Item
+from anytune.local.loading import Says
 from anytune.local.runs import Run
 from anytune.local.training.batches import MicroBatch, micro_batches
 from anytune.local.training.events import EventLog
@@ -62,7 +63,7 @@ class Stage:
 
     run: Run
     net: Any
-    head: HeadFilter
+    head: Any
     events: EventLog
     stop: Callable[[], bool]
     micro_tokens: int
@@ -86,12 +87,16 @@ class Stage:
 class Objective(Protocol):
     """Say how records become examples, and what their loss is.
 
+    It `opens` a model that says words or a score, and computes its loss by a `head`; sequences may share beginnings.
     `rows` is how many sequences an example has, `lost` says why one is left out, `kind` what an example is called.
     """
 
     rows: int
     kind: str
     lost: str
+    opens: Says
+    head: Callable[[Any], Any]
+    shares_beginnings: bool
 
     def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
         """Return what reads the records."""
@@ -114,6 +119,10 @@ class Objective(Protocol):
 
 class Given:
     """Learn from the examples as they are given."""
+
+    opens: Says = "words"
+    head: Callable[[Any], Any] = HeadFilter
+    shares_beginnings = True
 
     def act(self, stage: Stage, examples: Sequence[Item]) -> tuple[Sequence[Item], dict[str, float]]:  # noqa: ARG002
         """Return the examples."""

@@ -29,7 +29,6 @@ from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training import attention
 from anytune.local.training.adapters import prepare
 from anytune.local.training.events import EventLog
-from anytune.local.training.head import HeadFilter
 from anytune.local.training.loop import Recipe, loop
 from anytune.local.training.method import objective_of
 from anytune.local.training.objective import Objective, Stage, Stopped
@@ -55,7 +54,13 @@ def train(
 
     tokenizer = loading.open_tokenizer(model)
     with shortage.opening():
-        net = loading.open_base(model, quantize=settings["quantize"], dtype=machine["dtype"], unpack=machine["unpack"])
+        net = loading.open_base(
+            model,
+            quantize=settings["quantize"],
+            dtype=machine["dtype"],
+            unpack=machine["unpack"],
+            says=objective.opens,
+        )
     encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer))
     reader = objective.encoder(encoder)
     sets = {"training": read_file(request, "training", files, reader, objective, events)}
@@ -66,14 +71,16 @@ def train(
 
     with shortage.opening():
         with team.leader_first():
-            trees = attention.chosen(run, net, longest=settings["max_length"], events=events)
-        net = prepare(net, model, settings, machine, start=request.get("from_checkpoint"))
+            trees = objective.shares_beginnings and attention.chosen(
+                run, net, longest=settings["max_length"], events=events
+            )
+        net = prepare(net, model, settings, machine, start=request.get("from_checkpoint"), says=objective.opens)
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
     )
     stage = Stage(
-        run, net, HeadFilter(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], trees, team
+        run, net, objective.head(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], trees, team
     )
     team.same(learnt.values())
     with team.leader_first(), shortage.passes(lambda: stage.head.last):
@@ -94,6 +101,7 @@ def train(
         job_id=run.id,
         suffix=request.get("suffix"),
         from_checkpoint=request.get("from_checkpoint"),
+        says=objective.opens,
     )
     digest = write_model(run.path / "model", net, tokenizer, origin) if team.rank == 0 else None
     done = recipe.progress

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from anytune.errors import UsageError
 from anytune.evals.metrics import same_rows
@@ -33,13 +33,25 @@ CHECKS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
+class Given(NamedTuple):
+    """Be an answer to the question of a record: its text, what the record says, its line, and the chat before."""
+
+    answer: str
+    item: Mapping[str, Any]
+    line: int
+    messages: Sequence[Mapping[str, Any]] = ()
+
+
+Column = Callable[[Sequence[Given]], list[float]]
+
+
 class Rewards:
     """Hold the rewards of a job; `names` are what they are told under."""
 
     def __init__(self, asked: Sequence[Mapping[str, Any]]) -> None:
         """Make each ready; raises `UsageError` for one that cannot be: SQL, schema or function."""
         self._asked = asked
-        self._judges = [judge(reward, f"rewards[{at}]") for at, reward in enumerate(asked)]
+        self._judges = [column(reward, f"rewards[{at}]") for at, reward in enumerate(asked)]
         kinds = [str(reward["type"]) for reward in asked]
         self.names = [kind if kinds.count(kind) == 1 else f"{kind}[{at}]" for at, kind in enumerate(kinds)]
 
@@ -55,16 +67,12 @@ class Rewards:
                         fix="give each record that key",
                     ) from error
 
-    def of(self, answer: str, item: Mapping[str, Any], *, line: int) -> tuple[float, list[float]]:
-        """Return what an answer is worth, and each reward's own number without its weight; `line` is the record's."""
-        said, found = sample(answer), []
-        for at, one in enumerate(self._judges):
-            try:
-                number = one(said, item)
-            except UsageError as error:
-                raise UsageError(f"rewards[{at}], record on line {line}: {error.message}", fix=error.fix) from error
-            found.append(number)
-        return sum(reward["weight"] * number for reward, number in zip(self._asked, found, strict=True)), found
+    def of(self, given: Sequence[Given]) -> list[tuple[float, list[float]]]:
+        """Return what each answer is worth, and each reward's own number without its weight."""
+        columns = [one(given) for one in self._judges]
+        weights = [reward["weight"] for reward in self._asked]
+        rows = [list(row) for row in zip(*columns, strict=True)]
+        return [(sum(w * number for w, number in zip(weights, row, strict=True)), row) for row in rows]
 
 
 def sample(answer: str) -> dict[str, Any]:
@@ -73,6 +81,26 @@ def sample(answer: str) -> dict[str, Any]:
     with suppress(ValueError, RecursionError):
         value = json.loads(answer)
     return {"output_text": answer, "output_json": value}
+
+
+def column(reward: Mapping[str, Any], name: str) -> Column:
+    """Return the function that gives answers their numbers: a reward model all at once, other rewards one by one."""
+    if reward["type"] == "model":
+        from anytune.local.training.scorer import Scorer
+
+        scorer = Scorer(reward["judge"], name=name)
+        return lambda given: scorer.scores(
+            [[*one.messages, {"role": "assistant", "content": one.answer}] for one in given]
+        )
+    single = judge(reward, name)
+
+    def number(one: Given) -> float:
+        try:
+            return single(sample(one.answer), one.item)
+        except UsageError as error:
+            raise UsageError(f"{name}, record on line {one.line}: {error.message}", fix=error.fix) from error
+
+    return lambda given: [number(one) for one in given]
 
 
 def judge(reward: Mapping[str, Any], name: str) -> Judge:

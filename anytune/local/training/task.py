@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,15 @@ OF_THE_CHAT = ("messages", "tools", "parallel_tool_calls")
 
 @dataclass(frozen=True)
 class Task:
-    """Be one question; `item` is what its record says besides, `room` the tokens that its answer may take."""
+    """Be one question; `item` is what its record says besides, `room` the tokens that its answer may take.
+
+    `messages` are the chat up to the answer, for a reward model.
+    """
 
     asked: Encoded
     item: Mapping[str, Any]
     room: int
+    messages: Sequence[Mapping[str, Any]] = ()
     fits: bool = True
 
     def __len__(self) -> int:
@@ -74,4 +78,4 @@ class TaskEncoder:
             ids = self.chats.prompt(messages, record.get("tools"))
         except UsageError as error:
             raise UsageError(f"{where}: {error.message}", fix=error.fix) from error
-        return Task(Encoded(ids, [False] * len(ids), line), item, self.room)
+        return Task(Encoded(ids, [False] * len(ids), line), item, self.room, messages)
