@@ -279,7 +279,7 @@ class Tuner:
     def look(self, job_id: str) -> tuple[Job, str | None]:
         """Ask the provider how a job stands; if that fails, return it as last seen, and why."""
         job = self.store.get(job_id)
-        if job.remote is None:
+        if job.remote is None and not job.to_remove:
             return job, None
         try:
             return jobs.refresh(job.id, desk=self.desk), None

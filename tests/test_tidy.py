@@ -137,18 +137,33 @@ def test_a_file_that_an_earlier_try_sent_is_removed_with_the_last_one(bench: Ben
     assert bench.service.files == {}
 
 
-@pytest.mark.parametrize("fault", [RejectedError("not allowed"), KeyRefusedError("not this key")])
-def test_a_removal_that_fails_is_told_once_and_the_refusal_stays_what_it_was(bench: Bench, fault: Exception) -> None:
-    bench.service.faults["delete_file"] = [fault]
+def test_a_removal_that_is_refused_is_told_once_and_the_refusal_stays_what_it_was(bench: Bench) -> None:
+    bench.service.faults["delete_file"] = [RejectedError("not allowed")]
     error = refused(bench)
     assert error.message == CLOSED
     (said,) = error.reasons
-    assert f"could not be removed from fake: {fault}" in said
+    assert said.endswith("could not be removed from fake: not allowed")
     job = newest(bench)
     jobs.refresh(job.id, desk=bench.desk)
     jobs.refresh(job.id, desk=bench.desk)
     assert bench.service.calls.count("delete_file") == 1
     assert [event.level for event in bench.store.events(job.id)] == ["warning"]
+
+
+@pytest.mark.parametrize("fault", [UnavailableError("down"), AmbiguousError("lost"), KeyRefusedError("not this key")])
+def test_a_removal_that_may_still_be_done_is_done_by_the_next_command_and_told_once(
+    bench: Bench, fault: Exception
+) -> None:
+    bench.service.faults["delete_file"] = [fault] * 6
+    error = refused(bench)
+    job = newest(bench)
+    assert error.reasons[0].endswith(f"could not be removed from fake: {fault}; anytune show {job.id} tries it again")
+    while bench.service.faults["delete_file"]:
+        assert jobs.refresh(job.id, desk=bench.desk).to_remove
+    assert bench.service.files
+    assert jobs.refresh(job.id, desk=bench.desk).to_remove == ()
+    assert bench.service.files == {}
+    assert [event.level for event in bench.store.events(job.id)] == ["warning", "info"]
 
 
 def test_a_removal_that_may_be_tried_again_is_for_a_while(bench: Bench) -> None:

@@ -108,7 +108,7 @@ class Order(Given):
         if earlier is not None and jobs.was_own(earlier) and not last:
             raise ClosedPlanError(earlier.error or f"refused {earlier.id}")
         if earlier is not None and earlier.state.is_terminal:
-            return earlier
+            return tuner.refresh(earlier.id) if earlier.to_remove else earlier
         known = earlier is not None and earlier.remote is not None
         with leaving("stopped while submitting; nothing is lost", fix=self.command(self.verb)):
             submit = tuner.submit if last else tuner.submit_or_leave

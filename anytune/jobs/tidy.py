@@ -12,9 +12,11 @@ the submit and leaves the file, or the submit finds it gone and sends it again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from anytune import retry
-from anytune.errors import AnytuneError, ClosedError, RejectedError
+from anytune.errors import AnytuneError, ClosedError, CredentialError, RejectedError
 from anytune.jobs.desk import BAD_ENDS, Desk, put
 from anytune.providers.base import DeletesFiles
 from anytune.schema.job import Event, Job
@@ -35,15 +37,18 @@ def leftovers(job: Job, error: RejectedError, desk: Desk) -> tuple[str, ...]:
 def remove(job: Job, desk: Desk) -> tuple[Job, tuple[str, ...]]:
     """Remove the files that the job's record says are to be, and return what came of each; the caller acts for it.
 
-    What fails is told once, here and among the job's events, and not tried again.
+    What fails is told once, here and among the job's events. What may pass is tried again by the next command that
+    looks at the job, a refusal is not.
     """
     told = []
     for file_id in job.to_remove:
-        level, said = _removed(file_id, job, desk)
-        event = Event(id=f"removed-{file_id}", at=desk.clock.now(), level=level, message=said)
+        result = _removed(file_id, job, desk)
+        told.append(result.said)
+        word = "kept" if result.again else "removed"
+        event = Event(id=f"{word}-{file_id}", at=desk.clock.now(), level=result.level, message=result.said)
         desk.store.add_events(job.id, [event])
-        job = put(job, desk, to_remove=tuple(other for other in job.to_remove if other != file_id))
-        told.append(said)
+        if not result.again:
+            job = put(job, desk, to_remove=tuple(other for other in job.to_remove if other != file_id))
     return job, tuple(told)
 
 
@@ -57,18 +62,30 @@ def _removing(provider: str) -> str:
     return f"files-of-{provider}"  # no job's id: those end in ten digits
 
 
-def _removed(file_id: str, job: Job, desk: Desk) -> tuple[str, str]:
+@dataclass(frozen=True)
+class _Result:
+    """Say what came of a removal, and whether it is to be tried again."""
+
+    said: str
+    level: Literal["info", "warning"] = "info"
+    again: bool = False
+
+
+def _removed(file_id: str, job: Job, desk: Desk) -> _Result:
     provider = desk.provider(job.provider)
     if not isinstance(provider, DeletesFiles):
-        return "info", f"{file_id} stays at {job.provider}, which removes files only by hand"
+        return _Result(f"{file_id} stays at {job.provider}, which removes files only by hand")
     try:
         with desk.store.acting(_removing(job.provider)):
             if _is_used(file_id, job, desk):
-                return "info", f"{file_id} stays at {job.provider}: another job uses it"
+                return _Result(f"{file_id} stays at {job.provider}: another job uses it")
             retry.call(lambda: provider.delete_file(file_id), clock=desk.clock, attempts=3, deadline=PATIENCE)
     except AnytuneError as error:
-        return "warning", f"{file_id} could not be removed from {job.provider}: {error.message}"
-    return "info", f"{file_id} was removed from {job.provider} again"
+        again = isinstance(error, (*retry.REPEATABLE, CredentialError))
+        then = f"; anytune show {job.id} tries it again" if again else ""
+        said = f"{file_id} could not be removed from {job.provider}: {error.message}{then}"
+        return _Result(said, level="warning", again=again)
+    return _Result(f"{file_id} was removed from {job.provider} again")
 
 
 def _is_used(file_id: str, job: Job, desk: Desk) -> bool:

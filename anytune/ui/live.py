@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from anytune.schema.job import Event, Job
+from anytune.schema.job import Event, Job, JobState
 from anytune.ui import terminal, words
 from anytune.ui.jobs import LEVELS, state
 
@@ -109,9 +109,16 @@ def _in_lines(updates: Iterable[Update], sight: Sight) -> Iterator[None]:
                 console.print(Text("   ".join(line)), soft_wrap=True)
         if (sight.job.state, sight.job.error) != told_state:
             told_state = (sight.job.state, sight.job.error)
-            why = f": {words.clean(sight.job.error)}" if sight.job.error else ""
+            why = f": {words.clean(said)}" if (said := _said(sight.job)) else ""
             console.print(Text(f"{sight.job.id} {sight.job.state}{why}"), soft_wrap=True)
         yield
+
+
+def _said(job: Job) -> str | None:
+    """Return what is wrong with a job; of one that is in no known state the word that its provider has for it."""
+    if job.error is None and job.state is JobState.UNKNOWN and job.remote is not None:
+        return f"{job.provider} says {job.remote.status!r}, which is unheard of here"
+    return job.error
 
 
 def _taken(update: Update, sight: Sight) -> Iterator[Event]:
@@ -134,8 +141,8 @@ def _drawn(sight: Sight, spinner: Spinner, console: Console) -> Group:
             parts.append(Text.assemble(("  loss ", "dim"), (_curve(sight.losses, room), "cyan")))
     elif sight.said:
         parts.append(Text(f"  {sight.said}", style="dim"))
-    if sight.job.error:
-        parts.append(Text(f"  {words.clean(sight.job.error)}", style="yellow"))
+    if said := _said(sight.job):
+        parts.append(Text(f"  {words.clean(said)}", style="yellow"))
     return Group(*parts)
 
 

@@ -43,6 +43,8 @@ LINES = (
     "watch JOB",
     "events JOB --json",
     "draw JOB --to tensorboard --out curves",
+    "draw JOB --to mlflow --out runs",
+    "draw JOB --to wandb --project sums",
     "audit JOB --json",
     "pause JOB",
     "checkpoints JOB",
@@ -108,6 +110,8 @@ def far_side(name: str, source: str, folder: Path, vault: Vault, monkeypatch: py
             f"name: sums\nprovider: {name}\nmodel: {MODELS[name]}\ndata: {{train: train.jsonl, test: test.jsonl}}\n"
         )
         monkeypatch.setenv("ANYTUNE_DEBUG", "1")
+        monkeypatch.setenv("WANDB_API_KEY", f"wandb-{MARK}")
+        monkeypatch.setenv("WANDB_MODE", "offline")  # where its library is here, nobody is to be told by a test
         put(stub.key, name, source, monkeypatch)
         monkeypatch.setattr("sys.stdin", io.StringIO(f"{stub.key}\n"))
         yield stub

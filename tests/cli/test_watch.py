@@ -88,6 +88,16 @@ def test_ctrl_c_says_how_to_come_back(
     assert "come back: anytune watch --all" in said.err
 
 
+def test_the_word_that_nobody_has_heard_of_is_named_once_by_the_watch_of_one_job(
+    anytune: Type, folder: Path, service: FakeService
+) -> None:
+    (id,) = submit(anytune, folder, "one")
+    service.jobs["remote-1"]["status"] = "meditating"
+    said = anytune("watch", id, "--timeout", "0.5")
+    assert said.code == 7
+    assert said.err.count("fake says 'meditating', which is unheard of here") == 1
+
+
 def test_a_job_and_all_together_are_refused(anytune: Type) -> None:
     assert anytune("watch", "last", "--all").code == 2
 
