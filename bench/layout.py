@@ -20,8 +20,9 @@ import local_shapes
 import torch
 
 from anytune.local import loading
-from anytune.local.encode import ChatEncoder, encode_file
+from anytune.local.encode import ChatEncoder
 from anytune.local.machine import hardware
+from anytune.local.records import encode_file
 from anytune.local.training import attention, batches, tree
 from anytune.local.training.head import HeadFilter
 from anytune.local.training.qlora import prepare

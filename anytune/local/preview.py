@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +19,13 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from anytune.data import sniff
 from anytune.data.input import blank, opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
-from anytune.local.encode import MARK, ChatEncoder, Encoded, Span, decoded, filled
-from anytune.local.training.pair import SIDES, Pair, chat
+from anytune.local.encode import ChatEncoder, Encoded, Turns
+from anytune.local.records import decoded, filled
+from anytune.local.template import MARK, Span
+from anytune.local.training.pair import SIDES, Pair, PairEncoder, chat
 
 LINES = 20  # line numbers that are told of one kind of fault
+Shown = Encoded | Turns | Pair
 KINDS = 50  # kinds of faults that are told apart
 
 
@@ -87,18 +90,18 @@ class Figures:
     encoded: int = 0
     pairs: int = 0
 
-    def add(self, rows: Sequence[Encoded], *, opens: bool) -> None:
-        """Add one example, of a pair both sequences; `opens` says that it begins with the model's BOS."""
-        lost = [row.supervised - row.cut(self.max_length).supervised for row in rows]
+    def add(self, item: Shown, *, opens: bool) -> None:
+        """Add one example with all its sequences; `opens` says that it begins with the model's BOS."""
+        rows, cut = item.rows, item.cut(self.max_length)
         self.tokens += [(len(row), row.line) for row in rows]
         self.trained += [(row.supervised, row.line) for row in rows]
         self.encoded += 1
-        self.pairs += len(rows) == len(SIDES)
+        self.pairs += isinstance(item, Pair)
         self.openings += opens
-        self.lost += sum(lost)
-        self.cut_answers += any(lost)
-        if any(len(row) > self.max_length for row in rows):
-            self.over.append(rows[0].line)
+        self.lost += item.supervised - cut.supervised
+        self.cut_answers += cut.supervised < item.supervised
+        if cut is not item:
+            self.over.append(item.line)
 
     def document(self) -> dict[str, Any]:
         """Return the figures."""
@@ -152,14 +155,14 @@ def look(question: Question, encoder: ChatEncoder, file: BinaryIO, examples: int
         wanted = line in question.lines if question.lines else place < question.first
         if not wanted and place not in counted:
             continue
-        rows, fault = encoded(encoder, raw, question, line=line)
+        item, fault = encoded(encoder, raw, question, line=line)
         if fault is not None:
             faults.add(line, fault)
-        if rows and place in counted:
-            figures.add(rows, opens=all(row.ids[0] == encoder.bos for row in rows))
+        if item and place in counted:
+            figures.add(item, opens=all(row.ids[0] == encoder.bos for row in item.rows))
         if wanted:
             told = {"fault": fault and fault._asdict()}
-            shown[line] = [one | told for one in drawn(encoder, raw, rows, line=line, method=question.method)]
+            shown[line] = [one | told for one in drawn(encoder, raw, item, line=line, method=question.method)]
     if missing := sorted(set(question.lines) - shown.keys()):
         raise UsageError(f"{question.file.name} has no example on line {missing[0]}")
     return {
@@ -177,61 +180,67 @@ def chosen(examples: int, sample: int | None) -> Collection[int]:
     return frozenset(random.Random(0).sample(range(examples), sample))
 
 
+def is_pair(record: dict[str, Any], method: str | None) -> bool:
+    """Tell whether a record is trained as a pair of answers."""
+    return method == "dpo" or (method is None and any(side in record for side in SIDES))
+
+
 def sides(record: dict[str, Any], method: str | None, *, where: str) -> list[tuple[str | None, dict[str, Any]]]:
     """Return the chats that a record is trained as, of a pair one for each answer, by the answer's name."""
-    if method == "dpo" or (method is None and any(side in record for side in SIDES)):
+    if is_pair(record, method):
         return [(side, chat(record, side, where=where)) for side in SIDES]
     return [(None, record)]
 
 
 def encoded(
     encoder: ChatEncoder, raw: bytes | None, question: Question, *, line: int
-) -> tuple[list[Encoded], Fault | None]:
+) -> tuple[Shown | None, Fault | None]:
     """Encode a line as the trainer does; name the fault for which it would be refused or left out."""
-    where, rows = f"line {line}", []
+    where = f"line {line}"
     try:
-        for side, one in sides(decoded(raw, where), question.method, where=where):
-            rows.append(encoder.example(one, where=f"{where}, {side}" if side else where, line=line))
+        record = decoded(raw, where)
+        paired = is_pair(record, question.method)
+        item = (PairEncoder(encoder) if paired else encoder).example(record, where=where, line=line)
     except UsageError as error:
-        return [], Fault(error.message.removeprefix(where).lstrip(",: "), error.fix)
-    item = rows[0] if len(rows) == 1 else Pair(rows[0], rows[1], line)
+        return None, Fault(error.message.removeprefix(where).lstrip(",: "), error.fix)
     if item.cut(question.max_length).teaches:
-        return rows, None
+        return item, None
     if item.teaches:
-        what = "the whole answer lies" if len(rows) == 1 else "a whole answer, or all in which the two differ, lies"
+        what = "a whole answer, or all in which the two differ, lies" if paired else "the whole answer lies"
         why = f"{what} behind max_length {question.max_length}, so nothing in it is trained"
-        return rows, Fault(why, "raise training.max_length, or shorten what stands before the answer")
-    return rows, Fault("both answers are the same, so nothing in it is trained", "mend one of them, or remove the pair")
+        return item, Fault(why, "raise training.max_length, or shorten what stands before the answer")
+    return item, Fault("both answers are the same, so nothing in it is trained", "mend one of them, or remove the pair")
 
 
 def drawn(
-    encoder: ChatEncoder, raw: bytes | None, rows: Sequence[Encoded], *, line: int, method: str | None
+    encoder: ChatEncoder, raw: bytes | None, item: Shown | None, *, line: int, method: str | None
 ) -> list[dict[str, Any]]:
     """Return the tokens of each sequence with the text that each stands for; none if it cannot be rendered at all."""
-    where, found = f"line {line}", []
+    found: list[dict[str, Any]] = []
+    where = f"line {line}"
     try:
-        for at, (side, one) in enumerate(sides(decoded(raw, where), method, where=where)):
-            text = encoder.rendered(one, where=where)
-            ids, offsets = encoder.pieces(text, where=where)
-            trained = rows[at].trained if rows else [False] * len(ids)
-            ends = [mark for token, mark in zip(ids, trained, strict=True) if token in encoder.stop_ids]
-            found.append(
-                {
-                    "line": line,
-                    "side": side,
-                    "ids": ids,
-                    "texts": texts(encoder, text.text, ids, offsets),
-                    "trained": [
-                        bool(mark) and place > 0 for place, mark in enumerate(trained)
-                    ],  # the first has no context
-                    "bos": ids.count(encoder.bos) if encoder.bos is not None else 0,
-                    "ends": len(ends),
-                    "ends_trained": sum(ends),
-                }
-            )
+        for side, one in sides(decoded(raw, where), method, where=where):
+            rows = encoder.rendered(one, where=where)
+            for number, text in enumerate(rows, start=1):
+                ids, offsets = encoder.pieces(text, where=where)
+                trained = item.rows[len(found)].trained if item else [False] * len(ids)
+                ends = [mark for token, mark in zip(ids, trained, strict=True) if token in encoder.stop_ids]
+                found.append(
+                    {
+                        "line": line,
+                        "side": side,
+                        "part": {"number": number, "of": len(rows)} if len(rows) > 1 else None,
+                        "ids": ids,
+                        "texts": texts(encoder, text.text, ids, offsets),
+                        "trained": [bool(mark) and place > 0 for place, mark in enumerate(trained)],
+                        "bos": ids.count(encoder.bos) if encoder.bos is not None else 0,
+                        "ends": len(ends),
+                        "ends_trained": sum(ends),
+                    }
+                )
     except UsageError:
         nothing: dict[str, Any] = {"ids": [], "texts": [], "trained": [], "bos": 0, "ends": 0, "ends_trained": 0}
-        return [{"line": line, "side": None, **nothing}]
+        return [{"line": line, "side": None, "part": None, **nothing}]
     return found
 
 

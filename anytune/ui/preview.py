@@ -102,7 +102,7 @@ def _as_json(example: dict[str, Any], max_length: int) -> dict[str, Any]:
     cut = {"at": max_length, "tokens_lost": len(ids) - max_length, "trained_lost": sum(trained[max_length:])}
     return {
         **{"line": example["line"], "tokens": len(ids), "trained": sum(trained)},
-        **{name: example[name] for name in ("side", "bos", "ends", "ends_trained", "fault")},
+        **{name: example[name] for name in ("side", "part", "bos", "ends", "ends_trained", "fault")},
         "cut": cut if len(ids) > max_length else None,
         "spans": [
             {"start": one.start, "end": one.end, "trained": one.trained, "text": "".join(texts[one.start : one.end])}
@@ -161,6 +161,8 @@ def _example(
     head = Text.assemble((f"line {example['line']}", "bold"))
     if example["side"]:
         head.append(f", {example['side']}")
+    if part := example["part"]:
+        head.append(f", text {part['number']} of {part['of']}")
     if ids:
         head.append(f"  {words.count(len(ids), 'token')}, {trained:,} trained ({words.share(trained / len(ids))})")
         head.append(f"; {_borders(example, template)}")

@@ -123,7 +123,7 @@ def test_an_answer_without_content_is_an_error_that_names_the_side() -> None:
 
 
 def test_pairs_that_cutting_leaves_nothing_of_are_left_out_and_counted(tmp_path: Path) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
 
     def said(preferred: str, other: str) -> dict[str, Any]:
         sides = {"preferred_output": preferred, "non_preferred_output": other}

@@ -116,9 +116,19 @@ def test_a_template_that_never_ends_an_answer_is_an_error() -> None:
         )
 
 
-def test_a_template_that_rewrites_earlier_answers_is_an_error() -> None:
-    with pytest.raises(UsageError, match="rewrites earlier messages"):
-        encoder(FORGETFUL).example({"messages": TALK}, where="x", line=1)
+def test_a_template_that_rewrites_earlier_answers_has_a_text_for_each() -> None:
+    rows = encoder(FORGETFUL).example({"messages": TALK}, where="x", line=1).rows
+    coder, told = encoder(), [[t for t, mark in zip(row.ids, row.trained, strict=True) if mark] for row in rows]
+    assert [coder.tokenizer.decode(ids) for ids in told] == [" Grüß dich\n\n👋 <|end|>", "  Fine.\n<|end|>"]
+
+
+def test_of_a_chat_in_several_texts_those_without_an_answer_are_cut_off() -> None:
+    item = encoder(FORGETFUL).example({"messages": TALK}, where="x", line=1)
+    first, second = item.rows
+    assert item.supervised == first.supervised + second.supervised
+    assert item.cut(second.trained.index(True)).rows == (first.cut(second.trained.index(True)),)
+    assert not item.cut(8).teaches
+    assert item.cut(len(item)) is item
 
 
 def test_a_prompt_is_the_beginning_of_the_example() -> None:
@@ -133,7 +143,7 @@ def test_a_role_the_template_does_not_know_is_an_error_with_its_line() -> None:
 
 
 def test_cutting_at_max_length_is_counted(tmp_path: Path) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
 
     coder = encoder()
     long = {"messages": [{"role": "user", "content": "a " * 50}, {"role": "assistant", "content": "b"}]}
@@ -148,7 +158,7 @@ def test_cutting_at_max_length_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_no_json_is_an_error_with_its_number(tmp_path: Path) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
 
     path = write_lines(tmp_path / "t.jsonl", [chat(0)])
     path.write_text(path.read_text() + "\n{oops\n")

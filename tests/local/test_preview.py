@@ -24,30 +24,13 @@ from tests.amount import examples  # noqa: E402
 from tests.local.conftest import TINY, chat, pair, write_lines  # noqa: E402
 
 TEMPLATES = Path(__file__).parent / "templates"
-FAMILIES: dict[str, dict[str, Any]] = {  # what opens a text, what ends one, what ends a turn, other special tokens
-    "chatml": {"bos": None, "eos": "<|im_end|>", "ends": ("<|im_end|>", "<|endoftext|>"), "also": ("<|im_start|>",)},
-    "llama3": {
-        "bos": "<|begin_of_text|>",
-        "eos": "<|eot_id|>",
-        "ends": ("<|eot_id|>", "<|end_of_text|>"),
-        "also": ("<|start_header_id|>", "<|end_header_id|>"),
-    },
-    "mistral": {"bos": "<s>", "eos": "</s>", "ends": ("</s>",), "also": ("[INST]", "[/INST]")},
-    "gemma": {"bos": "<bos>", "eos": "<eos>", "ends": ("<eos>", "<end_of_turn>"), "also": ("<start_of_turn>",)},
-    "phi": {
-        "bos": None,
-        "eos": "<|endoftext|>",
-        "ends": ("<|end|>", "<|endoftext|>"),
-        "also": ("<|user|>", "<|assistant|>", "<|system|>"),
-    },
-}
+CHATML: dict[str, Any] = {"bos": None, "eos": "<|im_end|>", "ends": ("<|im_end|>",), "also": ("<|im_start|>",)}
 TALK: list[dict[str, Any]] = [
     {"role": "user", "content": "Hello  there\n"},
     {"role": "assistant", "content": "Grüß dich\n\n👋"},
     {"role": "user", "content": "And now: <tags>?"},
     {"role": "assistant", "content": "Fine,\n- thanks"},
 ]
-SYSTEM = {"role": "system", "content": "Be kind."}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 RECORDS = [
     *(chat(number) for number in range(9)),
@@ -87,46 +70,34 @@ def ask(path: Path, **options: Any) -> dict[str, Any]:
     return preview(Question(file=path, model=str(TINY), **{"max_length": 512, **options}))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_of_a_familys_template_the_answers_and_the_ends_of_their_turns_are_trained(family: str) -> None:
-    coder, end = tiny(family, **FAMILIES[family]), {"gemma": "<end_of_turn>", "phi": "<|end|>"}
-    closed = end.get(family, FAMILIES[family]["eos"])
-    space = " " if family == "mistral" else ""
-    said = [text for _, text in answers(coder, {"messages": TALK})]
-    assert said == [f"{space}Grüß dich\n\n👋{closed}", f"{space}Fine,\n- thanks{closed}"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("opening", [[], [SYSTEM]], ids=["plain", "system"])
-def test_before_each_answer_stands_just_what_the_model_will_read(family: str, opening: list[dict[str, Any]]) -> None:
-    coder, talk = tiny(family, **FAMILIES[family]), [*opening, *TALK]
-    if family == "gemma" and opening:
-        with pytest.raises(UsageError, match="line 7: the chat template refuses the messages: no system message"):
-            coder.example({"messages": talk}, where="line 7", line=7)
-        return
-    ids = coder.example({"messages": talk}, where="x", line=1).ids
-    turns = [at for at, message in enumerate(talk) if message["role"] == "assistant"]
-    starts = [start for start, _ in answers(coder, {"messages": talk})]
-    assert [ids[:start] for start in starts] == [coder.prompt(talk[:at]) for at in turns]
-
-
 def test_a_call_of_a_tool_is_trained_with_its_arguments() -> None:
     function = {"name": "tide", "arguments": '{"port": "Brest"}'}
     called = {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": function}]}
     talk = [TALK[0], called, {"role": "tool", "tool_call_id": "1", "content": "5.9"}, TALK[3]]
-    said = [text for _, text in answers(tiny("chatml", **FAMILIES["chatml"]), {"messages": talk})]
+    said = [text for _, text in answers(tiny("chatml", **CHATML), {"messages": talk})]
     call = '<tool_call>\n{"name": "tide", "arguments": {"port": "Brest"}}\n</tool_call><|im_end|>'
     assert said == [call, "Fine,\n- thanks<|im_end|>"]
 
 
-def test_a_template_that_forgets_is_told_with_the_way_out() -> None:
-    coder = tiny("forgetful", **FAMILIES["chatml"])
-    with pytest.raises(UsageError, match="rewrites earlier messages") as raised:
-        coder.example({"messages": TALK}, where="x", line=1)
-    assert "all answers but the last weight 0" in str(raised.value.fix)
-    last_only = [TALK[0], {**TALK[1], "weight": 0}, *TALK[2:]]
-    ((_, said),) = answers(coder, {"messages": last_only})
-    assert said == "<think>\n\n</think>\n\nFine,\n- thanks<|im_end|>"
+def test_a_template_that_forgets_has_a_text_for_each_answer(tmp_path: Path) -> None:
+    from anytune.local.preview import Question, look
+
+    coder = tiny("forgetful", **CHATML)
+    path = write_lines(tmp_path / "t.jsonl", [{"messages": TALK}])
+    with path.open("rb") as file:
+        found = look(Question(file=path, model="x", max_length=512, first=1), coder, file, 1)
+    shown = [("".join(e["texts"]), e["part"]) for e in found["examples"]]
+    first, second = (
+        "<think>\n\n</think>\n\nGrüß dich\n\n👋<|im_end|>\n",
+        "<think>\n\n</think>\n\nFine,\n- thanks<|im_end|>\n",
+    )
+    assert [text.endswith(said) for (text, _), said in zip(shown, (first, second), strict=True)] == [True, True]
+    assert [part for _, part in shown] == [{"number": 1, "of": 2}, {"number": 2, "of": 2}]
+    assert second not in shown[0][0]
+    assert found["file"]["encoded"] == 1
+    item = coder.example({"messages": TALK}, where="x", line=1)
+    assert [e["ids"] for e in found["examples"]] == [row.ids for row in item.rows]
+    assert [sum(e["trained"]) for e in found["examples"]] == [row.supervised for row in item.rows]
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -136,7 +107,7 @@ def test_of_a_prompt_with_its_completion_the_completion_and_its_end_are_trained(
 
     coder = ENCODERS.setdefault("tiny", tiny())
     record = {"prompt": prompt, "completion": completion}
-    drawn = coder.rendered(record, where="x")
+    (drawn,) = coder.rendered(record, where="x")
     ids, offsets = coder.pieces(drawn, where="x")
     example = coder.example(record, where="x", line=1)
     assert "".join(texts(coder, drawn.text, ids, offsets)) == f"{prompt}{completion}<|end|>"
@@ -200,7 +171,7 @@ def test_a_record_that_cannot_be_trained_is_an_error_with_its_line(record: dict[
 
 
 def test_line_numbers_are_those_of_check(tmp_path: Path) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
 
     path = tmp_path / "t.jsonl"
     text = json.dumps(chat(0), ensure_ascii=False).replace("Be brief", "Be\u2028brief\u0085")
@@ -213,7 +184,7 @@ def test_line_numbers_are_those_of_check(tmp_path: Path) -> None:
 
 
 def test_a_preview_counts_what_the_trainer_counts(tmp_path: Path) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
 
     path = write_lines(tmp_path / "t.jsonl", RECORDS)
     trainer = encode_file(path, tiny(), name="training", max_length=40)
@@ -228,7 +199,7 @@ def test_a_preview_counts_what_the_trainer_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", [None, "dpo"])
 def test_of_a_pair_both_sequences_are_those_that_the_trainer_compares(tmp_path: Path, method: str | None) -> None:
-    from anytune.local.encode import encode_file
+    from anytune.local.records import encode_file
     from anytune.local.training.pair import PairEncoder
 
     path = write_lines(tmp_path / "p.jsonl", [pair(n) for n in range(6)])

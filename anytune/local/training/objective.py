@@ -130,6 +130,7 @@ class Given:
 
     def validate(self: Objective, stage: Stage, examples: Sequence[Item]) -> tuple[float, Mapping[str, float]]:
         """Return the mean loss and the other figures."""
+        examples, _ = self.act(stage, examples)
         tally, share = Tally(), self.share(examples)
         for batch in stage.own(examples):
             tally.add(self.outcome(stage, batch))
@@ -150,6 +151,10 @@ class Sft(Given):
     def before(self, stage: Stage, examples: list[Item], *, role: str) -> list[Item]:  # noqa: ARG002
         """Leave the examples as they are."""
         return examples
+
+    def act(self, stage: Stage, examples: Sequence[Item]) -> tuple[Sequence[Item], dict[str, float]]:  # noqa: ARG002
+        """Return the texts of the examples, so that those of one chat need not be computed together."""
+        return [row for example in examples for row in example.rows], {}
 
     def share(self, examples: Sequence[Item]) -> int:
         """Count the supervised tokens."""

@@ -60,8 +60,8 @@ class PairEncoder:
 
     def example(self, record: dict[str, Any], *, where: str, line: int) -> Pair:
         """Encode one record; `where` names it in errors."""
-        chosen, rejected = (
-            self.chats.example(chat(record, side, where=where), where=f"{where}, {side}", line=line) for side in SIDES
+        (chosen,), (rejected,) = (
+            self.chats.encoded(chat(record, side, where=where), where=f"{where}, {side}", line=line) for side in SIDES
         )
         return Pair(chosen, rejected, line)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from anytune.errors import UsageError
 from anytune.local import loading
 from anytune.local.artifact import Origin, write_model
 from anytune.local.base_model import fingerprint
-from anytune.local.encode import ChatEncoder, Encoder, Item, encode_file
+from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.machine import hardware
 from anytune.local.memory import estimate, ladder, shortage
+from anytune.local.records import encode_file
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training import attention
 from anytune.local.training.adapters import prepare
@@ -61,7 +63,8 @@ def train(
             unpack=machine["unpack"],
             says=objective.opens,
         )
-    encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer))
+    today = date.fromisoformat(machine["today"]) if "today" in machine else None
+    encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer), today=today)
     reader = objective.encoder(encoder)
     sets = {"training": read_file(request, "training", files, reader, objective, events)}
     if request["validation_file"]:
@@ -138,6 +141,7 @@ def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str
         choices = {**asdict(ladder.blind(work, machine)), "threads": 1}
     else:
         choices = {**asdict(ladder.chosen(shape, work, machine)), "threads": machine.threads(shape.parameters)}
+    choices["today"] = date.today().isoformat()  # templates may write it into every chat
     write_json(run.path / "machine.json", choices)
     return choices
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from anytune.errors import UsageError
 from anytune.local import loading
 from anytune.local.artifact import read_origin
-from anytune.local.encode import ChatEncoder
+from anytune.local.encode import ChatEncoder, Encoded
 from anytune.local.generate import add_adapter
 from anytune.local.training.batches import micro_batches
 from anytune.local.training.checkpoint import sha256
@@ -43,11 +43,14 @@ class Scorer:
     @torch.no_grad()
     def scores(self, chats: Sequence[Sequence[Mapping[str, Any]]]) -> list[float]:
         """Return the score of each chat, which ends with the answer that is judged."""
-        rows = [
-            self._chats.example({"messages": list(chat)}, where="an answer that is judged", line=at)
-            for at, chat in enumerate(chats)
-        ]
+        rows = [self._judged(chat, at) for at, chat in enumerate(chats)]
         found: dict[int, float] = {}
         for batch in micro_batches(rows, most_tokens=MOST_TOKENS, most_examples=None):
             found |= dict(zip((row.line for row in batch.items), self._head.scores(batch).tolist(), strict=True))
         return [found[at] for at in range(len(rows))]
+
+    def _judged(self, chat: Sequence[Mapping[str, Any]], at: int) -> Encoded:
+        """Encode a chat as the pairs were of which scores were learnt: up to the last answer, which alone counts."""
+        before = [{**message, "weight": 0} if message.get("role") == "assistant" else message for message in chat[:-1]]
+        (row,) = self._chats.encoded({"messages": [*before, chat[-1]]}, where="an answer that is judged", line=at)
+        return row
