@@ -38,6 +38,7 @@ def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = Tr
     With `quantize="nf4"` every linear layer but the head holds NF4 values with double quantisation (Dettmers et al.
     2023, arXiv:2305.14314). `unpack` writes those very values out as ordinary weights, once: the numbers are QLoRA's,
     the cost of unpacking at each use is not. One that `says` a score has one number for a chat in place of its head.
+    It attends by torch's own kernels, where transformers' class of it can; else (Gemma 2, gpt-oss) by whole matrices.
     """
     compute = DTYPES[dtype]
     config = None
@@ -57,7 +58,6 @@ def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = Tr
             quantization_config=config,
             trust_remote_code=False,
             use_safetensors=True,
-            attn_implementation="sdpa",
             device_map={"": device()} if config is not None else None,
         )
     except (OSError, ValueError) as error:

@@ -18,6 +18,7 @@ from anytune.schema.data import DataReport, FileReport, Tokens
 from anytune.schema.plan import Instead, ResourceEstimate
 from anytune.schema.training import Method
 
+WHOLE_MATRICES = {"gemma2", "gpt_oss"}  # families whose classes in transformers know no kernel that spares them
 EXACT = "anytune plan --exact measures one step of the real model class, without its weights"
 Fits = Literal["yes", "tight", "no"]
 
@@ -91,7 +92,9 @@ def doubt(model: str) -> str | None:
         if shape.experts > 1
         else f"a model of the kind {shape.family}"
     )
-    return f"memory and time are a guess for {what}, as if its layers were Llama's; {EXACT}"
+    square = "; attention by whole matrices, which grow with the square of the length, is not in it"
+    more = square if shape.family in WHOLE_MATRICES else ""
+    return f"memory and time are a guess for {what}, as if its layers were Llama's{more}; {EXACT}"
 
 
 def estimate(job: Job, machine: Hardware) -> ResourceEstimate | None:

@@ -127,9 +127,7 @@ def empty_base(folder: Path, way: Mapping[str, Any]) -> Any:
     """Make the model of a configuration, frozen, with nothing in it."""
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        net = AutoModelForCausalLM.from_config(
-            config, dtype=loading.DTYPES[way["dtype"]], attn_implementation="sdpa", trust_remote_code=False
-        )
+        net = AutoModelForCausalLM.from_config(config, dtype=loading.DTYPES[way["dtype"]], trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder} cannot be opened: {loading.first_line(error)}") from error
     return net.requires_grad_(False)

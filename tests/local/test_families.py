@@ -1,0 +1,43 @@
+"""Families whose classes know no kernel of torch's for attention are trained all the same, by whole matrices."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.local
+
+from anytune.local.memory.estimate import doubt  # noqa: E402
+from tests.local.conftest import CONFIG, TINY, ended, new_provider, request, wait  # noqa: E402
+
+GEMMA_2 = {"head_dim": 16, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 32}
+
+
+@pytest.fixture(scope="module")
+def gemma_2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a random Gemma 2, whose attention is capped, with the demonstration model's tokenizer."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("gemma-2")
+    transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**{**CONFIG, **GEMMA_2})).save_pretrained(folder)
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(TINY / file, folder)
+    return folder
+
+
+def test_gemma_2_learns(gemma_2: Path, chats: Path, tmp_path: Path) -> None:
+    provider = new_provider(tmp_path)
+    provider.create(request(provider, gemma_2, chats, "capped"))
+    job = wait(provider, "capped", ended)
+    assert job.error is None
+    losses = [event.data["loss"] for event in provider.events("capped") if event.data.get("loss") is not None]
+    assert losses[-1] < 0.96 * losses[0]
+
+
+def test_that_its_memory_grows_with_the_square_of_the_length_is_said(gemma_2: Path) -> None:
+    assert "grow with the square of the length" in (doubt(str(gemma_2)) or "")
