@@ -25,7 +25,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 def example(*stretches: tuple[bool, str], line: int = 1, **changes: Any) -> dict[str, Any]:
     """Return an example of the worker's, a token a word."""
     pieces = [(word, trained) for trained, text in stretches for word in text.split("|")]
-    counts = {"side": None, "bos": 1, "ends": 2, "ends_trained": 1, "fault": None}
+    counts = {"side": None, "part": None, "bos": 1, "ends": 2, "ends_trained": 1, "fault": None}
     texts, trained = [word for word, _ in pieces], [mark for _, mark in pieces]
     return {"line": line, "ids": list(range(len(texts))), "texts": texts, "trained": trained, **counts, **changes}
 
