@@ -1,4 +1,4 @@
-"""Families whose classes know no kernel of torch's for attention are trained all the same, by whole matrices."""
+"""Families that are trained in another way than most: without a kernel for attention, or in several texts a chat."""
 
 from __future__ import annotations
 
@@ -11,8 +11,13 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.local
 
 from anytune.local.memory.estimate import doubt  # noqa: E402
-from tests.local.conftest import CONFIG, TINY, ended, new_provider, request, wait  # noqa: E402
+from tests.local.conftest import CONFIG, TINY, chat, ended, new_provider, request, wait, write_lines  # noqa: E402
 
+FORGETFUL = (  # drops what is in brackets from all answers but the last, as templates of thinking models drop thoughts
+    "{{ '<|bos|>' }}{% for m in messages %}{{ '<|' + m.role + '|>' }}"
+    "{{ m.content if m.role != 'assistant' or loop.last else m.content.split(']')[-1] }}{{ '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
 GEMMA_2 = {"head_dim": 16, "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 16, "sliding_window": 32}
 
 
@@ -41,3 +46,20 @@ def test_gemma_2_learns(gemma_2: Path, chats: Path, tmp_path: Path) -> None:
 
 def test_that_its_memory_grows_with_the_square_of_the_length_is_said(gemma_2: Path) -> None:
     assert "grow with the square of the length" in (doubt(str(gemma_2)) or "")
+
+
+def test_a_chat_that_becomes_several_texts_is_learnt_from_and_validated(base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "forgetful"
+    shutil.copytree(base, folder)
+    (folder / "chat_template.jinja").write_text(FORGETFUL)
+    talks = [{"messages": [*chat(n)["messages"], *chat(n + 1)["messages"][1:]]} for n in range(12)]
+    for talk in talks:
+        talk["messages"][2]["content"] = f"[Seven times.]{talk['messages'][2]['content']}"
+    provider = new_provider(tmp_path)
+    provider.create(request(provider, folder, write_lines(tmp_path / "t.jsonl", talks), "several", max_length=256))
+    job = wait(provider, "several", ended)
+    assert job.error is None
+    told = [event.data for event in provider.events("several")]
+    losses = [data["loss"] for data in told if data.get("loss") is not None]
+    assert losses[-1] < losses[0]
+    assert next(data["valid_loss"] for data in reversed(told) if data.get("valid_loss") is not None) > 0
