@@ -18,6 +18,8 @@ from anytune.errors import UsageError
 from anytune.local.messages import CHECK, plain
 from anytune.local.template import ChatTemplate, Rendered, Span
 
+HALF = "half a character (a lone surrogate) is no text"
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -156,12 +158,16 @@ class ChatEncoder:
             if len(drawn.spans) == 1 and crossed(offsets, seam := drawn.spans[0][0]):
                 return self._parted(drawn.text, seam) or (ids, offsets)
         except TypeError as error:
-            raise UsageError(f"{where}: half a character (a lone surrogate) is no text", fix=CHECK) from error
+            raise UsageError(f"{where}: {HALF}", fix=CHECK) from error
         return ids, offsets
 
     def prompt(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> list[int]:
         """Encode a chat up to where the model's answer begins."""
-        return self._ids(self.template.prompt(plain({"messages": messages}, "the chat"), tools))[0]
+        text = self.template.prompt(plain({"messages": messages}, "the chat"), tools)
+        try:
+            return self._ids(text)[0]
+        except TypeError as error:
+            raise UsageError(HALF) from error
 
     def raw(self, text: str) -> list[int]:
         """Encode a text as it is, with nothing before or after it."""
