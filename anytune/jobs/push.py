@@ -90,8 +90,9 @@ def _no_export(folder: Path) -> UsageError:
 
 
 def _require_inside(folder: Path, name: str) -> None:
-    parts, path = PurePosixPath(name).parts, folder / name
-    if not parts or parts[0] == "/" or ".." in parts or path.is_symlink() or not path.is_file():
+    path = folder / name
+    inside = path.resolve().is_relative_to(folder.resolve())  # by no link, nor by the name
+    if ".." in PurePosixPath(name).parts or not inside or not path.is_file():
         raise UsageError(f"{folder / MANIFEST} names {name!r}, which is no file in that folder")
 
 

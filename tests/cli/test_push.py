@@ -85,6 +85,7 @@ def test_a_commit_whose_answer_is_lost_is_brought_to_its_end(far: Far, when: str
     far.stub.drop_next(f"POST /api/models/{TO}/commit/main", when=when)
     assert far.pushed("-y").code == 0
     assert set(far.there.files) == {"adapter_model.safetensors", "adapter_config.json"}
+    assert len([route for route in far.sent() if route.startswith("PUT")]) == 1, "the weights were sent again"
 
 
 def test_where_everybody_can_read_is_asked_for_by_name(far: Far) -> None:
@@ -147,7 +148,9 @@ def test_bad_input_is_one_line(far: Far, anytune: Type, monkeypatch: pytest.Monk
     assert (named.code, "OWNER/NAME" in named.err) == (2, True)
     manifest = far.folder / "tuned-model" / "manifest.json"
     told = json.loads(manifest.read_text())
-    for name in ("../finetune.yaml", "/etc/hostname", "gone.bin"):
+    (manifest.parent / "linked").symlink_to(far.folder)
+    (manifest.parent / "link.json").symlink_to(far.folder / "anytune.yaml")
+    for name in ("../finetune.yaml", "/etc/hostname", "gone.bin", "linked/anytune.yaml", "link.json"):
         manifest.write_text(json.dumps({**told, "files": {name: "0" * 64}}))
         said = far.pushed("-y")
         assert (said.code, "which is no file in that folder" in said.err) == (2, True)

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,9 @@ from tests.cli.conftest import Type
 from tests.stubs.together import TogetherStub
 
 
-@pytest.mark.engine
-def test_several_processes_that_export_one_model_into_one_folder_write_it_once_and_whole(
-    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A part that two would have grown together would have been twice as long, or mixed."""
+@contextmanager
+def at_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TogetherStub]:
+    """Serve Together's stand-in, and leave a job for it in the folder."""
     (folder / "finetune.yaml").write_text(
         "name: s\nprovider: together\nmodel: Qwen/Qwen3.5-9B\ndata: {train: train.jsonl}\n"
     )
@@ -28,6 +28,15 @@ def test_several_processes_that_export_one_model_into_one_folder_write_it_once_a
         stub.life = ("pending", "running", "completed")
         monkeypatch.setenv("TOGETHER_API_KEY", stub.key)
         (folder / "anytune.yaml").write_text(f"profiles: {{together: {{base_url: '{stub.base_url}'}}}}\n")
+        yield stub
+
+
+@pytest.mark.engine
+def test_several_processes_that_export_one_model_into_one_folder_write_it_once_and_whole(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that two would have grown together would have been twice as long, or mixed."""
+    with at_together(folder, monkeypatch):
         assert anytune("run", "-y", "--no-eval").code == 0
         command = [sys.executable, "-m", "anytune", "export", "last", "--to", "adapter", "--out", "weights"]
         root = str(Path(__file__).parents[2])
@@ -57,13 +66,7 @@ def test_a_folder_that_another_process_writes_to_is_left_to_it(anytune: Type, fo
 def test_checkpoints_come_home_and_nothing_is_offered_that_cannot_be_done(
     anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "finetune.yaml").write_text(
-        "name: s\nprovider: together\nmodel: Qwen/Qwen3.5-9B\ndata: {train: train.jsonl}\n"
-    )
-    with TogetherStub() as stub:
-        stub.life = ("pending", "running", "completed")
-        monkeypatch.setenv("TOGETHER_API_KEY", stub.key)
-        (folder / "anytune.yaml").write_text(f"profiles: {{together: {{base_url: '{stub.base_url}'}}}}\n")
+    with at_together(folder, monkeypatch) as stub:
         assert anytune("submit", "-y").code == 0
         for remote_id in stub.jobs:
             for word in ("running", "completed"):
