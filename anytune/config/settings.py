@@ -1,7 +1,5 @@
 """The user's and the project's settings."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address

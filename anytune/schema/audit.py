@@ -1,12 +1,10 @@
 """What was decided about data that would leave, each decision sealed with the one before it."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import ValidationError
 
@@ -61,7 +59,7 @@ class Link(Value):
     seal: str
 
     @classmethod
-    def after(cls, before: str, decision: Decision) -> Link:
+    def after(cls, before: str, decision: Decision) -> Self:
         """Seal a decision behind another."""
         text = decision.model_dump_json()
         return cls(text=text, before=before, seal=_seal(before, text))

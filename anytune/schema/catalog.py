@@ -1,7 +1,5 @@
 """What is known of providers: models, prices, limits and dates, and what is said above it by lists and settings."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal

@@ -1,7 +1,5 @@
 """Machines of the user's own: how many processes train on one; a cluster, and where it keeps what jobs leave."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """What was found in the user's files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """How a server that speaks OpenAI's fine-tuning API differs from OpenAI: data of the catalogue, never code."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from anytune.schema.base import Value

@@ -1,7 +1,5 @@
 """What a comparison of base and tuned model found."""
 
-from __future__ import annotations
-
 from anytune.schema.base import Value
 
 

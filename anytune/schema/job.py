@@ -1,12 +1,10 @@
 """A job and what a provider says of it."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -213,7 +211,7 @@ class Summary(Value):
     local: bool
 
     @classmethod
-    def of(cls, job: Job) -> Summary:
+    def of(cls, job: Job) -> Self:
         """Take from a job what a list shows."""
         spec, remote = job.plan.spec, job.remote
         return cls(

@@ -1,7 +1,5 @@
 """A model that a job made, at its end or on the way."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Any
 

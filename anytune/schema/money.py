@@ -1,7 +1,5 @@
 """Amounts of money, what counts for a month, and the budgets that a month has: always US dollars, never a float."""
 
-from __future__ import annotations
-
 import re
 from datetime import date, datetime
 from decimal import Decimal

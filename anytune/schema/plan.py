@@ -1,10 +1,8 @@
 """What would happen: capabilities, settings, money, time, memory, and every reason against it."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from anytune.schema.base import Value
 from anytune.schema.data import DataFile, DataReport, PrivacyPolicy
@@ -223,12 +221,12 @@ class Policy(Value):
     budget_usd: Usd | None = None
     privacy: PrivacyPolicy = PrivacyPolicy()
 
-    def and_also(self, other: Policy) -> Policy:
+    def and_also(self, other: Self) -> Self:
         """Return what satisfies both; two different regions leave only this machine."""
         places = {self.residency, other.residency} - {"any"} or {"any"}
         named = [set(p.providers) for p in (self, other) if p.providers is not None]
         limits = [p.budget_usd for p in (self, other) if p.budget_usd is not None]
-        return Policy(
+        return type(self)(
             residency=places.pop() if len(places) == 1 else "local",
             providers=tuple(sorted(set.intersection(*named))) if named else None,
             budget_usd=min(limits, default=None),

@@ -1,10 +1,8 @@
 """What an answer is worth: the rewards of reinforcement, in the words of OpenAI's graders where these have one."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -73,7 +71,7 @@ class Reward(Value):
         return given
 
     @model_validator(mode="after")
-    def _of_its_type(self) -> Reward:
+    def _of_its_type(self) -> Self:
         needed = NEEDED[self.type]
         for name in needed:
             if getattr(self, name) is None and not (name == "file" and self.text is not None):

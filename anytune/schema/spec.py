@@ -4,10 +4,8 @@
 plan; one left on `"auto"` never is.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -52,7 +50,7 @@ class DataSpec(Value):
         return (Source(path=self.train),) if isinstance(self.train, Path) else self.train
 
     @model_validator(mode="after")
-    def _one_validation(self) -> DataSpec:
+    def _one_validation(self) -> Self:
         paths = [source.path for source in self.sources]
         if not paths:
             raise ValueError("train names no file")
@@ -74,7 +72,7 @@ class Evaluation(Value):
     limit: Annotated[int | None, about("questions asked at most", ge=1)] = None
 
     @model_validator(mode="after")
-    def _execution_needs_a_database(self) -> Evaluation:
+    def _execution_needs_a_database(self) -> Self:
         if "sql_execution" in self.metrics and self.database is None:
             raise ValueError("sql_execution needs evaluation.database, a file of SQL that builds the tables")
         return self
@@ -134,7 +132,7 @@ class TuneSpec(Value):
     overrides: Annotated[dict[str, dict[str, Any]], about("keys that differ for one provider")] = {}
 
     @model_validator(mode="after")
-    def _each_to_its_method(self) -> TuneSpec:
+    def _each_to_its_method(self) -> Self:
         for name, methods in BELONGS.items():
             if getattr(self.training, name) != "auto" and self.method not in methods:
                 raise ValueError(f"training.{name} belongs to method: {' or '.join(methods)}")

@@ -1,9 +1,7 @@
 """A trainer at a host where each base model has inputs of its own: which of them takes which setting."""
 
-from __future__ import annotations
-
 import json
-from typing import Any
+from typing import Any, Self
 
 from pydantic import field_validator, model_validator
 
@@ -57,7 +55,7 @@ class Trainer(Value):
         return given
 
     @model_validator(mode="after")
-    def _each_input_once(self) -> Trainer:
+    def _each_input_once(self) -> Self:
         names = [self.data, *([self.validation] if self.validation else []), *self.fields.values()]
         names += [*self.input, *self.unvalidated]
         twice = next((name for name in names if names.count(name) > 1), None)

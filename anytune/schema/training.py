@@ -1,7 +1,5 @@
 """How a job is trained: the hyperparameters, and to which methods each says something."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
