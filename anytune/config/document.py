@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,12 @@ def problem(error: yaml.YAMLError) -> str:
     return str(getattr(error, "problem", None) or error).partition("\n")[0]
 
 
+@lru_cache(maxsize=4)
 def loaded(text: str) -> tuple[Any, Any]:
-    """Return the data and the nodes of one document; raise `YAMLError` also where PyYAML would look away or trip."""
+    """Return the data and the nodes of one document; raise `YAMLError` also where PyYAML would look away or trip.
+
+    Whoever asks again for the same text, as a plan does for each provider, gets the same values: nobody changes them.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

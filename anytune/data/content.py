@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -36,7 +37,7 @@ class Content(NamedTuple):
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Return all turns."""
-        return (*self.asked, *(turn for output in self.outputs for turn in output))
+        return (*self.asked, *chain.from_iterable(self.outputs)) if self.outputs else self.asked
 
 
 class Size(NamedTuple):
@@ -83,11 +84,11 @@ def size(record: Any) -> Size:
 def size_of(parts: Content) -> Size:
     """Measure in bytes what a record was taken apart into."""
     messages = total = trained = 0
-    for turn in parts.turns:
-        length = sum(length_of(text) for text in turn.texts)
-        messages += turn.framed
+    for texts, learnt, framed in parts.turns:
+        length = sum(map(length_of, texts))
+        messages += framed
         total += length
-        trained += length if turn.trained else 0
+        trained += length if learnt else 0
     return Size(messages, total, trained)
 
 

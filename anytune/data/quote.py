@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 LONGEST = 40
 _LOOKED_AT = 400  # a secret that begins within the quoted part is seen to its end
-_MASKS = (
-    (re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w|[\w.+-]+@[\w.-]*$"), "<e-mail>"),
-    (re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)"), "<card>"),
-    (
-        re.compile(r"\b(?:sk|pk|rk|hf|gh[opsu]|github_pat|xox[abps]|glpat|AKIA|ASIA|AIza|tgp)[-_]?[\w-]{8,}"),
-        "<key>",
-    ),
-    (re.compile(r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{24,}"), "<key>"),
+_PERSONAL = (
+    (r"[\w.+-]+@[\w-]+\.[\w.-]*\w|[\w.+-]+@[\w.-]*$", "<e-mail>"),
+    (r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)", "<card>"),
+    (r"\b(?:sk|pk|rk|hf|gh[opsu]|github_pat|xox[abps]|glpat|AKIA|ASIA|AIza|tgp)[-_]?[\w-]{8,}", "<key>"),
+    (r"(?=[\w+/=-]*\d)(?=[\w+/=-]*[A-Za-z])[\w+/=-]{24,}", "<key>"),
 )
 
 
@@ -42,7 +40,13 @@ def quote(value: object) -> str:
 
 def _short(text: str) -> str:
     looked_at = text[:_LOOKED_AT]
-    for pattern, mask in _MASKS:
+    for pattern, mask in _masks():
         looked_at = pattern.sub(mask, looked_at)
     visible = "".join(c if c.isprintable() else "\ufffd" for c in looked_at)
     return visible if len(visible) <= LONGEST and len(text) <= _LOOKED_AT else visible[: LONGEST - 1] + "…"
+
+
+@cache
+def _masks() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Compile what is masked when something is quoted for the first time: most files have nothing to quote."""
+    return tuple((re.compile(pattern), mask) for pattern, mask in _PERSONAL)

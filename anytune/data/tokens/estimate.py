@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import hypot, sqrt
 from random import Random
 from typing import Literal, NamedTuple
@@ -9,7 +10,7 @@ from typing import Literal, NamedTuple
 from anytune.data.content import Content, Size, length_of
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.drawn import MOST_CHARACTERS, Drawn
-from anytune.data.tokens.measure import Count, Counted, measure_content, own_of, remembering
+from anytune.data.tokens.measure import Count, Counted, measure_content, own_of
 from anytune.schema.data import Tokens
 
 ENOUGH = 1_000  # records: for chats of about 1 KB the interval is then about half a percent either way
@@ -69,7 +70,7 @@ def _made_ready(sample: Drawn, counter: Counter) -> tuple[int | None, Count]:
     """Return how much of a long text is looked at (None for all of it), and a function that counts texts so."""
     texts = sample.texts
     if sample.short:
-        return None, remembering(counter.counting(texts))
+        return None, _known(texts, counter.counting(texts))
     longest = max(_SHORTEST_GLIMPSE, MOST_CHARACTERS // len(texts))
     count = counter.counting([_glimpse(text, longest) for text in texts])
 
@@ -77,7 +78,12 @@ def _made_ready(sample: Drawn, counter: Counter) -> tuple[int | None, Count]:
         window = _glimpse(text, longest)
         return count(window) if window is text else round(count(window) * length_of(text) / length_of(window))
 
-    return longest, remembering(scaled)
+    return longest, _known(texts, scaled)
+
+
+def _known(texts: Sequence[str], count: Count) -> Count:
+    """Return what counts these texts, having counted each that differs from the others: many stand in many records."""
+    return {text: count(text) for text in set(texts)}.__getitem__
 
 
 def _glimpse(text: str, longest: int) -> str:

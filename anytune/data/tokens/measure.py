@@ -68,10 +68,11 @@ def remembering(count: Count) -> Count:
 def _walk(turns: tuple[Turn, ...], before: Counted, counter: Counter, count: Count) -> Counted:
     """Go on from `before`, whose tokens all stand in one sequence, by these turns."""
     tokens, trained, at, start, end = before
-    for turn in turns:
-        held = sum(map(count, turn.texts))
-        head, tail = (counter.per_message - 1, 1) if turn.framed and counter.per_message else (0, 0)
-        if turn.trained:
+    around = (counter.per_message - 1, 1) if counter.per_message else (0, 0)
+    for texts, learnt, framed in turns:
+        held = sum(map(count, texts))
+        head, tail = around if framed else (0, 0)
+        if learnt:
             start, end = at + head, at + head + held + tail
             trained += end - start
         at += head + held + tail
