@@ -97,7 +97,7 @@ def catalogs(settings: Settings | None = None) -> list[Catalog]:
     from anytune import catalog, providers
 
     if settings is not None:
-        from anytune.jobs import SystemClock
+        from anytune.clock import SystemClock
         from anytune.offers import Offers
 
         return Offers(settings, today=lambda: SystemClock().now().date()).all()

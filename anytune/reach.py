@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from urllib.parse import urlsplit
 
-from anytune import catalog, config, jobs, policy, providers
+from anytune import catalog, config, policy, providers
+from anytune.clock import Clock, SystemClock
 from anytune.config import ProfileSettings, Settings
 from anytune.data import check as data_check
 from anytune.errors import CredentialError, UsageError
 from anytune.offers import Offers
-from anytune.providers.base import Profile, Provider
+from anytune.providers.base import Gate, Profile, Provider
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
+
+
+class _Gate:
+    """Be a gate that is made when the first call comes to it: a plan makes none."""
+
+    def __init__(self, make: Callable[[], Gate]) -> None:
+        self._make = cache(make)
+
+    def before(self) -> None:
+        self._make().before()
+
+    def after(self, status: int, headers: Mapping[str, str]) -> None:
+        self._make().after(status, headers)
 
 
 class Reach:
     """Hold the providers that can be named; each is made once, when it is first asked for."""
 
     def __init__(
-        self, settings: Settings, *, offers: Offers, environment: Mapping[str, str], clock: jobs.Clock | None = None
+        self, settings: Settings, *, offers: Offers, environment: Mapping[str, str], clock: Clock | None = None
     ) -> None:
         self._settings = settings
-        self._clock = clock or jobs.SystemClock()
+        self._clock = clock or SystemClock()
         self._offers = offers
         self._environment = environment
         self.keys = config.Keys(settings.home, environment)
@@ -56,7 +70,6 @@ class Reach:
         """Return how a provider is reached: the user's profile above the catalogue's defaults."""
         said, variable = self._said_of(name), self.key_variable(name)
         key = config.key_source(name, variable, self.keys)
-        rate = self._rate(name)
         return Profile(
             name=name,
             home=self._settings.home,
@@ -74,18 +87,21 @@ class Reach:
             processes=said.processes,
             timeout=said.timeout,
             trainers=said.trainers,
-            gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,
+            gate=_Gate(partial(self._bucket, name, key)) if self._is_far(name) else None,
             storage=said.storage,
         )
 
-    def _rate(self, name: str) -> float | None:
-        """Return how many calls a second a provider gets: as its profile says; a server on this machine as many as it
-        likes.
-        """
+    def _is_far(self, name: str) -> bool:
+        """Tell whether calls are held back: by a rate that its profile says, or because it is no server here."""
         said = self._said_of(name)
-        if said.rate is not None:
-            return said.rate
-        return None if name == "local" or config.is_here(said.base_url or "") else jobs.RATE
+        return said.rate is not None or not (name == "local" or config.is_here(said.base_url or ""))
+
+    def _bucket(self, name: str, key: Callable[[], str]) -> Gate:
+        """Return what holds calls back: to as many a second as its profile says, else as a hosted provider gets."""
+        from anytune import jobs
+
+        rate = self._said_of(name).rate or jobs.RATE
+        return jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock)
 
     def _wandb_key(self, name: str) -> Callable[[], str]:
         """Return the key of Weights & Biases, where the provider takes it along: it goes where its own key does."""

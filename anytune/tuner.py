@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +15,15 @@ from anytune import look as look_at
 from anytune.asking import Asking
 from anytune.budgets import Budgets, Spent
 from anytune.catalog import Catalog
+from anytune.clock import Clock
 from anytune.config import Settings
 from anytune.curves import Where
 from anytune.data import check as data_check
-from anytune.errors import ConflictError, CredentialError, NotYetError, ProviderError, UsageError
+from anytune.errors import CredentialError, NotYetError, ProviderError, UsageError
 from anytune.look import Look
-from anytune.offers import Offers
-from anytune.planning import Foresight, Planning
+from anytune.outlook import Outlook
+from anytune.planning import Foresight
 from anytune.providers.base import Endpoint, Generator, Lists, Provider
-from anytune.reach import Reach
 from anytune.schema.audit import Link, first_broken
 from anytune.schema.catalog import Listing
 from anytune.schema.data import DataMethod, DataReport
@@ -34,7 +32,7 @@ from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Plan
 from anytune.schema.spec import TuneSpec
-from anytune.store import JobStore, open_store
+from anytune.store import JobStore
 
 if TYPE_CHECKING:
     from anytune.notify import Notifier
@@ -52,38 +50,32 @@ class Tuner:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         settings: Settings | None = None,
-        clock: jobs.Clock | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Read the settings that hold in `folder` (the current one if None)."""
-        known = os.environ if environment is None else environment
-        self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=known)
-        self._environment = known
-        self._clock = clock or jobs.SystemClock()
-        self.offers = Offers(self.settings, today=lambda: self.today)
-        self.reach = Reach(self.settings, offers=self.offers, environment=known, clock=self._clock)
-        self.budgets = Budgets(
-            self.settings, offers=self.offers, store=lambda: self.store, now=lambda: self._clock.now()
-        )
+        self._outlook = Outlook(folder=folder, environment=environment, settings=settings, clock=clock)
+        self.settings = self._outlook.settings
+        self.offers = self._outlook.offers
+        self.reach = self._outlook.reach
+        self._environment = self._outlook.environment
+        self._clock = self._outlook.clock
+        self._planning = self._outlook.planning
         self._notifier: Notifier | None = None
-        self._planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)
 
-    @cached_property
+    @property
     def store(self) -> JobStore:
-        """Open the record of jobs."""
-        return open_store(self.settings.home, address=self.settings.store)
+        """Return the record of jobs."""
+        return self._outlook.store
+
+    @property
+    def budgets(self) -> Budgets:
+        """Return the budgets of the month."""
+        return self._outlook.budgets
 
     @property
     def desk(self) -> jobs.Desk:
         """Return what work on jobs needs."""
-        return jobs.Desk(
-            store=self.store,
-            provider=self.provider,
-            policy=self.settings.policy,
-            clock=self._clock,
-            place=self.reach.placed,
-            project=self.settings.project or "",
-            limits=self.budgets.limits,
-        )
+        return self._outlook.desk
 
     @property
     def _asking(self) -> Asking:
@@ -92,7 +84,7 @@ class Tuner:
     @property
     def today(self) -> date:
         """Return the day that it is."""
-        return self._clock.now().date()
+        return self._outlook.today
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -155,9 +147,8 @@ class Tuner:
         model: str | None = None,
         force: bool = False,
     ) -> Iterator[tuple[str, Plan | UsageError]]:
-        """Plan the job file for every provider, or say why one cannot be planned; see `Planning.every`."""
-        for name, plan in self._planning.every(job_file, changes=changes, model=model, force=force):
-            yield name, self._held(plan) if isinstance(plan, Plan) else plan
+        """Plan the job file for every provider, or say why one cannot be planned; see `Outlook.plan_all`."""
+        return self._outlook.plan_all(job_file, changes=changes, model=model, force=force)
 
     def plan(
         self, spec: TuneSpec, *, force: bool = False, again: bool = False, foresight: Foresight | None = None
@@ -166,11 +157,7 @@ class Tuner:
 
         A job that there is counts for its budgets already, unless another is to be made `again`.
         """
-        return self._held(self._planning.plan(spec, force=force, foresight=foresight), again=again)
-
-    def _held(self, plan: Plan, *, again: bool = False) -> Plan:
-        there = self.budgets.limits and not again and self.earlier(plan) is not None
-        return plan if there else self.budgets.held(plan)
+        return self._outlook.plan(spec, force=force, again=again, foresight=foresight)
 
     def spent(self, month: str | None = None) -> Spent:
         """Return what all jobs of the record count for in a month (`2026-11`), the one that it is if None."""
@@ -197,9 +184,7 @@ class Tuner:
 
     def earlier(self, plan: Plan) -> Job | None:
         """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
-        with suppress(ConflictError):
-            return jobs.earlier(plan, desk=self.desk)
-        return None
+        return self._outlook.earlier(plan)
 
     def submit(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from anytune.errors import RateLimitedError, StoreError
-from anytune.jobs.desk import SystemClock
+from anytune.jobs import SystemClock
 from anytune.jobs.rate import BURST, LONGEST, SPREAD, Bucket
 from anytune.providers.base import Profile
 from anytune.providers.fireworks import FireworksProvider

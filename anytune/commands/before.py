@@ -57,8 +57,8 @@ def plan(
     as_json: options.Json = False,
 ) -> None:
     """Say what a job would do and cost: free, offline, without a key."""
+    from anytune.outlook import Outlook
     from anytune.planning import Foresight
-    from anytune.tuner import Tuner
     from anytune.ui import plan as ui
     from anytune.ui import terminal
     from anytune.ui.nouns import Given
@@ -70,9 +70,9 @@ def plan(
             raise UsageError("--gpu and --exact ask about one plan, that of local", fix="leave out --all")
         _plan_all(given, as_json=as_json)
         return
-    tuner = Tuner()
-    spec = tuner.read(job_file, changes=changes or (), provider=provider, model=model)
-    made = ui.foreseen(lambda: tuner.plan(spec, force=force, foresight=foresight), exact=exact)
+    outlook = Outlook()
+    spec = outlook.read(job_file, changes=changes or (), provider=provider, model=model)
+    made = ui.foreseen(lambda: outlook.plan(spec, force=force, foresight=foresight), exact=exact)
     then = ui.then(made, given)
     if as_json:
         terminal.emit({"ok": made.ok, **made.model_dump(mode="json")}, then=then)
@@ -84,12 +84,12 @@ def plan(
 
 
 def _plan_all(given: Given, *, as_json: bool) -> None:
+    from anytune.outlook import Outlook
     from anytune.schema.plan import Plan
-    from anytune.tuner import Tuner
     from anytune.ui import plan as ui
     from anytune.ui import terminal
 
-    asked = Tuner().plan_all(given.job_file, changes=given.changes, model=given.model, force=given.force)
+    asked = Outlook().plan_all(given.job_file, changes=given.changes, model=given.model, force=given.force)
     plans = list(asked)
     able = [name for name, made in plans if isinstance(made, Plan) and made.ok]
     then = [(replace(given, provider=name).command("run"), f"train at {name}") for name in able]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Protocol
 
+from anytune.clock import Clock, SystemClock
 from anytune.errors import ProviderError
 from anytune.jobs import bill
 from anytune.providers.base import Provider
@@ -19,38 +17,6 @@ from anytune.store import JobStore
 
 BAD_ENDS = frozenset((JobState.FAILED, JobState.CANCELLED))
 STAYS = 100  # states that a job's history keeps: one that goes to and fro for weeks does not grow without end
-
-
-class Clock(Protocol):
-    """Tell the time and let some pass; injected, so that tests need not wait."""
-
-    def now(self) -> datetime:
-        """Return the time of day, with its zone."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class SystemClock:
-    """Be this machine's clock."""
-
-    def now(self) -> datetime:
-        """Return the time in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Return seconds that never run backwards."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
 
 
 def user() -> str:

@@ -21,8 +21,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from anytune import private
+from anytune.clock import Clock
 from anytune.errors import CredentialError, RateLimitedError, StoreError
-from anytune.jobs.desk import Clock
 from anytune.providers.edge import retry_after
 
 BURST = 10.0  # seconds' worth of calls that may go out at once after a while without any: a submit, a look

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from anytune.clock import Clock
 from anytune.errors import AnytuneError, ProviderError, RateLimitedError, RejectedError
-from anytune.jobs.desk import Clock
 from anytune.jobs.inquiry import Notice
 from anytune.jobs.lane import Lane
 from anytune.jobs.lease import Lease

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from anytune.jobs.desk import Clock
+from anytune.clock import Clock
 from anytune.jobs.lease import Lease
 
 
