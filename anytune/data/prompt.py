@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import msgspec
@@ -51,7 +52,9 @@ def records(path: Path) -> Iterator[tuple[int, int, bytes]]:
         while line := stream.readline(LONGEST + 1):
             number += 1
             if len(line) > LONGEST and not line.endswith(b"\n"):
-                raise RefusedError(f"{path.name}:{number}: the line is too long", fix=f"anytune check {path}")
+                raise RefusedError(
+                    f"{path.name}:{number}: the line is too long", fix=f"anytune check {quote(str(path))}"
+                )
             bare = (line.removeprefix(BOM) if number == 1 else line).strip()
             if bare:
                 found += 1
@@ -159,7 +162,9 @@ def folded(text: str) -> bytes:
 
 def _refuse_others(path: Path, head: bytes) -> None:
     if (found := kind(head)) != "lines":
-        raise RefusedError(f"{path.name} is {found}, not one JSON object a line", fix=f"anytune check {path}")
+        raise RefusedError(
+            f"{path.name} is {found}, not one JSON object a line", fix=f"anytune check {quote(str(path))}"
+        )
 
 
 def _value(line: bytes) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from anytune import __version__
 from anytune.data.check.rules import RULES
@@ -34,7 +36,7 @@ def _rule(code: str) -> dict[str, Any]:
 
 def _result(file: FileReport, issue: Issue) -> dict[str, Any]:
     text = f"{issue.message}. Fix: {issue.fix}" if issue.fix else issue.message
-    place: dict[str, Any] = {"artifactLocation": {"uri": words.place(file.path)}}
+    place: dict[str, Any] = {"artifactLocation": {"uri": _uri(file.path)}}
     if issue.line is not None:
         place["region"] = {"startLine": issue.line, "startColumn": issue.column or 1}
         if issue.offset is not None:
@@ -46,3 +48,9 @@ def _result(file: FileReport, issue: Issue) -> dict[str, Any]:
         "locations": [{"physicalLocation": place}],
         "properties": {"path": issue.path, "providers": list(issue.providers)},
     }
+
+
+def _uri(path: Path) -> str:
+    """Return a reference from here, or the whole URI where that is shorter; what RFC 3986 does not allow is escaped."""
+    place = Path(words.place(path))
+    return place.as_uri() if place.is_absolute() else quote(place.as_posix(), errors="surrogateescape")

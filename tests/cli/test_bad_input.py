@@ -94,6 +94,15 @@ def test_check_speaks_sarif(anytune: Type, folder: Path) -> None:
     assert region == {"startLine": 1, "startColumn": 24, "byteOffset": 23}
 
 
+@pytest.mark.parametrize(("name", "uri"), [("a b%,:é.jsonl", "a%20b%25%2C%3A%C3%A9.jsonl"), ("d/b.jsonl", "d/b.jsonl")])
+def test_sarif_names_a_file_by_a_uri(anytune: Type, folder: Path, name: str, uri: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("{}\n")
+    (run,) = anytune("check", name, "--format", "sarif").document["runs"]
+    places = {result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in run["results"]}
+    assert places == {uri}
+
+
 def test_a_check_for_an_unknown_provider_gets_a_suggestion(anytune: Type) -> None:
     said = anytune("check", "train.jsonl", "--for", "togther")
     mistaken(said, code=2)

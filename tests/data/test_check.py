@@ -99,6 +99,26 @@ def test_an_unknown_key_is_shown_at_the_key(tmp_path: Path) -> None:
     assert issue.path == '$["an id"]'
 
 
+def test_a_turn_as_sharegpt_writes_it_is_shown_at_the_turn(tmp_path: Path) -> None:
+    turns = {"messages": [{"from": "human", "value": "Tide?"}, {"from": "gpt", "value": "5.9 m"}]}
+    issue = only(write(tmp_path / "a.jsonl", turns), "sharegpt")
+    assert (issue.line, issue.path) == (1, "$.messages[0]")
+
+
+def test_weights_on_some_records_are_shown_where_they_begin(tmp_path: Path) -> None:
+    weighted = [{**record, "weight": 1} for record in GOOD]
+    for records in ([*GOOD[:6], *weighted[6:]], [*weighted[:6], *GOOD[6:]]):
+        path = write(tmp_path / "a.jsonl", *records)
+        issue = only(path, "sample-weight-on-some", providers=("fireworks",))
+        assert (issue.line, issue.path) == (7, "$")
+
+
+def test_a_number_of_very_many_digits_is_shown_where_it_stands(tmp_path: Path) -> None:
+    line = json.dumps(chat(user(), assistant(weight=7))).replace("7", "7" * 5000).encode()
+    issue = only(write(tmp_path / "a.jsonl", line), "number-out-of-range")
+    assert issue.path == "$.messages[1].weight"
+
+
 def test_broken_json_is_shown_where_it_breaks(tmp_path: Path) -> None:
     line = '{"messages": [{"role": "user", "content": "é"} {"role": "assistant"}]}'
     issue = only(write(tmp_path / "a.jsonl", line.encode()), "invalid-json")

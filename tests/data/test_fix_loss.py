@@ -22,7 +22,7 @@ def test_logs_are_sent_to_convert_and_nothing_is_written(agreed: frozenset[str],
     path = write(tmp_path / "logs.jsonl", *LOGS)
     with pytest.raises(RefusedError, match="20 of 20 records have a shape that no provider knows") as refused:
         fix(path, out=tmp_path / "b.jsonl", agreed=agreed)
-    assert refused.value.fix == "anytune convert logs.jsonl"
+    assert refused.value.fix == f"anytune convert {path}"
     assert list(tmp_path.iterdir()) == [path]
 
 

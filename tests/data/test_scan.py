@@ -80,7 +80,10 @@ def test_every_path_leads_to_its_value(value: Any) -> None:
         (b'{"a": "\\x"}', 7, "escape"),
         (b'{"a": 1} {"a": 2}', 9, "more text"),
         (b'{"a": 01}', 6, "does not have"),
+        (b'{"a": 1} {"a": 2}', 9, "another object"),
         (b'{"a":', 5, "too early"),
+        (b'\xef\xbb\xbf{"a": 1}', 0, "U+FEFF"),
+        (b'{"a": \xc2\xa01}', 6, "U+00A0"),
     ],
 )
 def test_broken_json_is_named_and_found(line: bytes, offset: int, says: str) -> None:

@@ -284,10 +284,12 @@ def _hash(stream: BinaryIO) -> str:
 
 
 def _check_key_sets(survey: Survey, whole: Tally) -> None:
-    """Tell of each set of optional keys but the first where it is met first."""
+    """Tell of each set of optional keys but the first where it is met first, and of the first odd weight likewise."""
     weighted = ["weight" in keys for keys in survey.key_sets]
-    if any(weighted) and not all(weighted):
-        whole.whole(Fault("sample-weight-on-some"))
-    for sighting in list(survey.key_sets.values())[1:]:
+    sightings = list(survey.key_sets.values())
+    odd, some = (not weighted[0] if weighted else True), Fault("sample-weight-on-some")
+    if odd in weighted and whole.counted(some):
+        whole.sightings.append(sightings[weighted.index(odd)]._replace(fault=some))
+    for sighting in sightings[1:]:
         if whole.counted(sighting.fault):
             whole.sightings.append(sighting)

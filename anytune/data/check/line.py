@@ -16,7 +16,15 @@ from anytune.data.quote import Plain
 from anytune.schema.data import DataMethod
 
 _decode = msgspec.json.Decoder().decode
-_read_python = json.JSONDecoder()
+_MOST_DIGITS = 400
+
+
+def _whole(digits: str) -> float:
+    """Read a whole number; one that no float holds is infinite, for Python refuses to read thousands of digits."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+_read_python = json.JSONDecoder(parse_int=_whole)
 
 
 def examine(line: bytes, method: DataMethod, faults: list[Fault]) -> dict[str, Any] | None:

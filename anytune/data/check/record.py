@@ -59,7 +59,7 @@ def check_record(record: dict[str, Any], method: DataMethod, out: list[Fault]) -
     """Add every fault of a record under this method."""
     form = form_of(record)
     if form in FORMS and form not in ("chat", "preference"):
-        out.append(Fault(form))
+        out.append(Fault(form, ("messages", 0) if "messages" in record else ()))
         _check_raw(record, RAW.get(form, ()), out)
     elif form is not None and form != ("preference" if method == "dpo" else "chat"):
         right = "dpo" if form == "preference" else "sft"

@@ -249,7 +249,7 @@ class _Walk:
         elif pattern.PYTHON.match(self.line, self.at):
             self._broken("this is how Python writes it, not JSON")
         else:
-            self._broken("a value is missing")
+            self._broken(f"a value is missing{_unseen(self.line, self.at)}")
         self.at = found.end()
 
     def _end(self) -> None:
@@ -257,7 +257,7 @@ class _Walk:
         if rest == b"," and not self.line[self.at + 1 :].strip():
             self._note("trailing-comma", None, self.at)
         elif rest:
-            self._broken("more text follows after the value")
+            self._broken("more text follows after the value" + (": another object" if rest == b"{" else ""))
 
     def _peek(self) -> bytes:
         space = pattern.SPACE.match(self.line, self.at)
@@ -276,3 +276,9 @@ def _is_out_of_range(number: bytes) -> bool:
     if not number.lstrip(b"-").isdigit():
         return math.isinf(float(number))
     return len(number) > 18 and (len(number) > 20 or not -(2**63) <= int(number) < 2**64)
+
+
+def _unseen(line: bytes, at: int) -> str:
+    """Name the character at a place if it shows nothing, such as a byte order mark or a no-break space."""
+    first = line[at : at + 4].decode(errors="ignore")[:1]
+    return f"; U+{ord(first):04X}, which shows nothing, stands there" if first and not first.isprintable() else ""

@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 import msgspec
 
@@ -208,9 +209,9 @@ class _Run:
         self._refuse_foreign(path)
         if 2 * self._strange > self._written + self._strange_gone:
             told = f"{self._strange:,} of {self._records:,} records have a shape that no provider knows"
-            raise RefusedError(told, fix=f"anytune convert {path.name}")
+            raise RefusedError(told, fix=f"anytune convert {quote(str(path))}")
         if not self._written:
-            raise RefusedError("no record would be left", fix=f"anytune check {path.name}")
+            raise RefusedError("no record would be left", fix=f"anytune check {quote(str(path))}")
 
     def _refuse_foreign(self, path: Path) -> None:
         """Refuse a file that is mostly in another format, as it stands or as it would be written.
@@ -223,7 +224,7 @@ class _Run:
             code = max(sorted(foreign), key=foreign.__getitem__)
             if 2 * foreign[code] > of:
                 told = f"{foreign[code]:,} of {of:,} {records} cannot be mended here: {code}"
-                fix = RULES[code].fix if code == "wrong-method" else f"anytune convert {path.name}"
+                fix = RULES[code].fix if code == "wrong-method" else f"anytune convert {quote(str(path))}"
                 raise RefusedError(told, reasons=(RULES[code].why,), fix=fix)
 
 

@@ -14,7 +14,8 @@ from anytune.data.privacy.walk import Find, each_line, first, literal
 # How each shape of a key in `secret` begins, and no more of it than any has; and what points part.
 KEY = (
     r"(?:A[KS]IA|AIza|GOCSPX-|gh[opsur]_|github_pat_|gl[a-z]{1,3}t-|xox[a-z]-|xapp-|hf_|tgp_|[sr]k_live_|npm_|pypi-|SK"
-    r"|gsk_|r8_|xai-|pplx-|fw_|dop_v1_|dapi|shp[a-z]{2}_|sk-)[A-Za-z0-9_\-]{8}"
+    r"|gsk_|r8_|xai-|pplx-|fw_|do[opr]_v1_|dapi|shp[a-z]{2}_|sk-|glsa_|ATATT3|lin_api_"
+    r"|pcsk_|ntn_|nvapi-|lsv2_|dckr_|figd_|NRAK-|LTAI|sbp_)[A-Za-z0-9_\-]{8}"
 )
 JWT, SENDGRID = "eyJ", "SG."
 
