@@ -15,6 +15,7 @@ from anytune.offers import Offers
 from anytune.providers.base import Profile, Provider
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
+from anytune.store import Rates, open_rates
 
 
 class Reach:
@@ -29,6 +30,7 @@ class Reach:
         self._environment = environment
         self.keys = config.Keys(settings.home, environment)
         self._made: dict[str, Provider] = {}
+        self._shared: Rates | None = None
 
     def names(self) -> tuple[str, ...]:
         """List every provider that can be named: those of anytune and its plug-ins, and the servers of one's own."""
@@ -74,9 +76,14 @@ class Reach:
             processes=said.processes,
             timeout=said.timeout,
             trainers=said.trainers,
-            gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,
+            gate=jobs.Bucket(self._rates, name, rate=rate, key=key, clock=self._clock) if rate else None,
             storage=said.storage,
         )
+
+    @property
+    def _rates(self) -> Rates:
+        self._shared = self._shared or open_rates(self._settings.home, address=self._settings.store)
+        return self._shared
 
     def _rate(self, name: str) -> float | None:
         """Return how many calls a second a provider gets: as its profile says; a server on this machine as many as it

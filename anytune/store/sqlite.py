@@ -22,7 +22,7 @@ from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
 from anytune.schema.job import Event, Job, Summary
 from anytune.schema.money import Charge, Limit, Standing
-from anytune.store import mend, row
+from anytune.store import beside, mend, row
 from anytune.store.migration import CHARGES, SUMMARIES, statements
 from anytune.store.migration import SQLITE as MIGRATIONS
 
@@ -51,8 +51,8 @@ class SqliteStore:
         values = (*given, job.created_at.isoformat(), job.model_dump_json())
         with self._writing() as db:
             if db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values).rowcount == 1:
-                _summarize(db, job)
-                _charge(db, job)
+                beside.summarize(_runner(db), job)
+                beside.charge(_runner(db), job)
             found = db.execute(
                 "SELECT body FROM jobs WHERE provider = ? AND name = ? AND attempt = ?",
                 (job.provider, job.name, job.attempt),
@@ -69,7 +69,7 @@ class SqliteStore:
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
         """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
         with self._writing() as db:
-            told = _charges(db, spending.month_of(job.orders[-1].at)) if limits else ()
+            told = beside.charges(_runner(db), spending.month_of(job.orders[-1].at)) if limits else ()
             refused = spending.against(job, told, limits, dearest=dearest)
             if not refused:
                 self._change(db, job)
@@ -78,14 +78,14 @@ class SqliteStore:
     def charges(self, month: str) -> Sequence[Charge]:
         """Return what counts for a month (`2026-11`), job by job."""
         with self._told():
-            return _charges(self._db, month)
+            return beside.charges(_runner(self._db), month)
 
     def _change(self, db: sqlite3.Connection, job: Job) -> None:
         values = (job.state, job.model_dump_json(), job.id)
         if db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", values).rowcount != 1:
             raise StoreError(f"no job {job.id} in {self._path}", fix="anytune list shows the jobs")
-        _summarize(db, job)
-        _charge(db, job)
+        beside.summarize(_runner(db), job)
+        beside.charge(_runner(db), job)
 
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
@@ -223,16 +223,16 @@ class SqliteStore:
                 for statement in statements(script):
                     db.execute(statement)
                 if number == SUMMARIES:
-                    self._write_all(db, _summarize)
+                    self._write_all(db, beside.summarize)
                 if number == CHARGES:
-                    self._write_all(db, _charge)
+                    self._write_all(db, beside.charge)
                 db.execute(f"PRAGMA user_version = {number}")
 
-    def _write_all(self, db: sqlite3.Connection, write: Callable[[sqlite3.Connection, Job], None]) -> None:
+    def _write_all(self, db: sqlite3.Connection, write: Callable[[beside.Run, Job], None]) -> None:
         """Write beside each older job what is new; a job that cannot be read is told when it is asked for."""
         for (body,) in db.execute("SELECT body FROM jobs").fetchall():
             if (job := row.readable(body)) is not None:
-                write(db, job)
+                write(_runner(db), job)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -273,21 +273,9 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _summarize(db: sqlite3.Connection, job: Job) -> None:
-    db.execute("INSERT OR REPLACE INTO summaries VALUES (?, ?)", (job.id, Summary.of(job).model_dump_json()))
-
-
-def _charge(db: sqlite3.Connection, job: Job) -> None:
-    """Write what a job counts for, where that is other than before: most changes of a job leave it alone."""
-    told = row.charge_rows(job)
-    known = "SELECT job_id, number, month, body FROM charges WHERE job_id = ? ORDER BY number"
-    if told and told != db.execute(known, (job.id,)).fetchall():
-        db.executemany("INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)", told)
-
-
-def _charges(db: sqlite3.Connection, month: str) -> list[Charge]:
-    rows = db.execute("SELECT body FROM charges WHERE month = ? ORDER BY job_id, number", (month,)).fetchall()
-    return [Charge.model_validate_json(body) for (body,) in rows]
+def _runner(db: sqlite3.Connection) -> beside.Run:
+    """Return how this database runs a statement."""
+    return lambda statement, values=(): db.execute(statement, values).fetchall()
 
 
 def _selection(job_id: str) -> tuple[str, dict[str, str]]:
