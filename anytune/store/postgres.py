@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from decimal import Decimal
 
 import psycopg
@@ -17,7 +18,7 @@ import psycopg
 from anytune import spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, News, Summary
 from anytune.schema.money import Charge, Limit, Standing
 from anytune.store import beside, libpq, row
 from anytune.store.session import Session, runner
@@ -56,10 +57,12 @@ class PostgresStore:
             raise ConflictError(f"the id {job.id} is taken by another job")
         return row.job_of(found[0], self.place)
 
-    def put(self, job: Job) -> None:
-        """Write a job that is there, by the session that acts for it, if there is one."""
+    def put(self, job: Job, *, ended: bool = False) -> None:
+        """Write a job that is there, with the news of its end, by the session that acts for it, if there is one."""
         with self._session.work(self._held.get(job.id)) as db:
             self._change(db, job)
+            if ended:
+                beside.ended(runner(db), job)
 
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
         """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
@@ -114,21 +117,44 @@ class PostgresStore:
         )
         return row.Summaries(rows, self.place)
 
-    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+    def add_events(self, job_id: str, events: Sequence[Event], *, last: bool = False) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""
-        if not events:
+        if not events and not last:
             return []
-        fresh = []
         with self._session.work() as db:
             libpq.alone(db, f"events of {job_id}")
-            known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = %s", (job_id,))}
-            for event in events:
-                if (event_id := event.id.replace("\0", "\ufffd")) not in known:  # which a text here cannot hold
-                    known.add(event_id)
-                    values = (job_id, event_id, len(known), event.model_dump_json())
-                    db.execute("INSERT INTO events (job_id, id, position, body) VALUES (%s, %s, %s, %s)", values)
-                    fresh.append(event)
-        return fresh
+            if last:
+                beside.heard(runner(db), job_id)
+            return beside.add_events(runner(db), job_id, events)
+
+    def raise_alarm(self, job: Job, event: Event, *, what: str, body: str) -> bool:
+        """Write an event and the news of it, unless the event is there; return whether it was not."""
+        with self._session.work() as db:
+            libpq.alone(db, f"events of {job.id}")
+            first = bool(beside.add_events(runner(db), job.id, [event]))
+            if first:
+                beside.announce(runner(db), job, what, body)
+        return first
+
+    def event_ids(self, job_id: str) -> frozenset[str]:
+        """Return the ids of a job's events, without reading the events."""
+        with self._session.told():
+            return beside.event_ids(runner(self._session.alive()), job_id)
+
+    def unheard(self) -> frozenset[str]:
+        """Return the jobs that have ended, but whose last events were not taken in."""
+        with self._session.told():
+            return beside.unheard(runner(self._session.alive()))
+
+    def untold(self, whom: str, *, since: datetime) -> Sequence[News]:
+        """Return the news from a time on that one was not told, oldest first."""
+        with self._session.told():
+            return beside.untold(runner(self._session.alive()), whom, since)
+
+    def told(self, news: News, whom: str) -> None:
+        """Note that one was told some news."""
+        with self._session.work() as db:
+            beside.told(runner(db), news.id, whom)
 
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""

@@ -9,20 +9,20 @@ but always a lost one. It is opened by SQLite alone: to close any other descript
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from anytune import private, spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, News, Summary
 from anytune.schema.money import Charge, Limit, Standing
-from anytune.store import beside, mend, row
+from anytune.store import beside, folder, mend, row
 from anytune.store.migration import CHARGES, SUMMARIES, statements
 from anytune.store.migration import SQLITE as MIGRATIONS
 
@@ -35,10 +35,10 @@ class SqliteStore:
         self._home = home
         self._path = home / "jobs.sqlite3"
         self._busy = busy_seconds
-        self._make_home()
+        folder.make(self._home, self._path)
         if not self._path.exists():
             self._make_record()
-        self._look()
+        folder.look_at(self._path)
         with self._told():
             self._db = self._opened(self._path)
             self._db.execute("PRAGMA journal_mode = TRUNCATE")
@@ -61,10 +61,12 @@ class SqliteStore:
             raise ConflictError(f"the id {job.id} is taken by another job")
         return row.job_of(found[0], self._path)
 
-    def put(self, job: Job) -> None:
-        """Write a job that is there; when this returns, it outlives a crash."""
+    def put(self, job: Job, *, ended: bool = False) -> None:
+        """Write a job that is there, with the news of its end; when this returns, it outlives a crash."""
         with self._writing() as db:
             self._change(db, job)
+            if ended:
+                beside.ended(_runner(db), job)
 
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
         """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
@@ -116,20 +118,42 @@ class SqliteStore:
             ).fetchall()
         return row.Summaries(rows, self._path)
 
-    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+    def add_events(self, job_id: str, events: Sequence[Event], *, last: bool = False) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""
-        if not events:
+        if not events and not last:
             return []
-        fresh = []
         with self._writing() as db:
-            known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = ?", (job_id,))}
-            for event in events:
-                if event.id not in known:
-                    known.add(event.id)
-                    values = (job_id, event.id, len(known), event.model_dump_json())
-                    db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", values)
-                    fresh.append(event)
-        return fresh
+            if last:
+                beside.heard(_runner(db), job_id)
+            return beside.add_events(_runner(db), job_id, events)
+
+    def raise_alarm(self, job: Job, event: Event, *, what: str, body: str) -> bool:
+        """Write an event and the news of it, unless the event is there; return whether it was not."""
+        with self._writing() as db:
+            first = bool(beside.add_events(_runner(db), job.id, [event]))
+            if first:
+                beside.announce(_runner(db), job, what, body)
+        return first
+
+    def event_ids(self, job_id: str) -> frozenset[str]:
+        """Return the ids of a job's events, without reading the events."""
+        with self._told():
+            return beside.event_ids(_runner(self._db), job_id)
+
+    def unheard(self) -> frozenset[str]:
+        """Return the jobs that have ended, but whose last events were not taken in."""
+        with self._told():
+            return beside.unheard(_runner(self._db))
+
+    def untold(self, whom: str, *, since: datetime) -> Sequence[News]:
+        """Return the news from a time on that one was not told, oldest first."""
+        with self._told():
+            return beside.untold(_runner(self._db), whom, since)
+
+    def told(self, news: News, whom: str) -> None:
+        """Note that one was told some news."""
+        with self._writing() as db:
+            beside.told(_runner(db), news.id, whom)
 
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""
@@ -162,30 +186,21 @@ class SqliteStore:
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job; the kernel frees it when the process ends, however it ends."""
-        folder = self._home / "locks"
+        locks = self._home / "locks"
         try:
-            private.folder(folder)
-            handle = os.open(folder / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            private.folder(locks)
+            handle = os.open(locks / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreError(f"cannot write in {folder}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
-        with _alone(handle):
+            raise StoreError(f"cannot write in {locks}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
+        with folder.alone(handle):
             yield
-
-    def _make_home(self) -> None:
-        try:
-            private.home(self._home)
-        except OSError as error:
-            why = "a file stands where a folder should" if isinstance(error, FileExistsError) else error.strerror
-            raise StoreError(f"cannot write {self._path}: {why}", fix=mend.ANOTHER_HOME) from error
-        if not os.access(self._home, os.R_OK | os.W_OK | os.X_OK):
-            raise mend.unwritable(self._home)
 
     def _make_record(self) -> None:
         """Make the file beside its place and move it there whole; of several processes one does."""
         fresh = self._path.with_name(f"{self._path.name}.new")
         home = os.open(self._home, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _alone(home), self._told():
+            with folder.alone(home), self._told():
                 if self._path.exists():
                     return
                 for leftover in (fresh, Path(f"{fresh}-journal")):
@@ -197,12 +212,6 @@ class SqliteStore:
                 os.fsync(home)
         except OSError as error:
             raise StoreError(f"cannot write {self._path}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
-
-    def _look(self) -> None:
-        if not os.access(self._path, os.R_OK | os.W_OK):
-            raise mend.unwritable(self._path)
-        if self._path.is_file() and self._path.stat().st_size == 0:
-            raise StoreError(f"{self._path} is empty: what was in it is lost", fix=mend.for_sqlite(26, self._path))
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=self._busy, isolation_level=None)
@@ -249,16 +258,6 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             fix = mend.for_sqlite(getattr(error, "sqlite_errorcode", 0), self._path)
             raise StoreError(f"{self._path}: {error}", fix=fix) from error
-
-
-@contextmanager
-def _alone(handle: int) -> Iterator[None]:
-    """Hold the lock of an open file or folder and close it at the end."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
