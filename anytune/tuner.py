@@ -23,6 +23,7 @@ from anytune.data import check as data_check
 from anytune.errors import ConflictError, CredentialError, NotYetError, ProviderError, UsageError
 from anytune.look import Look
 from anytune.offers import Offers
+from anytune.outbox import Due, Outbox
 from anytune.planning import Foresight, Planning
 from anytune.providers.base import Endpoint, Generator, Lists, Provider
 from anytune.reach import Reach
@@ -64,13 +65,15 @@ class Tuner:
         self.budgets = Budgets(
             self.settings, offers=self.offers, store=lambda: self.store, now=lambda: self._clock.now()
         )
-        self._notifier: Notifier | None = None
+        self._outbox = Outbox(self.settings.home)
         self._planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)
 
     @cached_property
     def store(self) -> JobStore:
-        """Open the record of jobs."""
-        return open_store(self.settings.home, address=self.settings.store)
+        """Open the record of jobs; from when it was first opened on the user is told of what comes into it."""
+        store = open_store(self.settings.home, address=self.settings.store)
+        self._outbox.open(self.settings.notify.ways, self._clock.now())
+        return store
 
     @property
     def desk(self) -> jobs.Desk:
@@ -242,19 +245,31 @@ class Tuner:
             return hashlib.sha256(self.reach.profile(name).key().encode()).hexdigest()
         return None
 
-    def notify(self, job: Mapping[str, Any]) -> Sequence[str]:
-        """Tell whom the user's settings name what a job's document says, once for all processes; return what failed.
+    @cached_property
+    def _notifier(self) -> Notifier:
+        from anytune.notify import Notifier  # for those alone who want to be told
 
-        That is how it ended, or its `alarm` that it costs more than expected.
+        return Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
+
+    def due(self) -> Sequence[Due]:
+        """Return what the user is still to be told of ends and alarms, oldest first, by the ways that can be tried."""
+        if not self.settings.notify.ways:
+            return ()
+        return self._outbox.due(self.store, self._notifier.ways(), self._clock.now())
+
+    def tell(self, due: Due, *, store: JobStore | None = None) -> Sequence[str]:
+        """Tell what is due, unless another process has done so or does so now; return what failed.
+
+        What is told is noted after it was: a process that is killed in between has the next tell it again.
         """
-        if not self.settings.notify.wanted:
-            return ()
-        from anytune.notify import Notifier, is_first  # for those alone who want to be told
-
-        if not is_first(job, home=self.settings.home):
-            return ()
-        self._notifier = self._notifier or Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
-        return tuple(self._notifier.tell(job))
+        store, wrong = store or self.store, []
+        with self._outbox.taken(due, store) as ways:
+            for way in ways:
+                done, said = self._notifier.tell(due.news, way)
+                wrong += [said] if said else []
+                if done:
+                    self._outbox.told(due.news, way, store)
+        return wrong
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at each poll until it ends."""

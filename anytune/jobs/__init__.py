@@ -1,7 +1,7 @@
 """Jobs: `submit` brings a plan to its provider, `reserve` minds the budgets, `life` follows, `permit` is the gate."""
 
 from anytune.jobs.adopt import abandon, adopt, settle
-from anytune.jobs.alarm import Alarm, cancelling, so_far
+from anytune.jobs.alarm import cancelling, so_far
 from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import BAD_ENDS, Clock, Desk, SystemClock, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
@@ -37,7 +37,6 @@ __all__ = [
     "OUTAGE",
     "RATE",
     "YOUNG",
-    "Alarm",
     "Beside",
     "Bucket",
     "Clock",

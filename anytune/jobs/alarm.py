@@ -50,8 +50,8 @@ class Alarm:
         return {"most": self.most, "now": self.now, "basis": self.basis, "cancelling": self.how}
 
 
-def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> tuple[Alarm, Event] | None:
-    """Return the alarm about a job and its event, None where there is no reason or it was told before.
+def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> Event | None:
+    """Return the alarm about a job, None where there is no reason or it was told before.
 
     The event in the record is what it was told by: of several processes one writes it, and the news with it.
     """
@@ -65,7 +65,7 @@ def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> tuple[Alar
     alarm = Alarm(job_id=job.id, most=most, now=found[0], basis=found[1], how=f"{stops(job)}: {cancelling(job)}")
     event = Event(id=ID, at=desk.clock.now(), level="warning", message=alarm.text)
     body = json.dumps({**Summary.of(job).model_dump(mode="json"), "alarm": alarm.document()}, default=str)
-    return (alarm, event) if desk.store.raise_alarm(job, event, what=PAST, body=body) else None
+    return event if desk.store.raise_alarm(job, event, what=PAST, body=body) else None
 
 
 def at_most(orders: Sequence[Order]) -> Decimal | None:

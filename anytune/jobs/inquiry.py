@@ -16,7 +16,7 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.jobs.alarm import Alarm, raised
+from anytune.jobs.alarm import raised
 from anytune.jobs.desk import Desk, record
 from anytune.jobs.life import YOUNG, fetch_events
 from anytune.jobs.turns import Turns
@@ -52,7 +52,6 @@ class Inquiry:
     pace: Turns
     changed: dict[str, Watched] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
-    alarms: list[Alarm] = field(default_factory=list)
     able: bool = False
 
     def ask(self, jobs: Sequence[Watched]) -> None:
@@ -212,10 +211,8 @@ class Inquiry:
         """Look closely at a job that may be past its estimate, and tell it once, to all processes together."""
         found = raised(self.desk.store.get(job.id), self.desk, step=job.step, steps=job.steps)
         if found is not None:
-            alarm, _ = found
             job.alarmed = True
-            self.alarms.append(alarm)
-            self.notices.append(Notice(alarm.text))
+            self.notices.append(Notice(found.message))
 
     def _tell(self, job: Watched, kind: str, text: str) -> None:
         """Say something about a job once for all processes, until its state is another: the record says what was."""

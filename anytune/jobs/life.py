@@ -20,7 +20,7 @@ from anytune.errors import (
     UsageError,
 )
 from anytune.jobs import tidy
-from anytune.jobs.alarm import Alarm, raised
+from anytune.jobs.alarm import raised
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
@@ -37,11 +37,10 @@ PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 @dataclass(frozen=True)
 class Update:
-    """Be one look at a job: how it stands, the events that were not known before, and an alarm that is among them."""
+    """Be one look at a job: how it stands, and the events that were not known before, an alarm of ours among them."""
 
     job: Job
     events: Sequence[Event] = ()
-    alarm: Alarm | None = None
 
 
 def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
@@ -112,11 +111,8 @@ def _minded(update: Update, desk: Desk) -> Update:
     """Add the alarm about a job that has gone past its estimate, if it was not told before."""
     done = [event.data for event in update.events if isinstance(event.data.get("step"), int)]
     step, steps = (int(done[-1].get(name) or 0) for name in ("step", "total_steps")) if done else (0, 0)
-    found = raised(update.job, desk, step=step, steps=steps)
-    if found is None:
-        return update
-    alarm, event = found
-    return Update(update.job, [*update.events, event], alarm)
+    alarm = raised(update.job, desk, step=step, steps=steps)
+    return update if alarm is None else Update(update.job, [*update.events, alarm])
 
 
 def _turn(job: Job, pace: Pace, news: list[Event], *, desk: Desk, patience: float) -> Update:

@@ -21,7 +21,6 @@ from anytune.errors import (
     ProviderError,
     UsageError,
 )
-from anytune.jobs.alarm import Alarm
 from anytune.jobs.desk import Desk
 from anytune.jobs.inquiry import Inquiry, Notice
 from anytune.jobs.lane import Inline, Lane
@@ -40,14 +39,10 @@ SOON = 1.0  # seconds to the next look while a lane is at work
 
 @dataclass(frozen=True)
 class Look:
-    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once.
-
-    Each of the `alarms` is among the notices, too.
-    """
+    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once."""
 
     changed: tuple[Watched, ...] = ()
     notices: tuple[Notice, ...] = ()
-    alarms: tuple[Alarm, ...] = ()
 
 
 Taken = Callable[[], Look]  # takes in what a lane brought back
@@ -142,7 +137,7 @@ class Sweep:
         looks += self._taken_in()
         changed = {job.id: job for look in looks for job in look.changed if not job.late}
         notices = tuple(notice for look in looks for notice in look.notices)
-        return Look(tuple(changed.values()), notices, tuple(alarm for look in looks for alarm in look.alarms))
+        return Look(tuple(changed.values()), notices)
 
     def _taken_in(self) -> Iterator[Look]:
         """Take in what the lanes brought back."""
@@ -218,7 +213,7 @@ class Sweep:
                 notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
         source.note(self.desk.clock)
         self._roster.regroup(source.name)
-        return Look(tuple(inquiry.changed.values()), tuple(notices), tuple(inquiry.alarms))
+        return Look(tuple(inquiry.changed.values()), tuple(notices))
 
     def _may_ask(self, source: Source) -> bool:
         """Tell whether a provider is to be asked now: no key was refused, nobody else asks, it is time."""
