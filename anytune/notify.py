@@ -1,8 +1,8 @@
 """Tell that a job has ended, or costs more than expected: to a command, on its stdin, to a webhook, to the desktop.
 
 A webhook that cannot be reached, or is out of order, is tried again for some seconds, each time signed anew under the
-same id. What fails is told to whoever watches, once, and harms nothing. A redirect is not followed: the document would
-go to another host than the user named.
+same id, and then left alone for a while. What fails is told to whoever watches, once, and harms nothing. A redirect is
+not followed: the document would go to another host than the user named.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
-from pathlib import Path
+from decimal import Decimal
 from typing import Any, Protocol
 
-from anytune import private, retry, webhook
+from anytune import retry, webhook
 from anytune.config import Keys, NotifySettings
-from anytune.errors import AnytuneError, CredentialError, RateLimitedError, StoreError, UnavailableError, UsageError
+from anytune.errors import AnytuneError, CredentialError, RateLimitedError, UnavailableError, UsageError
+from anytune.schema.job import News
 
 SECONDS = 30.0  # that a command or a webhook has
 TRIES = 5  # of a webhook, over some fifteen seconds
 LONGEST = 120.0  # seconds for which it is tried, with all waits
 TOO_MANY, FAULTY = 429, 500
-ID = "anytune-{id}-{what}"  # the same for the same news, so that a receiver can tell a repetition
-PAST = "past_estimate"
+REST = 600.0  # seconds for which a webhook is left alone that could not be reached
 
 
 class Clock(retry.Clock, Protocol):
@@ -38,47 +37,55 @@ class Clock(retry.Clock, Protocol):
 
 
 class Notifier:
-    """Tell of ends and alarms by the user's settings; the webhook's secret is among the keys."""
+    """Tell news by the ways that the user's settings name; the webhook's secret is among the keys."""
 
     def __init__(self, settings: NotifySettings, keys: Keys, *, clock: Clock) -> None:
         self._settings, self._keys, self._clock = settings, keys, clock
         self._told: set[str] = set()
+        self._rests = float("-inf")
 
-    def tell(self, job: Mapping[str, Any]) -> Iterator[str]:
-        """Send a job's document, one with an `alarm` as such; yield what went wrong and was not told before."""
-        what = _news(job)
-        body = json.dumps({"type": f"job.{what}", "timestamp": self._clock.now().isoformat(), "data": job}, default=str)
-        id = ID.format(id=job["id"], what=what)
-        for way in (partial(self._run, body), partial(self._post, body, webhook_id=id), partial(self._show, job)):
-            try:
-                way()
-            except AnytuneError as error:
-                if error.message not in self._told:
-                    self._told.add(error.message)
-                    yield error.message
+    def ways(self) -> tuple[str, ...]:
+        """Return the ways that can be tried now: a webhook out of reach rests."""
+        rests = self._clock.monotonic() < self._rests
+        return tuple(way for way in self._settings.ways if not (way == "webhook" and rests))
 
-    def _run(self, body: str) -> None:
-        command = self._settings.command
-        if command:
-            _called(command, "notify.command", stdin=body)
+    def tell(self, news: News, way: str) -> tuple[bool, str | None]:
+        """Tell some news by one way; return whether that is done with, and what went wrong and was not told before.
 
-    def _show(self, job: Mapping[str, Any]) -> None:
-        if not self._settings.desktop:
+        It is not where a webhook could not be reached, or asked to come later.
+        """
+        job = json.loads(news.body)
+        body = json.dumps({"type": f"job.{news.what}", "timestamp": news.at.isoformat(), "data": job})
+        try:
+            if way == "command":
+                _called(self._settings.command, "notify.command", stdin=body)
+            elif way == "webhook":
+                self._post(body.encode(), webhook_id=f"anytune-{news.id}")
+            else:
+                _called(_shown(f"{news.job_id} {_said(news, job)}"), "notify.desktop")
+        except (UnavailableError, RateLimitedError) as error:
+            self._rests = self._clock.monotonic() + REST
+            return False, self._once(error)
+        except AnytuneError as error:
+            return True, self._once(error)
+        return True, None
+
+    def _once(self, error: AnytuneError) -> str | None:
+        if error.message in self._told:
+            return None
+        self._told.add(error.message)
+        return error.message
+
+    def _post(self, sent: bytes, *, webhook_id: str) -> None:
+        address, secret = self._settings.webhook, self._secret()
+        if address is None:
             return
-        alarm = job.get("alarm")
-        said = f"past its estimate: ${alarm['now']:.2f}, at most ${alarm['most']:.2f} was expected" if alarm else ""
-        _called(_shown(f"{job['id']} {said or job['state']}"), "notify.desktop")
 
-    def _post(self, body: str, *, webhook_id: str) -> None:
-        address = self._settings.webhook
-        if address is not None:
-            secret, sent = self._secret(), body.encode()
+        def post() -> None:
+            signed = webhook.signed(sent, id=webhook_id, at=self._clock.now(), secret=secret)
+            _posted(address, sent, {**signed, "Content-Type": "application/json"})
 
-            def post() -> None:
-                signed = webhook.signed(sent, id=webhook_id, at=self._clock.now(), secret=secret)
-                _posted(address, sent, {**signed, "Content-Type": "application/json"})
-
-            retry.call(post, clock=self._clock, attempts=TRIES, deadline=LONGEST)
+        retry.call(post, clock=self._clock, attempts=TRIES, deadline=LONGEST)
 
     def _secret(self) -> str:
         name = self._settings.secret_variable
@@ -90,21 +97,12 @@ class Notifier:
         return found.value
 
 
-def is_first(job: Mapping[str, Any], *, home: Path) -> bool:
-    """Tell whether no process of this home has told this news yet, and note that it is told now."""
-    folder = home / "notified"
-    try:
-        private.folder(folder)
-        (folder / f"{job['id']}-{_news(job)}").touch(mode=0o600, exist_ok=False)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise StoreError(f"cannot write in {folder}: {error.strerror}") from error
-    return True
-
-
-def _news(job: Mapping[str, Any]) -> str:
-    return PAST if "alarm" in job else str(job["state"])
+def _said(news: News, job: Mapping[str, Any]) -> str:
+    alarm = job.get("alarm")
+    if alarm is None:
+        return news.what
+    now, most = (Decimal(str(alarm[name])) for name in ("now", "most"))
+    return f"past its estimate: ${now:.2f}, at most ${most:.2f} was expected"
 
 
 def _shown(text: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from anytune.schema.spec import TuneSpec
 if TYPE_CHECKING:
     from anytune.budgets import Budgets
     from anytune.jobs import Desk
+    from anytune.outbox import Outbox
     from anytune.schema.job import Job
     from anytune.store import JobStore
 
@@ -54,10 +55,19 @@ class Outlook:
 
     @cached_property
     def store(self) -> JobStore:
-        """Open the record of jobs."""
+        """Open the record of jobs; from when it was first opened on the user is told of what comes into it."""
         from anytune.store import open_store
 
-        return open_store(self.settings.home, address=self.settings.store)
+        store = open_store(self.settings.home, address=self.settings.store)
+        self.outbox.open(self.settings.notify.ways, self.clock.now())
+        return store
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Return what the user is to be told."""
+        from anytune.outbox import Outbox
+
+        return Outbox(self.settings.home)
 
     @cached_property
     def budgets(self) -> Budgets:

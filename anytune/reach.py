@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from anytune import catalog, config, policy, providers
@@ -16,6 +17,9 @@ from anytune.offers import Offers
 from anytune.providers.base import Gate, Profile, Provider
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
+
+if TYPE_CHECKING:
+    from anytune.store import Rates
 
 
 class _Gate:
@@ -91,6 +95,12 @@ class Reach:
             storage=said.storage,
         )
 
+    @cached_property
+    def _rates(self) -> Rates:
+        from anytune.store import open_rates
+
+        return open_rates(self._settings.home, address=self._settings.store)
+
     def _is_far(self, name: str) -> bool:
         """Tell whether calls are held back: by a rate that its profile says, or because it is no server here."""
         said = self._said_of(name)
@@ -101,7 +111,7 @@ class Reach:
         from anytune import jobs
 
         rate = self._said_of(name).rate or jobs.RATE
-        return jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock)
+        return jobs.Bucket(self._rates, name, rate=rate, key=key, clock=self._clock)
 
     def _wandb_key(self, name: str) -> Callable[[], str]:
         """Return the key of Weights & Biases, where the provider takes it along: it goes where its own key does."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from anytune.curves import Where
 from anytune.data import check as data_check
 from anytune.errors import CredentialError, NotYetError, ProviderError, UsageError
 from anytune.look import Look
+from anytune.outbox import Due
 from anytune.outlook import Outlook
 from anytune.planning import Foresight
 from anytune.providers.base import Endpoint, Generator, Lists, Provider
@@ -60,11 +62,10 @@ class Tuner:
         self._environment = self._outlook.environment
         self._clock = self._outlook.clock
         self._planning = self._outlook.planning
-        self._notifier: Notifier | None = None
 
     @property
     def store(self) -> JobStore:
-        """Return the record of jobs."""
+        """Open the record of jobs; see `Outlook.store`."""
         return self._outlook.store
 
     @property
@@ -227,19 +228,31 @@ class Tuner:
             return hashlib.sha256(self.reach.profile(name).key().encode()).hexdigest()
         return None
 
-    def notify(self, job: Mapping[str, Any]) -> Sequence[str]:
-        """Tell whom the user's settings name what a job's document says, once for all processes; return what failed.
+    @cached_property
+    def _notifier(self) -> Notifier:
+        from anytune.notify import Notifier  # for those alone who want to be told
 
-        That is how it ended, or its `alarm` that it costs more than expected.
+        return Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
+
+    def due(self) -> Sequence[Due]:
+        """Return what the user is still to be told of ends and alarms, oldest first, by the ways that can be tried."""
+        if not self.settings.notify.ways:
+            return ()
+        return self._outlook.outbox.due(self.store, self._notifier.ways(), self._clock.now())
+
+    def tell(self, due: Due, *, store: JobStore | None = None) -> Sequence[str]:
+        """Tell what is due, unless another process has done so or does so now; return what failed.
+
+        What is told is noted after it was: a process that is killed in between has the next tell it again.
         """
-        if not self.settings.notify.wanted:
-            return ()
-        from anytune.notify import Notifier, is_first  # for those alone who want to be told
-
-        if not is_first(job, home=self.settings.home):
-            return ()
-        self._notifier = self._notifier or Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
-        return tuple(self._notifier.tell(job))
+        store, wrong = store or self.store, []
+        with self._outlook.outbox.taken(due, store) as ways:
+            for way in ways:
+                done, said = self._notifier.tell(due.news, way)
+                wrong += [said] if said else []
+                if done:
+                    self._outlook.outbox.told(due.news, way, store)
+        return wrong
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
         """Yield the job at each poll until it ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -44,10 +45,13 @@ def running(bench: Bench, *, most: str = "4.00", per_hour: str | None = None, **
 
 def test_by_the_providers_own_figure(bench: Bench) -> None:
     job = running(bench, cost=Decimal("4.01"), cost_basis="as fake says")
-    found = raised(job, bench.desk)
-    assert found is not None
-    alarm, event = found
-    assert (alarm.now, alarm.most, event.level) == (Decimal("4.01"), Decimal("4.00"), "warning")
+    event = raised(job, bench.desk)
+    assert event is not None
+    assert event.level == "warning"
+    (news,) = bench.store.untold("me", since=bench.clock.now())
+    assert (news.job_id, news.what) == (job.id, "past_estimate")
+    told = json.loads(news.body)
+    assert (told["id"], told["alarm"]["now"], told["alarm"]["most"]) == (job.id, "4.01", "4.00")
     for said in ("$4.01 so far (as fake says)", "at most $4.00 was expected", f"anytune cancel {job.id} stops it"):
         assert said in event.message
 
@@ -73,8 +77,7 @@ def test_by_the_time_at_the_price_of_the_machine_and_not_while_it_waits(bench: B
     assert raised(waited, bench.desk) is None
     found = raised(job, bench.desk)
     assert found is not None
-    assert found[0].now == Decimal(6)
-    assert "10,800 s at $2.00 an hour" in found[0].text
+    assert "$6.00 so far (10,800 s at $2.00 an hour)" in found.message
 
 
 def test_by_the_steps_where_there_are_more_than_were_said(bench: Bench) -> None:
@@ -93,7 +96,8 @@ def test_a_local_run_is_alarmed_at_the_price_that_the_settings_name(bench: Bench
     bench.clock.sleep(2.5 * HOUR)
     found = raised(job, bench.desk)
     assert found is not None
-    assert (found[0].most, found[0].now) == (Decimal(6), Decimal("7.5"))
+    assert "$7.50 so far" in found.message
+    assert "at most $6.00 was expected" in found.message
 
 
 def test_a_free_run_and_one_without_a_known_price_raise_none(bench: Bench) -> None:
@@ -109,9 +113,10 @@ def test_two_watchers_of_all_jobs_tell_it_once(bench: Bench) -> None:
     sweeps = [jobs.Sweep(bench.desk, bench.folder / f"home{n}", random=Random(n)) for n in range(2)]
     told = []
     for _ in range(300):
-        told += [alarm for at in sweeps for alarm in at.turn().alarms]
+        told += [notice for at in sweeps for notice in at.turn().notices if "past its estimate" in notice.text]
         bench.clock.sleep(60)
-    assert [alarm.job_id for alarm in told] == [job.id]
+    assert len(told) == 1
+    assert len(bench.store.untold("me", since=job.created_at)) == 1
     assert bench.clock.monotonic() > 3 * HOUR
 
 
@@ -127,7 +132,8 @@ def test_a_second_rent_counts_beside_what_the_first_did_cost(bench: Bench) -> No
     bench.clock.sleep(0.3 * HOUR)
     found = raised(job, bench.desk)
     assert found is not None
-    assert (found[0].most, found[0].now) == (Decimal(7), Decimal("7.4"))
+    assert "$7.40 so far" in found.message
+    assert "at most $7.00 was expected" in found.message
 
 
 @pytest.mark.parametrize(("remote", "creating", "said"), [

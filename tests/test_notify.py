@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,20 @@ import pytest
 from anytune import webhook
 from anytune.config import Keys, NotifySettings
 from anytune.errors import UsageError
-from anytune.notify import TRIES, Notifier
+from anytune.notify import REST, TRIES, Notifier
+from anytune.schema.job import News
 from anytune.testing import FakeClock
 from tests.stubs._http import Call, Reply, StubServer
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 JOB = {"id": "sums-0123456789", "state": "succeeded", "name": "sums"}
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+END = News(id="sums-0123456789-succeeded", job_id="sums-0123456789", what="succeeded", at=NOW, body=json.dumps(JOB))
+PAST = END.model_copy(update={
+    "id": "sums-0123456789-past_estimate",
+    "what": "past_estimate",
+    "body": json.dumps({**JOB, "state": "running", "alarm": {"now": "8.0", "most": "6"}}),
+})  # fmt: skip
 
 
 class Ear(StubServer):
@@ -45,7 +51,12 @@ def ear() -> Iterator[Ear]:
 def tell(environment: dict[str, str] | None = None, **settings: Any) -> list[str]:
     keys = Keys(Path("/nowhere"), environment or {})
     notifier = Notifier(NotifySettings(**settings), keys, clock=FakeClock(NOW))
-    return [*notifier.tell(JOB), *notifier.tell(JOB)]
+    return [*heard(notifier), *heard(notifier)]
+
+
+def heard(notifier: Notifier, news: News = END) -> list[str]:
+    """Tell by every way and return what went wrong."""
+    return [said for way in notifier.ways() if (said := notifier.tell(news, way)[1])]
 
 
 def test_a_webhook_is_signed_and_says_which_job(ear: Ear) -> None:
@@ -77,7 +88,7 @@ def test_a_webhook_that_is_out_of_order_for_a_moment_is_sent_again_under_its_id_
     ear.replies = faults
     settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
     notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock)
-    assert list(notifier.tell(JOB)) == []
+    assert heard(notifier) == []
     assert len(ear.journal) == 3
     assert {call.headers["webhook-id"] for call in ear.journal} == {"anytune-sums-0123456789-succeeded"}
     last = ear.journal[-1]
@@ -93,7 +104,7 @@ def test_a_webhook_is_tried_for_a_while_and_one_that_is_refused_is_not_sent_agai
     clock = FakeClock(NOW)
     settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
     notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock)
-    assert list(notifier.tell(JOB)) == [f"notify.webhook: HTTP {status}"]
+    assert heard(notifier) == [f"notify.webhook: HTTP {status}"]
     assert len(ear.journal) == times
     assert sum(clock.slept) <= 30
 
@@ -146,8 +157,7 @@ def desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_desktop_shows_an_end_and_an_alarm(desktop: Path) -> None:
     notifier = Notifier(NotifySettings(desktop=True), Keys(Path("/nowhere"), {}), clock=FakeClock(NOW))
-    past = {**JOB, "state": "running", "alarm": {"now": Decimal("8.00"), "most": Decimal("6.00")}}
-    assert [*notifier.tell(JOB), *notifier.tell(past)] == []
+    assert [*heard(notifier), *heard(notifier, PAST)] == []
     told = desktop.read_text()
     assert "sums-0123456789 succeeded" in told
     assert "sums-0123456789 past its estimate: $8.00, at most $6.00 was expected" in told
@@ -162,7 +172,19 @@ def test_a_machine_without_a_desktop_says_what_is_missing_once(monkeypatch: pyte
 def test_an_alarm_is_another_news_than_the_state(ear: Ear) -> None:
     settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
     notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=FakeClock(NOW))
-    assert list(notifier.tell({**JOB, "state": "running", "alarm": {"now": Decimal(8), "most": Decimal(6)}})) == []
-    (heard,) = ear.journal
-    assert heard.json["type"] == "job.past_estimate"
-    assert heard.headers["webhook-id"] == "anytune-sums-0123456789-past_estimate"
+    assert heard(notifier, PAST) == []
+    (call,) = ear.journal
+    assert call.json["type"] == "job.past_estimate"
+    assert call.headers["webhook-id"] == "anytune-sums-0123456789-past_estimate"
+
+
+def test_a_webhook_that_could_not_be_reached_is_still_to_be_told_and_left_alone_for_a_while(ear: Ear) -> None:
+    ear.reply, clock = Reply(503, b""), FakeClock(NOW)
+    settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK", command=("true",))
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock)
+    assert notifier.tell(END, "webhook") == (False, "notify.webhook: HTTP 503")
+    assert notifier.ways() == ("command",)
+    clock.sleep(REST)
+    assert notifier.ways() == ("command", "webhook")
+    ear.reply = Reply(410, b"")
+    assert notifier.tell(END, "webhook") == (True, "notify.webhook: HTTP 410"), "who refuses it is not sent it again"

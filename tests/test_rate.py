@@ -1,15 +1,18 @@
-"""All processes of a home share one budget of calls a provider and key; who waits is never passed over."""
+"""All who share a record share one budget of calls a provider and key; who waits is never passed over."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
+from itertools import count, pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -20,13 +23,18 @@ from anytune.providers.base import Profile
 from anytune.providers.fireworks import FireworksProvider
 from anytune.providers.openai import OpenAIProvider
 from anytune.providers.together import TogetherProvider
-from anytune.testing import FakeClock
+from anytune.store import HomeRates, Rates, open_rates
+from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
+from tests.postgres import Server
+from tests.stubs._http import Call, Reply
 from tests.stubs.openai import OpenAIStub
+
+JOB = "name: {name}\nprovider: openai\nmodel: gpt-4.1-mini-2025-04-14\ndata: {{train: '{train}'}}\n"
 
 
 def bucket(home: Path, clock: FakeClock, *, rate: float = 2.0, key: str = "k", name: str = "openai") -> Bucket:
-    return Bucket(home, name, rate=rate, key=lambda: key, clock=clock)
+    return Bucket(HomeRates(home), name, rate=rate, key=lambda: key, clock=clock)
 
 
 def times(at: Bucket, clock: FakeClock, count: int) -> list[float]:
@@ -246,17 +254,99 @@ def test_what_the_gate_says_comes_through_as_it_is(stub: OpenAIStub, tmp_path: P
     assert stub.journal == []
 
 
+@pytest.fixture(params=["home", "postgres"])
+def address(request: pytest.FixtureRequest) -> str | None:
+    """Be both places where budgets are kept, as the setting `store` names them."""
+    if request.param == "home":
+        return None
+    server: Server = request.getfixturevalue("server")
+    return server.address(server.database())
+
+
+@pytest.fixture
+def shared(address: str | None, tmp_path: Path) -> Callable[[], Rates]:
+    """Open one place as processes of the same team do: each for itself, on a machine of its own where that can be."""
+    homes = (tmp_path / f"machine-{number}" for number in count())
+    return lambda: open_rates(tmp_path if address is None else next(homes), address=address)
+
+
+def test_what_one_wrote_the_next_reads_and_every_name_has_its_own(shared: Callable[[], Rates]) -> None:
+    one, two = shared(), shared()
+    with one.lent("a%20name") as slip:
+        assert slip.text == ""
+        slip.text = "written"
+    with two.lent("a%20name") as slip, one.lent("another") as other:
+        assert (slip.text, other.text) == ("written", "")
+        other.text = "\u00e9 '; --"
+    assert (two.seen("a%20name"), two.seen("another"), two.seen("nobody's")) == ("written", "\u00e9 '; --", "")
+
+
+def test_half_a_change_is_none(shared: Callable[[], Rates]) -> None:
+    rates = shared()
+    with pytest.raises(ZeroDivisionError), rates.lent("name") as slip:
+        slip.text = "half"
+        raise ZeroDivisionError
+    with shared().lent("name") as slip:
+        assert slip.text == ""
+
+
+def test_a_slip_is_lent_to_one_at_a_time_also_among_threads_of_one_process(shared: Callable[[], Rates]) -> None:
+    both = shared()
+
+    def add(rates: Rates) -> None:
+        for _ in range(20):
+            with rates.lent("sum") as slip:
+                slip.text = str(int(slip.text or 0) + 1)
+
+    threads = [Thread(target=add, args=(rates,)) for rates in (both, both, shared(), shared())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert both.seen("sum") == "80"
+
+
+def test_a_429_on_one_machine_holds_those_of_its_team_back(shared: Callable[[], Rates]) -> None:
+    one, two = (Bucket(shared(), "openai", rate=2.0, key=lambda: "k", clock=SystemClock()) for _ in range(2))
+    one.after(429, {"retry-after": "3600"})
+    with pytest.raises(RateLimitedError) as caught:
+        two.before()
+    assert 3590 <= (caught.value.retry_after or 0) <= 3602
+
+
+def test_machines_whose_clocks_differ_go_by_the_servers(server: Server) -> None:
+    """The clock of one is two hours ahead, that of the other a day behind."""
+    address, now = server.address(server.database()), datetime.now(UTC)
+    ahead, behind = (FakeClock(now + timedelta(hours=hours)) for hours in (2, -24))
+    one, two = (
+        Bucket(open_rates(Path("/nowhere"), address=address), "p", rate=0.5, key=lambda: "k", clock=clock)
+        for clock in (ahead, behind)
+    )
+    times(one, ahead, 5)
+    assert ahead.slept == []
+    two.before()
+    assert behind.slept == [pytest.approx(2.4, abs=0.5)], "the burst is spent"
+
+
+def test_a_server_that_is_away_lets_no_call_through_and_says_so(server: Server) -> None:
+    nobody = server.address("there-is-none")
+    at = Bucket(open_rates(Path("/nowhere"), address=nobody), "p", rate=1, key=lambda: "k", clock=FakeClock())
+    at.after(429, {})
+    with pytest.raises(StoreError, match="does not exist"):
+        at.before()
+
+
 @pytest.mark.engine
-def test_eight_processes_keep_the_budget_together_and_each_gets_its_share(tmp_path: Path) -> None:
+def test_eight_processes_keep_the_budget_together_and_each_gets_its_share(shared: Callable[[], Rates]) -> None:
     """Nothing is left of the burst when they begin."""
     rate, seconds, crowd = 40.0, 2.0, 8
     drained, spent = time.monotonic(), FakeClock(datetime.now(UTC))
-    times(Bucket(tmp_path, "p", rate=rate, key=lambda: "k", clock=spent), spent, int(rate * BURST))
+    times(Bucket(shared(), "p", rate=rate, key=lambda: "k", clock=spent), spent, int(rate * BURST))
     context = get_context("fork")
     together, answers = context.Barrier(crowd), context.SimpleQueue()
 
     def one() -> None:
-        at, passed = Bucket(tmp_path, "p", rate=rate, key=lambda: "k", clock=SystemClock()), []
+        at, passed = Bucket(shared(), "p", rate=rate, key=lambda: "k", clock=SystemClock()), []
         together.wait()
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -279,3 +369,59 @@ def test_eight_processes_keep_the_budget_together_and_each_gets_its_share(tmp_pa
     shares = [len(one) for one in passed]
     assert min(shares) >= 0.5 * sum(shares) / crowd, shares
     assert max(max((b - a for a, b in pairwise(one)), default=0) for one in passed) < LONGEST / 10
+
+
+class Timed(OpenAIStub):
+    """Note when each call came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: list[float] = []
+
+    def answer(self, call: Call) -> Reply:
+        self.times.append(time.monotonic())
+        return super().answer(call)
+
+
+def watching(folder: Path, settings: str) -> subprocess.Popen[bytes]:
+    """Watch all jobs from a machine of its own."""
+    (folder / "anytune").mkdir(parents=True)
+    (folder / "anytune" / "config.yaml").write_text(settings)
+    own = {"ANYTUNE_HOME": str(folder / "home"), "XDG_CONFIG_HOME": str(folder), "OPENAI_API_KEY": OpenAIStub().key}
+    return subprocess.Popen(
+        [sys.executable, "-m", "anytune", "watch", "--all"],
+        cwd=folder,
+        env={**os.environ, **own},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.engine
+def test_two_machines_that_watch_one_record_on_a_server_keep_one_budget(server: Server, tmp_path: Path) -> None:
+    """Each of them would ask for the list, and for the events of sixteen jobs, at once if it were alone."""
+    address, jobs, rate, enough = server.address(server.database()), 16, 0.6, 10
+    with Timed() as far:
+        leads = f"store: {address}\nprofiles: {{openai: {{base_url: '{far.base_url}'"
+        (tmp_path / "anytune").mkdir()
+        (tmp_path / "anytune" / "config.yaml").write_text(f"{leads}}}}}\n")
+        own = {"ANYTUNE_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path), "OPENAI_API_KEY": far.key}
+        tuner = Tuner(folder=tmp_path, environment=own)
+        train = sample_file(tmp_path).path
+        for number in range(jobs):
+            (tmp_path / "job.yaml").write_text(JOB.format(name=f"job-{number}", train=train))
+            tuner.submit(tuner.plan(tuner.read(tmp_path / "job.yaml")))
+        for remote_id in far.jobs:
+            far.set(remote_id, status="running")
+        far.times.clear()
+        settings = f"{leads}, rate: {rate}}}}}\n"
+        both = [watching(tmp_path / name, settings) for name in ("one", "two")]
+        until = time.monotonic() + 60
+        while len(far.times) < enough and time.monotonic() < until:
+            time.sleep(0.1)
+        assert [process.poll() for process in both] == [None, None]
+        for process in both:
+            process.kill()
+            process.wait()
+    assert len(far.times) >= enough
+    for number, at in enumerate(far.times, 1):
+        assert number <= rate * (BURST + SPREAD * (at - far.times[0])) + 1

@@ -19,7 +19,7 @@ from anytune.jobs import Bucket, Lease
 from anytune.schema.audit import first_broken
 from anytune.schema.data import Source
 from anytune.schema.job import Event, Summary
-from anytune.store import SqliteStore
+from anytune.store import HomeRates, SqliteStore
 from anytune.store.migration import SQLITE as MIGRATIONS
 from anytune.store.migration import SUMMARIES
 from anytune.testing import FakeClock, sample_file, sample_job
@@ -45,7 +45,7 @@ def test_whatever_is_first_made_in_the_home_only_its_owner_can_open(tmp_path: Pa
     split.kept(train, share=0.25, folder=home / "splits")
     mix.kept([Source(path=train), Source(path=train, weight=2)], folder=home / "mixed")
     Lease(home / "sweeps", "openai").take()
-    bucket = Bucket(home, "openai", rate=1, key=lambda: "k", clock=FakeClock())
+    bucket = Bucket(HomeRates(home), "openai", rate=1, key=lambda: "k", clock=FakeClock())
     bucket.before()
     assert home.stat().st_mode & 0o777 == (0o755 if there else 0o700)
     assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == dict.fromkeys(

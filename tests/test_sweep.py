@@ -22,8 +22,9 @@ from anytune.errors import (
     UnavailableError,
 )
 from anytune.jobs import Look, Sweep
-from anytune.jobs.inquiry import LAST_WORDS, LOST_AGAIN, STALLED
+from anytune.jobs.inquiry import LOST_AGAIN, STALLED
 from anytune.jobs.turns import CEILING, EVERY, RATE
+from anytune.jobs.watched import LAST_WORDS
 from anytune.schema.job import JobState
 from anytune.testing import FakeProvider
 from tests.rigs import Bench, make_bench, profile
@@ -157,6 +158,56 @@ def test_last_events_that_cannot_be_had_do_not_keep_a_watch_going(bench: Bench) 
     list(sweep(bench).follow(timeout=24 * 3600.0))
     assert bench.store.get(id).state is JobState.SUCCEEDED
     assert bench.service.calls.count("events") == LAST_WORDS
+
+
+def test_what_a_job_told_last_is_taken_in_by_the_next_watch_where_nobody_did(bench: Bench) -> None:
+    """Its watch is killed when it has written down the end, so that nobody asks for what came with it."""
+    ids = start(bench, 2)
+    for job in bench.service.jobs.values():
+        job.update(status="done", polls=3)
+    for id in ids:
+        jobs.refresh(id, desk=bench.desk)
+    assert not any(bench.store.events(id) for id in ids)
+    bench.service.calls.clear()
+    at = sweep(bench)
+    looks = list(at.follow())
+    assert {len(bench.store.events(id)) for id in ids} == {4}
+    assert bench.service.calls == ["events", "events"]
+    assert not at.jobs
+    assert not any(look.changed for look in looks), "their end is no news of this watch"
+    bench.service.calls.clear()
+    list(sweep(bench).follow())
+    assert bench.service.calls == []
+
+
+def test_what_others_ended_is_heard_by_the_watch_that_goes_on(bench: Bench) -> None:
+    one, other = start(bench, 2)
+    at = sweep(bench)
+    run(bench, at, 200)
+    known = len(bench.store.events(one))
+    bench.service.jobs["remote-1"].update(status="done", polls=20)
+    jobs.refresh(one, desk=bench.desk)
+    run(bench, at, 200)
+    assert len(bench.store.events(one)) > known
+    assert bench.store.unheard() == frozenset()
+    assert bench.store.get(other).state is JobState.RUNNING
+
+
+def test_last_words_that_cannot_be_had_are_asked_for_once_in_each_watch_and_hold_up_none(bench: Bench) -> None:
+    (id,) = start(bench)
+    bench.service.jobs["remote-1"].update(status="done", polls=3)
+    jobs.refresh(id, desk=bench.desk)
+    bench.service.calls.clear()
+    bench.service.faults["events"] = [UnavailableError("fake: away"), KeyRefusedError("fake does not take this key")]
+    began = bench.clock.monotonic()
+    assert said(list(sweep(bench).follow())) == []
+    bench.clock.sleep(100.0)
+    assert said(list(sweep(bench).follow())) == []
+    assert bench.clock.monotonic() - began <= 101
+    assert bench.service.calls == ["events", "events"]
+    bench.clock.sleep(100.0)
+    list(sweep(bench).follow())
+    assert len(bench.store.events(id)) == 4
 
 
 def test_a_key_that_is_refused_for_the_last_events_ends_the_watch(bench: Bench) -> None:

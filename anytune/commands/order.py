@@ -241,16 +241,13 @@ def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
     """Show a job until it ends or is interrupted."""
     from anytune.commands.tell import Teller
     from anytune.schema.job import JobState
-    from anytune.ui import jobs as ui
     from anytune.ui import live
 
-    job = known = tuner.job(job_id)
+    job = tuner.job(job_id)
     try:
         with Teller(tuner) as teller:
             looks = _telling(teller, tuner.follow(job_id, timeout=timeout))
             job = live.watch(looks, job, known=tuner.known_events(job.id))
-            if job.state.is_terminal and not known.state.is_terminal:
-                teller.tell(ui.document(job))
     except KeyboardInterrupt:
         raise Left(f"{job.id} goes on without you", fix=f"anytune watch {job.id}") from None
     if job.state is JobState.PAUSED:
@@ -260,12 +257,9 @@ def follow(tuner: Tuner, job_id: str, *, timeout: float | None = None) -> Job:
 
 
 def _telling(teller: Teller, looks: Iterator[Update]) -> Iterator[Update]:
-    """Pass each look on, and have those whom the user named told of an alarm in it."""
-    from anytune.ui import jobs as ui
-
+    """Pass each look on, and have those whom the user named told of what it brought."""
     for update in looks:
-        if update.alarm is not None:
-            teller.tell(ui.document(update.job, alarm=update.alarm))
+        teller.look()
         yield update
 
 

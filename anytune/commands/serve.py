@@ -122,16 +122,14 @@ def _cards(names: Sequence[str], served: Sequence[Job]) -> tuple[Any, ...]:
 def _look(remote_id: str) -> str | None:
     """Ask about the job that a webhook named, as `show` and `events` do, and tell of its end; None if there is none."""
     from anytune.tuner import Tuner
-    from anytune.ui import jobs as ui
 
     tuner = Tuner()  # of this thread, with the settings and keys as they are now
     job_id = tuner.called_there("openai", remote_id)
     if job_id is None:
         return None
-    before = tuner.job(job_id)
     job = tuner.refresh(job_id)
     tuner.events(job_id)
-    wrong = tuner.notify(ui.document(job)) if job.state.is_terminal and not before.state.is_terminal else ()
+    wrong = [said for due in tuner.due() for said in tuner.tell(due)]
     return "; ".join((f"{job.id} is {job.state}", *wrong))
 
 

@@ -69,7 +69,7 @@ def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
     lines = terminal.progress() if as_json else terminal.result()
     try:
         with Teller(tuner) as teller:
-            many.watch(_telling(teller, tuner, sweep.follow(timeout=timeout)), sweep, lines=lines)
+            many.watch(_telling(teller, sweep.follow(timeout=timeout)), sweep, lines=lines)
     except KeyboardInterrupt:
         live = sum(job.live for job in sweep.jobs)
         raise Left(f"{live} job{' goes' if live == 1 else 's go'} on without you", fix=ALL) from None
@@ -85,18 +85,13 @@ def _all(tuner: Tuner, *, timeout: float | None, as_json: bool) -> None:
     terminal.next_commands(then)
 
 
-def _telling(teller: Teller, tuner: Tuner, looks: Iterator[Look]) -> Iterator[Look]:
-    """Pass each look on, and have those whom the user named told of the jobs that ended in it, and of its alarms."""
+def _telling(teller: Teller, looks: Iterator[Look]) -> Iterator[Look]:
+    """Pass each look on, and have those whom the user named told of what it brought."""
     from anytune.jobs import Look, Notice
-    from anytune.ui import jobs as ui
 
     for look in looks:
-        if teller.wanted:
-            for job in (job for job in look.changed if job.state.is_terminal):
-                teller.tell(ui.document(tuner.job(job.id)))
-            for alarm in look.alarms:
-                teller.tell(ui.document(tuner.job(alarm.job_id), alarm=alarm))
-        yield Look(look.changed, (*look.notices, *map(Notice, teller.wrong())), look.alarms)
+        teller.look()
+        yield Look(look.changed, (*look.notices, *map(Notice, teller.wrong())))
 
 
 def _all_ended_well(sweep: Sweep, document: dict[str, Any]) -> None:

@@ -113,9 +113,10 @@ class NotifySettings(Value):
         return webhook
 
     @property
-    def wanted(self) -> bool:
-        """Tell whether anybody is to be told."""
-        return bool(self.command or self.webhook or self.desktop)
+    def ways(self) -> tuple[str, ...]:
+        """Name the ways by which somebody is to be told."""
+        named = {"command": self.command, "webhook": self.webhook, "desktop": self.desktop}
+        return tuple(way for way, said in named.items() if said)
 
 
 class Settings(Value):

@@ -2,7 +2,7 @@
 
 from anytune.clock import Clock, SystemClock
 from anytune.jobs.adopt import abandon, adopt, settle
-from anytune.jobs.alarm import Alarm, cancelling, so_far
+from anytune.jobs.alarm import cancelling, so_far
 from anytune.jobs.ask import Patient, Screened
 from anytune.jobs.desk import BAD_ENDS, Desk, user
 from anytune.jobs.elsewhere import OUTAGE, is_own, submit_or_leave, was_own
@@ -38,7 +38,6 @@ __all__ = [
     "OUTAGE",
     "RATE",
     "YOUNG",
-    "Alarm",
     "Beside",
     "Bucket",
     "Clock",

@@ -6,6 +6,7 @@ its machine; else the expected cost by the share of its steps that are done.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,10 +14,11 @@ from decimal import Decimal
 from typing import Any
 
 from anytune.jobs.desk import Desk
-from anytune.schema.job import Event, Job, JobState
+from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.money import Order
 
 ID = "past-its-estimate"  # of the event: there is one such event a job, whoever sees it first
+PAST = "past_estimate"  # what its news are called
 SLACK = Decimal("1.02")  # times as much, where time is reckoned: a look comes a little after what it sees
 AT_WORK = (JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING)
 HOUR = Decimal(3600)
@@ -48,10 +50,10 @@ class Alarm:
         return {"most": self.most, "now": self.now, "basis": self.basis, "cancelling": self.how}
 
 
-def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> tuple[Alarm, Event] | None:
-    """Return the alarm about a job and its event, None where there is no reason or it was told before.
+def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> Event | None:
+    """Return the alarm about a job, None where there is no reason or it was told before.
 
-    The event in the record is what it was told by: of several processes one writes it.
+    The event in the record is what it was told by: of several processes one writes it, and the news with it.
     """
     most = at_most(job.orders)
     if job.state.is_terminal or job.state is JobState.SUBMITTING or not most:
@@ -62,7 +64,8 @@ def raised(job: Job, desk: Desk, *, step: int = 0, steps: int = 0) -> tuple[Alar
         return None
     alarm = Alarm(job_id=job.id, most=most, now=found[0], basis=found[1], how=f"{stops(job)}: {cancelling(job)}")
     event = Event(id=ID, at=desk.clock.now(), level="warning", message=alarm.text)
-    return (alarm, event) if desk.store.add_events(job.id, [event]) else None
+    body = json.dumps({**Summary.of(job).model_dump(mode="json"), "alarm": alarm.document()}, default=str)
+    return event if desk.store.raise_alarm(job, event, what=PAST, body=body) else None
 
 
 def at_most(orders: Sequence[Order]) -> Decimal | None:

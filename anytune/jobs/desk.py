@@ -50,14 +50,14 @@ class Desk:
 
 
 def put(job: Job, desk: Desk, **changes: object) -> Job:
-    """Change a job and write it down."""
+    """Change a job and write it down, with the news of its end where that is one."""
     now = desk.clock.now()
     state = changes.get("state", job.state)
     history = (
         job.history if state == job.state else (*job.history, Stay(state=JobState(str(state)), since=now))[-STAYS:]
     )
     changed = job.model_copy(update={**changes, "updated_at": now, "history": history})
-    desk.store.put(changed)
+    desk.store.put(changed, ended=changed.state.is_terminal and not job.state.is_terminal)
     return changed
 
 

@@ -16,11 +16,11 @@ from anytune.errors import (
     RejectedError,
     UnavailableError,
 )
-from anytune.jobs.alarm import Alarm, raised
+from anytune.jobs.alarm import raised
 from anytune.jobs.desk import Desk, record
 from anytune.jobs.life import YOUNG, fetch_events
 from anytune.jobs.turns import Turns
-from anytune.jobs.watched import MOVING, Watched
+from anytune.jobs.watched import LAST_WORDS, MOVING, Watched
 from anytune.providers.base import Sweeps
 from anytune.schema.job import Event, JobState, RemoteJob
 
@@ -28,7 +28,6 @@ STALLED = {True: 600.0, False: 3600.0}  # seconds without any news after which a
 HEAR = {True: 1.0, False: 60.0}  # seconds between two questions for one job's events
 LOST_AGAIN = 1800.0  # seconds after which a job that its provider does not know is asked for again
 RECKON = 60.0  # seconds between two close looks at what a job has cost
-LAST_WORDS = 3  # times that the events of a job that ended are asked for, where that fails
 FAULT_AGAIN = 300.0  # seconds after which a job about which nonsense was answered is asked for alone again
 
 
@@ -53,7 +52,6 @@ class Inquiry:
     pace: Turns
     changed: dict[str, Watched] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
-    alarms: list[Alarm] = field(default_factory=list)
     able: bool = False
 
     def ask(self, jobs: Sequence[Watched]) -> None:
@@ -146,7 +144,8 @@ class Inquiry:
             self._tell(job, "odd", f"{job.id}: {error.message}")
             return
         self.changed[job.id] = job
-        job.owed = LAST_WORDS if job.state.is_terminal else 0
+        if job.state.is_terminal:
+            job.grant(LAST_WORDS)
         if job.state in MOVING:
             job.heard = float("-inf")  # with a change come events
         if strange:
@@ -212,10 +211,8 @@ class Inquiry:
         """Look closely at a job that may be past its estimate, and tell it once, to all processes together."""
         found = raised(self.desk.store.get(job.id), self.desk, step=job.step, steps=job.steps)
         if found is not None:
-            alarm, _ = found
             job.alarmed = True
-            self.alarms.append(alarm)
-            self.notices.append(Notice(alarm.text))
+            self.notices.append(Notice(found.message))
 
     def _tell(self, job: Watched, kind: str, text: str) -> None:
         """Say something about a job once for all processes, until its state is another: the record says what was."""

@@ -20,7 +20,7 @@ from anytune.errors import (
     UsageError,
 )
 from anytune.jobs import tidy
-from anytune.jobs.alarm import Alarm, raised
+from anytune.jobs.alarm import raised
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
 from anytune.jobs.pace import Pace
 from anytune.jobs.submit import carry_on, stop
@@ -37,11 +37,10 @@ PASSING = (UnavailableError, RateLimitedError, AmbiguousError)
 
 @dataclass(frozen=True)
 class Update:
-    """Be one look at a job: how it stands, the events that were not known before, and an alarm that is among them."""
+    """Be one look at a job: how it stands, and the events that were not known before, an alarm of ours among them."""
 
     job: Job
     events: Sequence[Event] = ()
-    alarm: Alarm | None = None
 
 
 def refresh(job_id: str, *, desk: Desk, patience: float = PATIENCE) -> Job:
@@ -112,11 +111,8 @@ def _minded(update: Update, desk: Desk) -> Update:
     """Add the alarm about a job that has gone past its estimate, if it was not told before."""
     done = [event.data for event in update.events if isinstance(event.data.get("step"), int)]
     step, steps = (int(done[-1].get(name) or 0) for name in ("step", "total_steps")) if done else (0, 0)
-    found = raised(update.job, desk, step=step, steps=steps)
-    if found is None:
-        return update
-    alarm, event = found
-    return Update(update.job, [*update.events, event], alarm)
+    alarm = raised(update.job, desk, step=step, steps=steps)
+    return update if alarm is None else Update(update.job, [*update.events, alarm])
 
 
 def _turn(job: Job, pace: Pace, news: list[Event], *, desk: Desk, patience: float) -> Update:
@@ -147,26 +143,30 @@ def _tells_apart(job: Job, desk: Desk) -> bool:
 def fetch_events(job: Job | Watched, *, desk: Desk, patience: float = PATIENCE, whole: bool = False) -> Sequence[Event]:
     """Take in the provider's events and return those that are new; a job that it does not show has none.
 
-    While a job runs on, no more is asked for than what is not known, unless the `whole` is wanted.
+    While a job runs on, no more is asked for than what is not known, unless the `whole` is wanted. Those of one that
+    has ended are its last: that they are there is written down, too.
     """
-    remote = job.remote
+    remote, ended = job.remote, job.state.is_terminal
     if remote is None:
         return []
     provider, came = desk.provider(job.provider), remote.told
-    if came is None and isinstance(provider, TellsLater) and not (whole or job.state.is_terminal):
-        known = frozenset(event.id for event in desk.store.events(job.id))
-        ask = partial(provider.later_events, remote.id, known)
+    if came is None and isinstance(provider, TellsLater) and not (whole or ended):
+        ask = partial(provider.later_events, remote.id, desk.store.event_ids(job.id))
     elif came is None:
         ask = partial(provider.events, remote.id)
     elif isinstance(provider, Measures):
         ask = partial(provider.measured, remote.id, came)
     else:
-        return desk.store.add_events(job.id, came)
+        return desk.store.add_events(job.id, came, last=ended)
     try:
         told = retry.call(ask, clock=desk.clock, deadline=patience)
     except NotFoundError:
-        told = list(came or ())
-    return desk.store.add_events(job.id, told)
+        told, ended = list(came or ()), ended and not _is_local(job)  # one that ran on another machine is told there
+    return desk.store.add_events(job.id, told, last=ended)
+
+
+def _is_local(job: Job | Watched) -> bool:
+    return job.local if isinstance(job, Watched) else job.plan.capabilities.local
 
 
 def cancel(job_id: str, *, desk: Desk) -> Job:

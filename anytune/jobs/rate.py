@@ -1,29 +1,25 @@
-"""One budget of calls a provider and key, for all processes of a home: submits, watchers and all else draw on it.
+"""One budget of calls a provider and key, for all who share a record: submits, watchers and all else draw on it.
 
-<home>/rates/<provider>-<mark of the key>.json   how many calls are free, since when, how far apart they come
-
-It is a bucket of tokens (Turner 1986) in a file that is locked for an instant: a sixth of a minute's calls at once, the
-rest spread over it, so that no minute has more than its budget. Who finds it empty takes a place in the line behind
-those who came before, and waits for it; so nobody starves. A 429 shuts it for everybody, for as long as
-the provider says, and lets calls come half as often from then on; each good answer brings them closer together again.
+It is a bucket of tokens (Turner 1986) that is lent to one at a time, for an instant, where the record is: a sixth of a
+minute's calls at once, the rest spread over it, so that no minute has more than its budget. Who finds it empty takes a
+place in the line behind those who came before, and waits for it; so nobody starves. A 429 shuts it for everybody, for
+as long as the provider says, and lets calls come half as often from then on; each good answer brings them closer
+together again. Machines that share it go by the clock of the record's server, however their own go.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from urllib.parse import quote
 
-from anytune import private
 from anytune.clock import Clock
 from anytune.errors import CredentialError, RateLimitedError, StoreError
 from anytune.providers.edge import retry_after
+from anytune.store import Rates, Slip
 
 BURST = 10.0  # seconds' worth of calls that may go out at once after a while without any: a submit, a look
 SPREAD = 1 - BURST / 60  # share of the rate that is left for the rest of a minute
@@ -80,11 +76,14 @@ class Level:
 
 
 class Bucket:
-    """Hold back the calls to one provider; `key` is read when the first call is made, and kept nowhere."""
+    """Hold back the calls to one provider; `key` is read when the first call is made, and kept nowhere.
 
-    def __init__(self, home: Path, name: str, *, rate: float, key: Callable[[], str], clock: Clock) -> None:
+    `rates` is where its state is kept: all who share that place share the budget.
+    """
+
+    def __init__(self, rates: Rates, name: str, *, rate: float, key: Callable[[], str], clock: Clock) -> None:
         """Let `rate` calls a second through, in any minute."""
-        self._folder, self._name = home / "rates", name
+        self._rates, self._name = rates, name
         self._usual, self._burst = 1 / (rate * SPREAD), max(1.0, rate * BURST)
         self._key, self._clock = key, clock
 
@@ -96,8 +95,8 @@ class Bucket:
 
     def _place(self) -> int:
         """Take a place and wait for it; return how often the bucket had been shut before."""
-        with self._opened() as level:
-            wait = level.taken(self._now(), self._burst)
+        with self._opened() as (level, now):
+            wait = level.taken(now, self._burst)
             if wait > LONGEST:
                 level.free += 1  # the place is for somebody else
         if wait > LONGEST:
@@ -109,73 +108,56 @@ class Bucket:
 
     def after(self, status: int, headers: Mapping[str, str]) -> None:
         """Hear how a call was answered; that it cannot be written down must not take the answer away."""
-        if status != TOO_MANY and self._is_usual():
-            return
-        with suppress(StoreError), self._opened() as level:
-            if status == TOO_MANY:
-                level.refuse(self._now(), retry_after(headers))
-            else:
-                level.accept(self._now(), self._usual)
+        with suppress(StoreError):
+            if status != TOO_MANY and self._is_usual():
+                return
+            with self._opened() as (level, now):
+                if status == TOO_MANY:
+                    level.refuse(now, retry_after(headers))
+                else:
+                    level.accept(now, self._usual)
 
     def _is_usual(self) -> bool:
-        """Tell without the lock whether there is nothing that a good answer would change."""
-        found = _read(self._path())
+        """Tell without waiting whether there is nothing that a good answer would change."""
+        found = _read(self._rates.seen(self._slot()))
         return found is None or (found.apart <= self._usual and not found.refused)
 
-    def _now(self) -> float:
-        return self._clock.now().timestamp()
-
-    def _path(self) -> Path:
+    def _slot(self) -> str:
         key = ""
         with suppress(CredentialError):
             key = self._key()
         mark = hashlib.sha256(f"anytune rate {key}".encode()).hexdigest()[:12]
-        return self._folder / f"{quote(self._name, safe='')}-{mark}.json"
+        return f"{quote(self._name, safe='')}-{mark}"
 
     def _times_shut(self) -> int:
-        """Return how often the bucket has been shut: under the lock, for half of what is written there says nothing."""
-        with self._locked() as (path, _):
-            return self._known(path).shut
+        """Return how often the bucket has been shut: as who has it alone, for half of what is written says nothing."""
+        with self._rates.lent(self._slot()) as slip:
+            return self._known(slip)[0].shut
 
     @contextmanager
-    def _opened(self) -> Iterator[Level]:
-        """Lend the level, alone, and write down what became of it."""
-        with self._locked() as (path, handle):
-            found = self._known(path)
-            yield found
-            found.noted = self._now()
-            text = json.dumps(asdict(found)).encode()
-            os.pwrite(handle, text, 0)
-            os.ftruncate(handle, len(text))
+    def _opened(self) -> Iterator[tuple[Level, float]]:
+        """Lend the level, alone, with the time, and write down what became of it."""
+        with self._rates.lent(self._slot()) as slip:
+            found, now = self._known(slip)
+            yield found, now
+            found.noted = now
+            slip.text = json.dumps(asdict(found))
 
-    def _known(self, path: Path) -> Level:
-        """Return the level as it was written down, a full one where that makes no sense."""
-        now, found = self._now(), _read(path)
+    def _known(self, slip: Slip) -> tuple[Level, float]:
+        """Return the level as it was written down, a full one where that makes no sense, and the time."""
+        now = self._clock.now().timestamp() if slip.now is None else slip.now
+        found = _read(slip.text)
         if found is None or found.noted > now + AHEAD:
             found = Level(free=self._burst, at=now, apart=self._usual)
         found.apart = max(found.apart, self._usual)
-        return found
-
-    @contextmanager
-    def _locked(self) -> Iterator[tuple[Path, int]]:
-        path = self._path()
-        try:
-            private.folder(self._folder)
-            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield path, handle
-        finally:
-            os.close(handle)
+        return found, now
 
 
-def _read(path: Path) -> Level | None:
+def _read(text: str) -> Level | None:
     """Return what was written down, None where it makes no sense."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(text)
         figures = {name: float(told[name]) for name in ("free", "at", "apart", "noted")}
         return Level(**figures, refused=int(told["refused"]), shut=int(told["shut"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return None

@@ -21,7 +21,6 @@ from anytune.errors import (
     ProviderError,
     UsageError,
 )
-from anytune.jobs.alarm import Alarm
 from anytune.jobs.desk import Desk
 from anytune.jobs.inquiry import Inquiry, Notice
 from anytune.jobs.lane import Inline, Lane
@@ -40,14 +39,10 @@ SOON = 1.0  # seconds to the next look while a lane is at work
 
 @dataclass(frozen=True)
 class Look:
-    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once.
-
-    Each of the `alarms` is among the notices, too.
-    """
+    """Be one turn of the sweep: the jobs about which something is new, and what the user should know, once."""
 
     changed: tuple[Watched, ...] = ()
     notices: tuple[Notice, ...] = ()
-    alarms: tuple[Alarm, ...] = ()
 
 
 Taken = Callable[[], Look]  # takes in what a lane brought back
@@ -80,7 +75,8 @@ class Sweep:
     @property
     def jobs(self) -> list[Watched]:
         """Return the jobs that are shown: all that were live since the beginning, or those that are wanted."""
-        return [job for job in self._roster.jobs.values() if not self.only or job.id in self.only]
+        every = (job for job in self._roster.jobs.values() if not job.late)
+        return [job for job in every if not self.only or job.id in self.only]
 
     @property
     def over(self) -> bool:
@@ -139,9 +135,9 @@ class Sweep:
                 source.busy = True
                 source.lane.start(partial(self._ask, source, tuple(jobs)))
         looks += self._taken_in()
-        changed = {job.id: job for look in looks for job in look.changed}
+        changed = {job.id: job for look in looks for job in look.changed if not job.late}
         notices = tuple(notice for look in looks for notice in look.notices)
-        return Look(tuple(changed.values()), notices, tuple(alarm for look in looks for alarm in look.alarms))
+        return Look(tuple(changed.values()), notices)
 
     def _taken_in(self) -> Iterator[Look]:
         """Take in what the lanes brought back."""
@@ -153,9 +149,10 @@ class Sweep:
         return Inline(self.desk) if self.lane is None else self.lane(name)
 
     def _busy(self) -> bool:
-        """Tell whether a provider is being asked about a job that is shown."""
+        """Tell whether a provider is being asked about a job that is shown, or for what one told last."""
         asked = {name for name, source in self.sources.items() if source.busy}
-        return bool(asked) and any(job.provider in asked for job in self.jobs)
+        late = () if self.only else (job for job in self._roster.jobs.values() if job.late)
+        return bool(asked) and any(job.provider in asked for job in (*self.jobs, *late))
 
     def _read_every(self) -> float:
         return READ + READ_EACH * len(self._roster.jobs)
@@ -212,10 +209,11 @@ class Sweep:
             for job in (job for job in self._roster.by_provider().get(source.name, ()) if job.owed):
                 job.owed, inquiry.changed[job.id] = 0, job
             source.pace.rest(now)
-            notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
+            if any(job.provider == source.name for job in self.jobs):
+                notices.append(Notice(f"{error.message}; its jobs are kept, all others are watched on", "error"))
         source.note(self.desk.clock)
         self._roster.regroup(source.name)
-        return Look(tuple(inquiry.changed.values()), tuple(notices), tuple(inquiry.alarms))
+        return Look(tuple(inquiry.changed.values()), tuple(notices))
 
     def _may_ask(self, source: Source) -> bool:
         """Tell whether a provider is to be asked now: no key was refused, nobody else asks, it is time."""

@@ -13,6 +13,7 @@ from anytune.schema.job import Event, Job, JobState, RemoteJob, Summary
 from anytune.schema.money import Order
 from anytune.store import JobStore
 
+LAST_WORDS = 3  # times that the events of a job that ended are asked for, where that fails
 MOVING = frozenset((JobState.RUNNING, JobState.FINALIZING, JobState.CANCELLING))  # states in which events come
 SETTLED = frozenset((JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.PAUSED))
 
@@ -21,7 +22,8 @@ SETTLED = frozenset((JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, Jo
 class Watched:
     """Be what is known of one job. Times of a clock that never runs backwards: `moved` when something last happened,
     `asked` when the provider was last asked for it alone, `heard` for its events, `again` from when on to ask alone.
-    `owed` is how often its events may still be asked for once it has ended here and its last ones are not known.
+    `owed` is how often its events may still be asked for once it has ended and its last ones are not known, and
+    `granted` that this was set once. A `late` one had ended before it was first seen: it is not shown.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Watched:
     elsewhere: bool = False
     told: str | None = None
     owed: int = 0
+    granted: bool = False
+    late: bool = False
     mark: str = ""
     orders: tuple[Order, ...] = ()
     alarmed: bool = False
@@ -88,7 +92,14 @@ class Watched:
         self.state, self.updated_at, self.error, self.cost = job.state, job.updated_at, job.error, job.cost
         self.orders = job.orders
         self.remote = told if other else self.remote
+        if not self.state.is_terminal:
+            self.owed, self.granted = 0, False
         return other
+
+    def grant(self, times: int) -> None:
+        """Let its last events be asked for so often, if that was not set before."""
+        if not self.granted:
+            self.owed, self.granted = times, True
 
     def hear(self, events: Sequence[Event], *, now: float) -> bool:
         """Take in events that were not known before; return whether there were any."""
@@ -148,16 +159,29 @@ class Roster:
 
         The known jobs of the providers `but` these stay as they are.
         """
-        changed = [job for each in reversed(self.store.summaries()) for job in self._taken(each, now, but)]
-        if changed:
+        first, unheard = not self.jobs, self.store.unheard()
+        changed = [
+            job for each in reversed(self.store.summaries()) for job in self._taken(each, now, but, unheard=unheard)
+        ]
+        for job in (job for job in self.jobs.values() if job.state.is_terminal and job.provider not in but):
+            if job.id in unheard:
+                job.grant(1 if job.late else LAST_WORDS)
+            else:
+                job.owed = 0  # another process has them
+        if changed or first:
             self._group()
         return changed
 
-    def _taken(self, summary: Summary, now: float, but: Collection[str]) -> Iterable[Watched]:
+    def _taken(
+        self, summary: Summary, now: float, but: Collection[str], *, unheard: Collection[str]
+    ) -> Iterable[Watched]:
         known = self.jobs.get(summary.id)
         if known is None:
             if not summary.state.is_terminal:
                 yield self.jobs.setdefault(summary.id, watched(summary, now=now))
+            elif summary.id in unheard:
+                self.jobs[summary.id] = watched(summary, now=now)
+                self.jobs[summary.id].late = True
         elif known.updated_at != summary.updated_at and known.provider not in but and known.take(summary, now=now):
             yield known
 

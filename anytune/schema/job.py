@@ -179,6 +179,19 @@ class Job(Value):
         return found
 
 
+class News(Value):
+    """Be something that the user is to be told of a job: `what` is the state that it ended in, or else what happened.
+
+    `body` is the job's document as JSON, as it was `at` that time.
+    """
+
+    id: str
+    job_id: str
+    what: str
+    at: datetime
+    body: str
+
+
 class Summary(Value):
     """Be what a list shows of a job, small enough to read ten thousand; `local` jobs run on the machine that made them.
 

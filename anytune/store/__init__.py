@@ -1,4 +1,7 @@
-"""The record of jobs: one SQLite file by default, a PostgreSQL database where several people share one."""
+"""The record of jobs: one SQLite file by default, a PostgreSQL database where several people share one.
+
+With it go the budgets of calls, for they are shared by whoever shares the record.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from pathlib import Path
 
 from anytune.errors import MissingExtraError
 from anytune.store.protocol import JobStore
+from anytune.store.rates import HomeRates, Rates, Slip
 from anytune.store.sqlite import SqliteStore
 
-__all__ = ["JobStore", "SqliteStore", "open_store"]
+__all__ = ["HomeRates", "JobStore", "Rates", "Slip", "SqliteStore", "open_rates", "open_store"]
 
 
 def open_store(home: Path, *, address: str | None = None) -> JobStore:
@@ -20,3 +24,14 @@ def open_store(home: Path, *, address: str | None = None) -> JobStore:
     except ImportError as error:  # also of psycopg without libpq
         raise MissingExtraError(needs="psycopg", extra="postgres") from error
     return PostgresStore(address)
+
+
+def open_rates(home: Path, *, address: str | None = None) -> Rates:
+    """Return where the budgets of calls are that go with the store at an address, or with the file under `home`."""
+    if address is None:
+        return HomeRates(home)
+    try:
+        from anytune.store.postgres_rates import PostgresRates
+    except ImportError as error:
+        raise MissingExtraError(needs="psycopg", extra="postgres") from error
+    return PostgresRates(address)

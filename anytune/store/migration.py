@@ -1,7 +1,8 @@
 """How a record came to be, schema by schema: never changed once released, only added to.
 
 Both databases count alike. `body` is the text of the value as JSON: it is not looked into, so that a new field of a job
-needs no migration and a decision stays the very text that was sealed.
+needs no migration and a decision stays the very text that was sealed. Budgets of calls that go with a file are files
+beside it.
 """
 
 from __future__ import annotations
@@ -54,6 +55,26 @@ SQLITE = (
     );
     CREATE INDEX charges_of_a_month ON charges (month);
     """,
+    """
+    CREATE TABLE ends (
+        job_id TEXT PRIMARY KEY REFERENCES jobs (id),
+        heard INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX ends_unheard ON ends (job_id) WHERE heard = 0;
+    CREATE TABLE news (
+        id TEXT PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        what TEXT NOT NULL,
+        at TEXT NOT NULL,
+        body TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX news_by_age ON news (at);
+    CREATE TABLE told (
+        news TEXT NOT NULL REFERENCES news (id),
+        whom TEXT NOT NULL,
+        PRIMARY KEY (news, whom)
+    ) WITHOUT ROWID;
+    """,
 )
 
 POSTGRES = (
@@ -104,6 +125,30 @@ POSTGRES = (
         PRIMARY KEY (job_id, number)
     );
     CREATE INDEX charges_of_a_month ON charges (month);
+    """,
+    """
+    CREATE TABLE rates (
+        name TEXT PRIMARY KEY,
+        body TEXT NOT NULL
+    );
+    CREATE TABLE ends (
+        job_id TEXT PRIMARY KEY REFERENCES jobs (id),
+        heard INTEGER NOT NULL
+    );
+    CREATE INDEX ends_unheard ON ends (job_id) WHERE heard = 0;
+    CREATE TABLE news (
+        id TEXT PRIMARY KEY,
+        job_id TEXT NOT NULL REFERENCES jobs (id),
+        what TEXT NOT NULL,
+        at TEXT NOT NULL,
+        body TEXT NOT NULL
+    );
+    CREATE INDEX news_by_age ON news (at);
+    CREATE TABLE told (
+        news TEXT NOT NULL REFERENCES news (id),
+        whom TEXT NOT NULL,
+        PRIMARY KEY (news, whom)
+    );
     """,
 )
 SUMMARIES, CHARGES = 3, 4  # the schemas that brought them

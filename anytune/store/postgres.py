@@ -10,21 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import psycopg
 
 from anytune import spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, News, Summary
 from anytune.schema.money import Charge, Limit, Standing
-from anytune.store import libpq, mend, row
-from anytune.store.migration import CHARGES, statements
-from anytune.store.migration import POSTGRES as MIGRATIONS
-
-SCHEMA = "anytune"
+from anytune.store import beside, libpq, row
+from anytune.store.session import Session, runner
 
 
 class PostgresStore:
@@ -32,37 +29,26 @@ class PostgresStore:
 
     def __init__(self, address: str, *, busy_seconds: float = 10.0) -> None:
         """Open the store, making its tables when they are not there; raise `StoreError` when it cannot be used."""
-        self._address = address
-        self._parts = libpq.parts(address)
-        self._busy = busy_seconds
+        self._session = Session(address, busy_seconds=busy_seconds)
         self._held: dict[str, psycopg.Connection] = {}
-        with self._told():
-            self._db = self._connected()
-            version = self._version(self._db)
-        if version < len(MIGRATIONS):
-            with self._told(denied=mend.OWNER if version else mend.FIRST_OPENED):
-                version = self._migrate()
-        if version > len(MIGRATIONS):
-            raise row.newer(self.place, version)
 
     @property
     def place(self) -> str:
         """Name the database as errors do: user, host and name."""
-        host, port = self._parts.get("host", ""), self._parts.get("port")
-        return f"postgresql://{self._user}@{host}{f':{port}' if port else ''}/{self._name}"
+        return self._session.place
 
     def add(self, job: Job) -> Job:
         """Write a new job and return it, or return the one that already stands under its name and attempt."""
         given = (job.id, job.provider, job.name, job.attempt, job.plan.fingerprint, job.state)
-        with self._work() as db:
+        with self._session.work() as db:
             made = db.execute(
                 "INSERT INTO jobs (id, provider, name, attempt, fingerprint, state, created_at, body) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 (*given, job.created_at, job.model_dump_json()),
             )
             if made.rowcount == 1:
-                _summarize(db, job)
-                _charge(db, job)
+                beside.summarize(runner(db), job)
+                beside.charge(runner(db), job)
             found = db.execute(
                 "SELECT body FROM jobs WHERE provider = %s AND name = %s AND attempt = %s",
                 (job.provider, job.name, job.attempt),
@@ -71,42 +57,46 @@ class PostgresStore:
             raise ConflictError(f"the id {job.id} is taken by another job")
         return row.job_of(found[0], self.place)
 
-    def put(self, job: Job) -> None:
-        """Write a job that is there, by the session that acts for it, if there is one."""
-        with self._work(self._held.get(job.id)) as db:
+    def put(self, job: Job, *, ended: bool = False) -> None:
+        """Write a job that is there, with the news of its end, by the session that acts for it, if there is one."""
+        with self._session.work(self._held.get(job.id)) as db:
             self._change(db, job)
+            if ended:
+                beside.ended(runner(db), job)
 
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
         """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
         month = spending.month_of(job.orders[-1].at)
-        with self._work(self._held.get(job.id)) as db:
+        with self._session.work(self._held.get(job.id)) as db:
             if limits:
                 libpq.alone(db, f"charges of {month}")
-            refused = spending.against(job, _charges(db, month) if limits else (), limits, dearest=dearest)
+            refused = spending.against(
+                job, beside.charges(runner(db), month) if limits else (), limits, dearest=dearest
+            )
             if not refused:
                 self._change(db, job)
         return refused
 
     def charges(self, month: str) -> Sequence[Charge]:
         """Return what counts for a month (`2026-11`), job by job."""
-        with self._told():
-            return _charges(self._alive(), month)
+        with self._session.told():
+            return beside.charges(runner(self._session.alive()), month)
 
     def _change(self, db: psycopg.Connection, job: Job) -> None:
         values = (job.state, job.model_dump_json(), job.id)
         if db.execute("UPDATE jobs SET state = %s, body = %s WHERE id = %s", values).rowcount != 1:
             raise StoreError(f"no job {job.id} in {self.place}", fix="anytune list shows the jobs")
-        _summarize(db, job)
-        _charge(db, job)
+        beside.summarize(runner(db), job)
+        beside.charge(runner(db), job)
 
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
         newest = "SELECT id, name, body FROM jobs {} ORDER BY created_at DESC, position DESC {}"
         if job_id == "last":
-            rows = self._read(newest.format("", "LIMIT 1"))
+            rows = self._session.read(newest.format("", "LIMIT 1"))
         elif row.may_name(job_id):
             where = "WHERE starts_with(id, %(id)s) OR name = %(id)s"
-            rows = self._read(newest.format(where, ""), {"id": job_id})
+            rows = self._session.read(newest.format(where, ""), {"id": job_id})
         else:
             rows = []
         return row.the_one(rows, job_id, self.place)
@@ -116,41 +106,64 @@ class PostgresStore:
         wanted = {"name": name, "provider": provider}
         given = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(f"{column} = %({column})s" for column in given) or "true"
-        rows = self._read(f"SELECT body FROM jobs WHERE {where} ORDER BY created_at DESC, position DESC", given)
+        rows = self._session.read(f"SELECT body FROM jobs WHERE {where} ORDER BY created_at DESC, position DESC", given)
         return [row.job_of(body, self.place) for (body,) in rows]
 
     def summaries(self) -> Sequence[Summary]:
         """Return what a list shows of every job, newest first, without reading their plans."""
-        rows = self._read(
+        rows = self._session.read(
             "SELECT s.body, CASE WHEN s.body IS NULL THEN j.body END FROM jobs j LEFT JOIN summaries s USING (id) "
             "ORDER BY j.created_at DESC, j.position DESC"
         )
         return row.Summaries(rows, self.place)
 
-    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+    def add_events(self, job_id: str, events: Sequence[Event], *, last: bool = False) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""
-        if not events:
+        if not events and not last:
             return []
-        fresh = []
-        with self._work() as db:
+        with self._session.work() as db:
             libpq.alone(db, f"events of {job_id}")
-            known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = %s", (job_id,))}
-            for event in events:
-                if (event_id := event.id.replace("\0", "\ufffd")) not in known:  # which a text here cannot hold
-                    known.add(event_id)
-                    values = (job_id, event_id, len(known), event.model_dump_json())
-                    db.execute("INSERT INTO events (job_id, id, position, body) VALUES (%s, %s, %s, %s)", values)
-                    fresh.append(event)
-        return fresh
+            if last:
+                beside.heard(runner(db), job_id)
+            return beside.add_events(runner(db), job_id, events)
+
+    def raise_alarm(self, job: Job, event: Event, *, what: str, body: str) -> bool:
+        """Write an event and the news of it, unless the event is there; return whether it was not."""
+        with self._session.work() as db:
+            libpq.alone(db, f"events of {job.id}")
+            first = bool(beside.add_events(runner(db), job.id, [event]))
+            if first:
+                beside.announce(runner(db), job, what, body)
+        return first
+
+    def event_ids(self, job_id: str) -> frozenset[str]:
+        """Return the ids of a job's events, without reading the events."""
+        with self._session.told():
+            return beside.event_ids(runner(self._session.alive()), job_id)
+
+    def unheard(self) -> frozenset[str]:
+        """Return the jobs that have ended, but whose last events were not taken in."""
+        with self._session.told():
+            return beside.unheard(runner(self._session.alive()))
+
+    def untold(self, whom: str, *, since: datetime) -> Sequence[News]:
+        """Return the news from a time on that one was not told, oldest first."""
+        with self._session.told():
+            return beside.untold(runner(self._session.alive()), whom, since)
+
+    def told(self, news: News, whom: str) -> None:
+        """Note that one was told some news."""
+        with self._session.work() as db:
+            beside.told(runner(db), news.id, whom)
 
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""
-        rows = self._read("SELECT body FROM events WHERE job_id = %s ORDER BY position", (job_id,))
+        rows = self._session.read("SELECT body FROM events WHERE job_id = %s ORDER BY position", (job_id,))
         return [Event.model_validate_json(body) for (body,) in rows]
 
     def decide(self, decision: Decision) -> Link:
         """Write a decision behind the last one and return it sealed; no decision is ever changed."""
-        with self._work() as db:
+        with self._session.work() as db:
             libpq.alone(db, "decisions")
             last = db.execute("SELECT position, seal FROM decisions ORDER BY position DESC LIMIT 1").fetchone()
             position, seal = last or (0, START)
@@ -163,22 +176,22 @@ class PostgresStore:
 
     def decisions(self) -> Sequence[Link]:
         """Return all decisions, oldest first, as they stand: whether their seals hold is for the reader to see."""
-        rows = self._read("SELECT body, before, seal FROM decisions ORDER BY position")
+        rows = self._session.read("SELECT body, before, seal FROM decisions ORDER BY position")
         return [Link(text=text, before=before, seal=seal) for text, before, seal in rows]
 
     def last_decision(self, job_id: str) -> Link | None:
         """Return the newest decision about a job, None if there is none; the others are not read."""
         query = "SELECT body, before, seal FROM decisions WHERE job_id = %s ORDER BY position DESC LIMIT 1"
-        rows = self._read(query, (job_id,))
+        rows = self._session.read(query, (job_id,))
         return next((Link(text=text, before=before, seal=seal) for text, before, seal in rows), None)
 
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job by a session of its own; the server frees it when the process ends."""
-        with self._told():
-            db = self._connected()
+        with self._session.told():
+            db = self._session.another()
         try:
-            with self._told():
+            with self._session.told():
                 db.execute("SET lock_timeout = 0")
                 db.execute("SELECT pg_advisory_lock(%s)", (libpq.key(f"acting for {job_id}"),))
             self._held[job_id] = db
@@ -188,108 +201,3 @@ class PostgresStore:
             with suppress(psycopg.Error):  # a session that is gone holds nothing
                 db.execute("SELECT pg_advisory_unlock_all()")
             db.close()
-
-    @property
-    def _user(self) -> str:
-        return str(self._parts.get("user", ""))
-
-    @property
-    def _name(self) -> str:
-        return str(self._parts.get("dbname", self._user))
-
-    def _connected(self) -> psycopg.Connection:
-        return libpq.connected(self._address, self._parts, schema=SCHEMA, busy_seconds=self._busy)
-
-    def _version(self, db: psycopg.Connection) -> int:
-        """Return the schema of the record, 0 where there is none.
-
-        The catalogue is asked as a table: functions such as to_regclass may miss what another session has just made.
-        """
-        if not _value(db, "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = 'version'", SCHEMA):
-            return 0
-        return int(_value(db, f"SELECT number FROM {SCHEMA}.version"))
-
-    def _migrate(self) -> int:
-        """Bring the record to the newest schema, one process at a time, and return the schema that it has."""
-        with self._db.transaction():
-            libpq.alone(self._db, "schema")
-            version = self._version(self._db)
-            if not version:
-                if not _value(self._db, "SELECT 1 FROM pg_namespace WHERE nspname = %s", SCHEMA):
-                    self._db.execute(f"CREATE SCHEMA {SCHEMA}")
-                self._db.execute("CREATE TABLE version (number INTEGER NOT NULL)")
-                self._db.execute("INSERT INTO version VALUES (0)")
-            for number, script in enumerate(MIGRATIONS[version:], version + 1):
-                for statement in statements(script):
-                    self._db.execute(statement.encode())
-                if number == CHARGES:
-                    self._charge_all()
-                self._db.execute("UPDATE version SET number = %s", (number,))
-        return max(version, len(MIGRATIONS))
-
-    def _charge_all(self) -> None:
-        """Write what older jobs count for; a job that cannot be read is told when it is asked for."""
-        for (body,) in self._db.execute("SELECT body FROM jobs").fetchall():
-            if (job := row.readable(body)) is not None:
-                _charge(self._db, job)
-
-    def _read(self, query: str, values: Any = ()) -> Sequence[Any]:
-        with self._told():
-            return self._alive().execute(query.encode(), values).fetchall()
-
-    def _alive(self) -> psycopg.Connection:
-        """Return the session; one that was cut while it was idle is made anew."""
-        try:
-            self._db.execute("SELECT 1")
-        except psycopg.OperationalError:
-            self._db = self._connected()
-        return self._db
-
-    @contextmanager
-    def _work(self, held: psycopg.Connection | None = None) -> Iterator[psycopg.Connection]:
-        """Run one transaction, by the session that is held for a job or by the common one."""
-        with self._told():
-            db = held or self._alive()
-            with db.transaction():
-                if self._version(db) != len(MIGRATIONS):
-                    raise StoreError(f"{self.place}: {row.TAKEN_OVER}", fix="pip install -U anytune")
-                yield db
-
-    @contextmanager
-    def _told(self, *, denied: str = mend.GRANTS) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            message, code = libpq.said(error), error.sqlstate
-            fix = denied if code == mend.DENIED else mend.for_postgres(code, message)
-            fix = fix.format(user=self._user, database=self._name)
-            raise StoreError(f"{self.place}: {message}", fix=fix) from error
-
-
-def _value(db: psycopg.Connection, query: str, *values: Any) -> Any:
-    found = db.execute(query.encode(), values).fetchone()
-    return found[0] if found else None
-
-
-def _summarize(db: psycopg.Connection, job: Job) -> None:
-    db.execute(
-        "INSERT INTO summaries (id, body) VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
-        (job.id, Summary.of(job).model_dump_json()),
-    )
-
-
-def _charge(db: psycopg.Connection, job: Job) -> None:
-    """Write what a job counts for, where that is other than before: most changes of a job leave it alone."""
-    told = row.charge_rows(job)
-    known = "SELECT job_id, number, month, body FROM charges WHERE job_id = %s ORDER BY number"
-    if told and told != db.execute(known, (job.id,)).fetchall():
-        db.cursor().executemany(
-            "INSERT INTO charges (job_id, number, month, body) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT (job_id, number) DO UPDATE SET month = excluded.month, body = excluded.body",
-            told,
-        )
-
-
-def _charges(db: psycopg.Connection, month: str) -> list[Charge]:
-    rows = db.execute("SELECT body FROM charges WHERE month = %s ORDER BY job_id, number", (month,)).fetchall()
-    return [Charge.model_validate_json(body) for (body,) in rows]

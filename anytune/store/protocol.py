@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from anytune.schema.audit import Decision, Link
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, News, Summary
 from anytune.schema.money import Charge, Limit, Standing
 
 
@@ -19,8 +20,11 @@ class JobStore(Protocol):
         """Write a new job and return it, or return the one that already stands under its name and attempt."""
         ...
 
-    def put(self, job: Job) -> None:
-        """Write a job that is there; when this returns, it outlives a crash."""
+    def put(self, job: Job, *, ended: bool = False) -> None:
+        """Write a job that is there; when this returns, it outlives a crash.
+
+        With one that has just `ended` goes the news of it, and that its last events are not known yet.
+        """
         ...
 
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
@@ -47,8 +51,31 @@ class JobStore(Protocol):
         """Return what a list shows of every job, newest first, without reading their plans."""
         ...
 
-    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
-        """Write the events that are not there yet, by id, and return those, in order."""
+    def add_events(self, job_id: str, events: Sequence[Event], *, last: bool = False) -> Sequence[Event]:
+        """Write the events that are not there yet, by id, and return those, in order.
+
+        With the `last` ones of a job it is known that there are no more to be had.
+        """
+        ...
+
+    def raise_alarm(self, job: Job, event: Event, *, what: str, body: str) -> bool:
+        """Write an event and the news of it, unless the event is there; return whether it was not."""
+        ...
+
+    def event_ids(self, job_id: str) -> frozenset[str]:
+        """Return the ids of a job's events, without reading the events."""
+        ...
+
+    def unheard(self) -> frozenset[str]:
+        """Return the jobs that have ended, but whose last events were not taken in."""
+        ...
+
+    def untold(self, whom: str, *, since: datetime) -> Sequence[News]:
+        """Return the news from a time on that one was not told, oldest first."""
+        ...
+
+    def told(self, news: News, whom: str) -> None:
+        """Note that one was told some news."""
         ...
 
     def events(self, job_id: str) -> Sequence[Event]:

@@ -9,20 +9,20 @@ but always a lost one. It is opened by SQLite alone: to close any other descript
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 from anytune import private, spending
 from anytune.errors import ConflictError, StoreError
 from anytune.schema.audit import START, Decision, Link
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, News, Summary
 from anytune.schema.money import Charge, Limit, Standing
-from anytune.store import mend, row
+from anytune.store import beside, folder, mend, row
 from anytune.store.migration import CHARGES, SUMMARIES, statements
 from anytune.store.migration import SQLITE as MIGRATIONS
 
@@ -35,10 +35,10 @@ class SqliteStore:
         self._home = home
         self._path = home / "jobs.sqlite3"
         self._busy = busy_seconds
-        self._make_home()
+        folder.make(self._home, self._path)
         if not self._path.exists():
             self._make_record()
-        self._look()
+        folder.look_at(self._path)
         with self._told():
             self._db = self._opened(self._path)
             self._db.execute("PRAGMA journal_mode = TRUNCATE")
@@ -51,8 +51,8 @@ class SqliteStore:
         values = (*given, job.created_at.isoformat(), job.model_dump_json())
         with self._writing() as db:
             if db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values).rowcount == 1:
-                _summarize(db, job)
-                _charge(db, job)
+                beside.summarize(_runner(db), job)
+                beside.charge(_runner(db), job)
             found = db.execute(
                 "SELECT body FROM jobs WHERE provider = ? AND name = ? AND attempt = ?",
                 (job.provider, job.name, job.attempt),
@@ -61,15 +61,17 @@ class SqliteStore:
             raise ConflictError(f"the id {job.id} is taken by another job")
         return row.job_of(found[0], self._path)
 
-    def put(self, job: Job) -> None:
-        """Write a job that is there; when this returns, it outlives a crash."""
+    def put(self, job: Job, *, ended: bool = False) -> None:
+        """Write a job that is there, with the news of its end; when this returns, it outlives a crash."""
         with self._writing() as db:
             self._change(db, job)
+            if ended:
+                beside.ended(_runner(db), job)
 
     def reserve(self, job: Job, *, dearest: Decimal | None, limits: Sequence[Limit]) -> Sequence[Standing]:
         """Write a job with its newest order, if that fits into all limits of its month; return those it does not."""
         with self._writing() as db:
-            told = _charges(db, spending.month_of(job.orders[-1].at)) if limits else ()
+            told = beside.charges(_runner(db), spending.month_of(job.orders[-1].at)) if limits else ()
             refused = spending.against(job, told, limits, dearest=dearest)
             if not refused:
                 self._change(db, job)
@@ -78,14 +80,14 @@ class SqliteStore:
     def charges(self, month: str) -> Sequence[Charge]:
         """Return what counts for a month (`2026-11`), job by job."""
         with self._told():
-            return _charges(self._db, month)
+            return beside.charges(_runner(self._db), month)
 
     def _change(self, db: sqlite3.Connection, job: Job) -> None:
         values = (job.state, job.model_dump_json(), job.id)
         if db.execute("UPDATE jobs SET state = ?, body = ? WHERE id = ?", values).rowcount != 1:
             raise StoreError(f"no job {job.id} in {self._path}", fix="anytune list shows the jobs")
-        _summarize(db, job)
-        _charge(db, job)
+        beside.summarize(_runner(db), job)
+        beside.charge(_runner(db), job)
 
     def get(self, job_id: str) -> Job:
         """Return one job: by id, unique beginning of one, name (the newest) or `last`; else `UsageError`."""
@@ -116,20 +118,42 @@ class SqliteStore:
             ).fetchall()
         return row.Summaries(rows, self._path)
 
-    def add_events(self, job_id: str, events: Sequence[Event]) -> Sequence[Event]:
+    def add_events(self, job_id: str, events: Sequence[Event], *, last: bool = False) -> Sequence[Event]:
         """Write the events that are not there yet, by id, and return those, in order."""
-        if not events:
+        if not events and not last:
             return []
-        fresh = []
         with self._writing() as db:
-            known = {found[0] for found in db.execute("SELECT id FROM events WHERE job_id = ?", (job_id,))}
-            for event in events:
-                if event.id not in known:
-                    known.add(event.id)
-                    values = (job_id, event.id, len(known), event.model_dump_json())
-                    db.execute("INSERT INTO events VALUES (?, ?, ?, ?)", values)
-                    fresh.append(event)
-        return fresh
+            if last:
+                beside.heard(_runner(db), job_id)
+            return beside.add_events(_runner(db), job_id, events)
+
+    def raise_alarm(self, job: Job, event: Event, *, what: str, body: str) -> bool:
+        """Write an event and the news of it, unless the event is there; return whether it was not."""
+        with self._writing() as db:
+            first = bool(beside.add_events(_runner(db), job.id, [event]))
+            if first:
+                beside.announce(_runner(db), job, what, body)
+        return first
+
+    def event_ids(self, job_id: str) -> frozenset[str]:
+        """Return the ids of a job's events, without reading the events."""
+        with self._told():
+            return beside.event_ids(_runner(self._db), job_id)
+
+    def unheard(self) -> frozenset[str]:
+        """Return the jobs that have ended, but whose last events were not taken in."""
+        with self._told():
+            return beside.unheard(_runner(self._db))
+
+    def untold(self, whom: str, *, since: datetime) -> Sequence[News]:
+        """Return the news from a time on that one was not told, oldest first."""
+        with self._told():
+            return beside.untold(_runner(self._db), whom, since)
+
+    def told(self, news: News, whom: str) -> None:
+        """Note that one was told some news."""
+        with self._writing() as db:
+            beside.told(_runner(db), news.id, whom)
 
     def events(self, job_id: str) -> Sequence[Event]:
         """Return all events of a job, oldest first."""
@@ -162,30 +186,21 @@ class SqliteStore:
     @contextmanager
     def acting(self, job_id: str) -> Iterator[None]:
         """Hold the right to act for a job; the kernel frees it when the process ends, however it ends."""
-        folder = self._home / "locks"
+        locks = self._home / "locks"
         try:
-            private.folder(folder)
-            handle = os.open(folder / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            private.folder(locks)
+            handle = os.open(locks / f"{job_id}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreError(f"cannot write in {folder}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
-        with _alone(handle):
+            raise StoreError(f"cannot write in {locks}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
+        with folder.alone(handle):
             yield
-
-    def _make_home(self) -> None:
-        try:
-            private.home(self._home)
-        except OSError as error:
-            why = "a file stands where a folder should" if isinstance(error, FileExistsError) else error.strerror
-            raise StoreError(f"cannot write {self._path}: {why}", fix=mend.ANOTHER_HOME) from error
-        if not os.access(self._home, os.R_OK | os.W_OK | os.X_OK):
-            raise mend.unwritable(self._home)
 
     def _make_record(self) -> None:
         """Make the file beside its place and move it there whole; of several processes one does."""
         fresh = self._path.with_name(f"{self._path.name}.new")
         home = os.open(self._home, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            with _alone(home), self._told():
+            with folder.alone(home), self._told():
                 if self._path.exists():
                     return
                 for leftover in (fresh, Path(f"{fresh}-journal")):
@@ -197,12 +212,6 @@ class SqliteStore:
                 os.fsync(home)
         except OSError as error:
             raise StoreError(f"cannot write {self._path}: {error.strerror}", fix=mend.ANOTHER_HOME) from error
-
-    def _look(self) -> None:
-        if not os.access(self._path, os.R_OK | os.W_OK):
-            raise mend.unwritable(self._path)
-        if self._path.is_file() and self._path.stat().st_size == 0:
-            raise StoreError(f"{self._path} is empty: what was in it is lost", fix=mend.for_sqlite(26, self._path))
 
     def _opened(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=self._busy, isolation_level=None)
@@ -223,16 +232,16 @@ class SqliteStore:
                 for statement in statements(script):
                     db.execute(statement)
                 if number == SUMMARIES:
-                    self._write_all(db, _summarize)
+                    self._write_all(db, beside.summarize)
                 if number == CHARGES:
-                    self._write_all(db, _charge)
+                    self._write_all(db, beside.charge)
                 db.execute(f"PRAGMA user_version = {number}")
 
-    def _write_all(self, db: sqlite3.Connection, write: Callable[[sqlite3.Connection, Job], None]) -> None:
+    def _write_all(self, db: sqlite3.Connection, write: Callable[[beside.Run, Job], None]) -> None:
         """Write beside each older job what is new; a job that cannot be read is told when it is asked for."""
         for (body,) in db.execute("SELECT body FROM jobs").fetchall():
             if (job := row.readable(body)) is not None:
-                write(db, job)
+                write(_runner(db), job)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -252,16 +261,6 @@ class SqliteStore:
 
 
 @contextmanager
-def _alone(handle: int) -> Iterator[None]:
-    """Hold the lock of an open file or folder and close it at the end."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -273,21 +272,9 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _summarize(db: sqlite3.Connection, job: Job) -> None:
-    db.execute("INSERT OR REPLACE INTO summaries VALUES (?, ?)", (job.id, Summary.of(job).model_dump_json()))
-
-
-def _charge(db: sqlite3.Connection, job: Job) -> None:
-    """Write what a job counts for, where that is other than before: most changes of a job leave it alone."""
-    told = row.charge_rows(job)
-    known = "SELECT job_id, number, month, body FROM charges WHERE job_id = ? ORDER BY number"
-    if told and told != db.execute(known, (job.id,)).fetchall():
-        db.executemany("INSERT OR REPLACE INTO charges VALUES (?, ?, ?, ?)", told)
-
-
-def _charges(db: sqlite3.Connection, month: str) -> list[Charge]:
-    rows = db.execute("SELECT body FROM charges WHERE month = ? ORDER BY job_id, number", (month,)).fetchall()
-    return [Charge.model_validate_json(body) for (body,) in rows]
+def _runner(db: sqlite3.Connection) -> beside.Run:
+    """Return how this database runs a statement."""
+    return lambda statement, values=(): db.execute(statement, values).fetchall()
 
 
 def _selection(job_id: str) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from anytune.errors import StoreError, UsageError
 from anytune.schema.audit import START as FIRST
 from anytune.schema.audit import Decision, first_broken
 from anytune.schema.data import DataReport
-from anytune.schema.job import Event, Job, JobState, Summary
+from anytune.schema.job import Event, Job, JobState, RemoteJob, Summary
 from anytune.schema.money import Limit, Order
 from anytune.schema.plan import Capabilities, CostEstimate, Plan
 from anytune.schema.spec import TuneSpec
@@ -208,3 +208,54 @@ class StoreContract:
         assert not store.reserve(job, dearest=Decimal(5), limits=[limit])
         assert store.reserve(job, dearest=Decimal("5.01"), limits=[limit])
         assert store.reserve(job, dearest=None, limits=[limit]), "nobody knows what it costs"
+
+    def test_the_end_of_a_job_is_news_for_each_who_is_to_be_told_until_it_was_told(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        store.put(job)
+        assert list(store.untold("me", since=START)) == []
+        ended = job.model_copy(update={"state": JobState.FAILED, "error": "why"})
+        store.put(ended, ended=True)
+        (news,) = store.untold("me", since=START)
+        assert (news.id, news.job_id, news.what, news.at) == (f"{job.id}-failed", job.id, "failed", job.updated_at)
+        assert Summary.model_validate_json(news.body) == Summary.of(ended)
+        for _ in range(2):
+            store.told(news, "me")
+        assert list(store.untold("me", since=START)) == []
+        assert list(store.untold("you", since=START)) == [news]
+        assert list(store.untold("you", since=START + timedelta(microseconds=1))) == []
+
+    def test_a_job_that_ends_a_second_time_is_other_news(self, store: JobStore) -> None:
+        job = store.add(sample_job())
+        for minute in (1, 2):
+            at = START + timedelta(minutes=minute)
+            store.put(job.model_copy(update={"state": JobState.FAILED, "updated_at": at}), ended=True)
+        assert [news.id for news in store.untold("me", since=START)] == [f"{job.id}-failed", f"{job.id}-failed-2"]
+
+    def test_a_job_that_cannot_be_written_is_no_news(self, store: JobStore) -> None:
+        with pytest.raises(StoreError):
+            store.put(sample_job(), ended=True)
+        assert list(store.untold("me", since=START)) == []
+
+    def test_an_alarm_is_raised_once_and_is_news(self, store: JobStore) -> None:
+        job, event = store.add(sample_job()), Event(id="alarm", at=START, message="too dear")
+        assert [store.raise_alarm(job, event, what="alarm", body="{}") for _ in range(2)] == [True, False]
+        assert list(store.events(job.id)) == [event]
+        assert [(news.id, news.body) for news in store.untold("me", since=START)] == [(f"{job.id}-alarm", "{}")]
+
+    def test_the_last_events_of_a_job_that_ended_at_a_provider_are_missed_until_they_are_there(
+        self, store: JobStore
+    ) -> None:
+        there = RemoteJob(id="remote-1", status="done", state=JobState.FAILED)
+        job = store.add(sample_job()).model_copy(update={"state": JobState.FAILED, "remote": there})
+        other = store.add(sample_job("other-bbbbbbbbbb", name="other"))
+        store.put(other.model_copy(update={"state": JobState.FAILED}), ended=True)
+        assert store.unheard() == frozenset(), "it never came to a provider"
+        for last in ([Event(id="1", at=START, message="the end")], []):
+            store.put(job, ended=True)
+            assert store.unheard() == {job.id}
+            store.add_events(job.id, [])
+            assert store.unheard() == {job.id}
+            store.add_events(job.id, last, last=True)
+            assert store.unheard() == frozenset()
+        assert store.event_ids(job.id) == {"1"}
+        assert store.event_ids(other.id) == frozenset()

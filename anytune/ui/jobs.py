@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,9 +17,6 @@ from anytune.schema.model import Checkpoint
 from anytune.schema.plan import Deviation
 from anytune.ui import terminal, words
 from anytune.ui.plan import price
-
-if TYPE_CHECKING:
-    from anytune.jobs import Alarm
 
 STYLES = {
     JobState.SUCCEEDED: "green",
@@ -275,7 +272,6 @@ def _cost(job: Summary) -> str:
     return shown if expected == 0 or shown.startswith("<") else f"~{shown}"
 
 
-def document(job: Job, *, alarm: Alarm | None = None) -> dict[str, Any]:
+def document(job: Job) -> dict[str, Any]:
     """Return a job as the document of `--json`: short, without the whole plan."""
-    told = {} if alarm is None else {"alarm": alarm.document()}
-    return {**Summary.of(job).model_dump(mode="json"), **told}
+    return Summary.of(job).model_dump(mode="json")

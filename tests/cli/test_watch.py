@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,44 @@ def test_a_slow_hook_holds_up_no_watch_and_is_waited_for_at_the_end(
     said = anytune("watch")
     assert said.code == 0, said.err
     assert kept.read_text() == "told\n" * 2
+
+
+def test_an_end_that_was_noted_by_a_command_that_tells_nobody_is_told_by_the_next_watch(
+    anytune: Type, folder: Path, service: FakeService
+) -> None:
+    kept = told_to(folder)
+    (id,) = submit(anytune, folder, "one")
+    service.jobs["remote-1"]["status"] = "done"
+    assert anytune("show", id).code == 0
+    assert not kept.exists()
+    for _ in range(2):
+        assert anytune("watch").out == "no job is live\n"
+    (told,) = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert (told["type"], told["data"]["id"]) == ("job.succeeded", id)
+
+
+@pytest.mark.engine
+def test_who_is_killed_while_it_tells_has_the_next_tell_it_again_under_the_same_id(
+    anytune: Type, folder: Path, service: FakeService
+) -> None:
+    """The command of the first is at work for ever; that of the second ends."""
+    begun, kept = folder / "begun", told_to(folder)
+    told_to(folder, command=[sys.executable, "-c", f"import time\nopen({str(begun)!r}, 'w')\ntime.sleep(600)"])
+    (id,) = submit(anytune, folder, "one")
+    service.jobs["remote-1"]["status"] = "done"
+    anytune("show", id)
+    first = subprocess.Popen([sys.executable, "-m", "anytune", "watch"], start_new_session=True)
+    until = time.monotonic() + 60
+    while not begun.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    (only,) = Tuner().due()
+    told_to(folder)
+    assert anytune("watch").code == 0
+    assert [json.loads(line)["data"]["id"] for line in kept.read_text().splitlines()] == [id]
+    assert only.news.id == f"{id}-succeeded"
+    assert list(Tuner().due()) == []
 
 
 def test_a_project_cannot_say_what_is_run(anytune: Type, folder: Path) -> None:

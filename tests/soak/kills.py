@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from anytune.schema.audit import first_broken
-from anytune.schema.job import Event, Job, Summary
+from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.store import JobStore
 from anytune.testing import sample_job
 from anytune.testing.store import START, sample_decision
@@ -119,6 +119,7 @@ def _changes(store: JobStore, job: Job) -> list[tuple[str, Callable[[], Any]]]:
         ("add", lambda: store.add(job)),
         ("put", lambda: store.put(job.model_copy(update={"error": "changed"}))),
         ("events", lambda: store.add_events(job.id, events)),
+        ("end", lambda: store.put(job.model_copy(update={"error": "changed", "state": JobState.FAILED}), ended=True)),
         ("decide", lambda: store.decide(sample_decision(job.id))),
     ]
 
@@ -129,14 +130,19 @@ def _missing(place: Place, acknowledged: list[dict[str, Any]]) -> list[str]:
     jobs = {job.id: job for job in store.list()}
     links = store.decisions()
     decided = {link.decision.job_id for link in links}
+    news = {each.job_id for each in store.untold("nobody", since=START)}
     there = {
         "add": lambda job_id: job_id in jobs,
         "put": lambda job_id: job_id in jobs and jobs[job_id].error == "changed",
         "events": lambda job_id: [event.id for event in store.events(job_id)] == [str(n) for n in range(20)],
+        "end": lambda job_id: job_id in news and jobs[job_id].state is JobState.FAILED,
         "decide": lambda job_id: job_id in decided,
     }
     faults = [f"{line['act']} of {line['id']} is lost" for line in acknowledged if not there[line["act"]](line["id"])]
     faults += [f"{job_id} has half its events" for job_id in jobs if len(store.events(job_id)) not in {0, 20}]
+    faults += [
+        f"the end of {job.id} and its news differ" for job in jobs.values() if (job.id in news) != job.state.is_terminal
+    ]
     faults += ["the chain is broken"] if first_broken(links) is not None else []
     return faults + _unfit(place, store)
 

@@ -1,0 +1,82 @@
+"""Where the budgets of calls are kept, so that all who share a record share them: beside it in the home, or with it.
+
+<home>/rates/<name>.json   for a record in the home: a file that is locked for an instant, far cheaper than a commit
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from anytune import private
+from anytune.errors import StoreError
+
+
+@dataclass
+class Slip:
+    """Be a small text that is lent to one at a time; who changes `text` has written it when it is given back.
+
+    `now` is the time that all who share it go by, in seconds since 1970; None: they have one clock.
+    """
+
+    text: str
+    now: float | None = None
+
+
+class Rates(Protocol):
+    """Keep a slip for each name, an empty one where nothing was written."""
+
+    def lent(self, name: str) -> AbstractContextManager[Slip]:
+        """Lend the slip of a name, to one of all processes at a time; its end frees it. Raises `StoreError`."""
+        ...
+
+    def seen(self, name: str) -> str:
+        """Return what stands there, without waiting for who has it."""
+        ...
+
+
+class HomeRates:
+    """Keep slips as files of a home."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "rates"
+
+    @contextmanager
+    def lent(self, name: str) -> Iterator[Slip]:
+        """Lend a file, locked; the kernel frees it when the process ends."""
+        path = self._path(name)
+        try:
+            private.folder(self._folder)
+            handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            slip = Slip(_read(path))
+            before = slip.text
+            yield slip
+            if slip.text != before:
+                text = slip.text.encode()
+                os.pwrite(handle, text, 0)
+                os.ftruncate(handle, len(text))
+        finally:
+            os.close(handle)
+
+    def seen(self, name: str) -> str:
+        """Return what stands in the file, half of it where somebody is writing."""
+        return _read(self._path(name))
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
