@@ -72,6 +72,7 @@ class Reach:
             hours=said.hours,
             cluster=said.cluster,
             processes=said.processes,
+            shard=said.shard,
             timeout=said.timeout,
             trainers=said.trainers,
             gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,

@@ -17,7 +17,7 @@ from anytune.config.place import expanded, places
 from anytune.errors import UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
-from anytune.schema.cluster import Cluster, Processes
+from anytune.schema.cluster import Cluster, Processes, Shard
 from anytune.schema.money import Usd
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
@@ -60,8 +60,9 @@ class ProfileSettings(Value):
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. `storage` are
     hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
     whole machines are rented, `flavor` is which one, and a job is ended after `hours`; `cluster` says how jobs run on
-    one of the user's own, and `processes` how many train a local run together (`auto`: one on each GPU). `rate` is
-    how many calls a second all processes together make at most.
+    one of the user's own, `processes` how many train a local run together (`auto`: one on each GPU), and `shard`
+    whether its frozen base is dealt out over them (`auto`: where it does not fit otherwise). `rate` is how many calls a
+    second all processes together make at most.
     """
 
     base_url: str | None = None
@@ -77,6 +78,7 @@ class ProfileSettings(Value):
     trainers: dict[str, Trainer] = {}
     cluster: Cluster | None = None
     processes: Processes = 1
+    shard: Shard = "auto"
     storage: tuple[HostName, ...] = ()
 
 

@@ -1,15 +1,13 @@
 """The processes that train one run together: started by the one that leads, and ended when one of them dies.
 
 The leader holds the run's lock, tells the events and saves; the others compute. Who they are stands in the environment
-of each (ANYTUNE_RANK, ANYTUNE_OF, ANYTUNE_PORT), how many there are to be in ANYTUNE_PROCESSES: a number, or `auto` for
-one on each GPU. No torch is here.
+of each (ANYTUNE_RANK, ANYTUNE_OF, ANYTUNE_PORT). No torch is here.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,47 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import AnytuneError, UsageError
+from anytune.errors import AnytuneError
 from anytune.local.memory.shortage import ShortOfMemory
-from anytune.local.processes import PROCESSES, worker_command, worker_environment
+from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import read_json, write_json
+from anytune.local.spread import own_gpu
 
-MOST = 64
 PATIENCE = 3.0  # seconds for which the others may end by themselves
 SETTLING = 0.3  # seconds for which others may die after the first
 STUCK = 60.0  # seconds after a death in which the leader should have noticed
 WHO = ("ANYTUNE_RANK", "ANYTUNE_OF", "ANYTUNE_PORT")
-
-
-def wanted(environment: Mapping[str, str]) -> int:
-    """Return how many processes are to train; raise `UsageError` for what is no number of them."""
-    told = environment.get(PROCESSES, "1")
-    if told == "auto":
-        return max(1, len(gpus(environment)))
-    if told.isdecimal() and 1 <= int(told) <= MOST:
-        return int(told)
-    raise UsageError(f"{PROCESSES} is {told!r}: it should be auto, or a number from 1 to {MOST}")
-
-
-def gpus(environment: Mapping[str, str]) -> list[str]:
-    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name each."""
-    told = environment.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [name.strip() for name in told.split(",") if name.strip()]
-    if (tool := shutil.which("nvidia-smi")) is None:
-        return []
-    done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
-    return [str(n) for n, line in enumerate(done.stdout.splitlines()) if line.startswith("GPU ")]
-
-
-def own_gpu(rank: int, size: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what lets a process see its own GPU alone; nothing where there are none."""
-    found = gpus(environment)
-    if not found:
-        return {}
-    if len(found) < size:
-        raise UsageError(f"{size} processes are to train on {len(found)} GPUs: each needs its own")
-    return {"CUDA_VISIBLE_DEVICES": found[rank]}
 
 
 class DeadProcess(AnytuneError):

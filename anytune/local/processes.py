@@ -16,16 +16,17 @@ from typing import Any
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
+from anytune.local.spread import PROCESSES, SHARD
 
 SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
-PROCESSES = "ANYTUNE_PROCESSES"  # environment variable that says how many train a run together
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
-def start_worker(run: Run, lock: int, *, processes: int | str = 1) -> None:
+def start_worker(run: Run, lock: int, *, processes: int | str = 1, shard: str = "auto") -> None:
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
-    It starts so many `processes` to train with it, itself among them. One that has nothing to fetch is started where
+    It starts so many `processes` to train with it, itself among them, and deals out the frozen base over them as `shard`
+    says. One that has nothing to fetch is started where
     there is no network.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
@@ -33,7 +34,7 @@ def start_worker(run: Run, lock: int, *, processes: int | str = 1) -> None:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
                 confined(command, loopback=processes != 1) if alone else command,
-                env={**worker_environment(alone=alone), LOCK_FD: str(lock), PROCESSES: str(processes)},
+                env={**worker_environment(alone=alone), LOCK_FD: str(lock), PROCESSES: str(processes), SHARD: shard},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anytune import catalog, private
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, judge, settings
+from anytune.local import base_model, judge, settings, spread
 from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
@@ -56,6 +56,7 @@ class LocalProvider:
         self.home = profile.home.absolute()
         self.timeout = profile.upload_timeout
         self.processes = profile.processes
+        self.shard = profile.shard
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
@@ -123,7 +124,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock, processes=self.processes)
+            start_worker(run, lock, processes=self.processes, shard=spread.WORDS[self.shard])
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -195,7 +196,7 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock, processes=self.processes)
+                start_worker(run, lock, processes=self.processes, shard=spread.WORDS[self.shard])
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import confine, crew
+from anytune.local import confine, crew, spread
 from anytune.local.memory import shortage
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
@@ -198,7 +198,7 @@ def run_folder(run: Run) -> int:
 
 def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
     """Train and return the figures."""
-    size = crew.wanted(os.environ)
+    size = spread.wanted(os.environ)
     if size > 1 and run.request().get("method") == "rft":  # the answers of a step are tried by one
         events.tell(f"one process trains, not {size}: learning from rewards knows no more", level="warning")
         size = 1

@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from anytune.local import spread
 from anytune.local.machine import read_text
 from anytune.local.memory import ladder
 from anytune.local.memory.fit import Way
@@ -93,7 +94,8 @@ def fall(run: Run, error: BaseException, events: EventLog) -> bool:
     if not isinstance(error, ShortOfMemory) or choices is None:
         return False
     way, work = _way(choices), _work(run)
-    below = ladder.packed(way, work) if error.opening else ladder.lower(way, work, tokens=error.tokens)
+    smaller = ladder.packed(way, work) or ladder.dealt(way, work)
+    below = smaller if error.opening else ladder.lower(way, work, tokens=error.tokens)
     return _take(run, choices, way, below, events, why="out of memory")
 
 
@@ -144,9 +146,11 @@ def _take(run: Run, choices: dict[str, Any], way: Way, below: Way | None, events
 
 
 def _way(choices: Mapping[str, Any]) -> Way:
-    return Way(**{field.name: choices[field.name] for field in fields(Way)})
+    return Way(**{field.name: choices[field.name] for field in fields(Way) if field.name in choices})
 
 
 def _work(run: Run) -> Work:
     request = json.loads((Path(run.path) / "request.json").read_text(encoding="utf-8"))
-    return Work(request["training"], ladder.ROWS.get(str(request.get("method")), 1))
+    training, method = request["training"], str(request.get("method"))
+    shards = spread.shards(os.environ, training, size=spread.wanted(os.environ))
+    return Work(training, ladder.ROWS.get(method, 1), shards)

@@ -112,6 +112,9 @@ def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
     tally, tokens, computed = Tally(), 0, 0
     for batch in recipe.stage.own(learnt):
         outcome = recipe.objective.outcome(recipe.stage, batch)
+        if batch.idle:
+            (outcome.loss * 0).backward()
+            continue
         (outcome.loss / share).backward()
         tally.add(outcome)
         tokens += batch.tokens

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,8 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from anytune.local.crew import WHO, Crew, gpus, own_gpu
+from anytune.local.crew import WHO, Crew
 from anytune.local.runs import Run
+from anytune.local.spread import gpus, own_gpu
 
 HOST = "127.0.0.1"
 LONG = timedelta(days=7)  # a process that died is noticed by the leader; slow ones are waited for
@@ -28,8 +28,10 @@ Batch = TypeVar("Batch")
 class Team:
     """Be the processes of a run as one of them sees it; one that is alone has nobody to ask."""
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, *, beside: int = 1) -> None:
         self.rank, self.size = rank, size
+        self.beside = beside  # how many of them are on this machine
+        self.in_step = False  # whether all have to compute the same number of batches
 
     def most_examples(self, examples: int, most: int | None) -> int | None:
         """Return how many examples a batch may have, so that there is one for each process."""
@@ -48,9 +50,20 @@ class Team:
             load[owner[index]] += cost(batches[index])
         return [batch for batch, whose in zip(batches, owner, strict=True) if whose == self.rank]
 
+    def rounds(self, batches: Sequence[Batch], cost: Callable[[Batch], int]) -> list[Batch | None]:
+        """Return this process's batches, as many as each has: like ones in a round, None where none is left."""
+        order = sorted(range(len(batches)), key=lambda i: cost(batches[i]), reverse=True)
+        count = -(-len(batches) // self.size)
+        mine = [batches[i] for i in order[self.rank :: self.size]]
+        return mine + [None] * (count - len(mine))
+
     def agreed(self, wish: bool) -> bool:
         """Tell whether any process wishes it."""
         return wish if self.size == 1 else any(self._all(wish))
+
+    def told(self, found: Callable[[], Any]) -> Any:
+        """Return what the leader finds, and only it looks for."""
+        return self.all(found() if self.rank == 0 else None)[0]
 
     def all(self, mine: Any) -> list[Any]:
         """Return what each process has, in their order."""
@@ -79,15 +92,6 @@ class Team:
                 for parameter in parameters:
                     dist.broadcast(parameter.data, 0)
 
-    @contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """Let the leader go first, and the others when it is through."""
-        if self.size > 1 and self.rank > 0:
-            dist.barrier()
-        yield
-        if self.size > 1 and self.rank == 0:
-            dist.barrier()
-
     def join(self, store: Any) -> None:
         """Wait until all are there."""
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -112,6 +116,15 @@ def _alike(parameters: Iterable[nn.Parameter], most: int = 1 << 26) -> Iterator[
         yield group
 
 
+Decide = Callable[[int], dict[str, Any]]
+Gather = Callable[[Decide], tuple[Team, dict[str, Any]]]
+
+
+def alone(decide: Decide) -> tuple[Team, dict[str, Any]]:
+    """Return a team of one, and what it has decided."""
+    return Team(), decide(1)
+
+
 class Gathering:
     """Bring the team of a run together, once the leader has decided how the machine is used."""
 
@@ -119,9 +132,9 @@ class Gathering:
         self._run, self._size = run, size
         self.crew: Crew | None = None
 
-    def __call__(self) -> Team:
-        """Return the team as the leader sees it."""
-        team = Team(0, self._size)
+    def __call__(self, decide: Decide) -> tuple[Team, dict[str, Any]]:
+        """Return the team as the leader sees it, and what was decided."""
+        team, decided = Team(0, self._size, beside=self._size), decide(self._size)
         if self._size > 1:
             store = dist.TCPStore(HOST, 0, self._size, is_master=True, wait_for_workers=False, timeout=LONG)
             seen = dict(os.environ)
@@ -129,7 +142,7 @@ class Gathering:
             self.crew = Crew(self._run.path, self._size, store.port, {**seen, **_named(found)})
             os.environ.update(own_gpu(0, self._size, {**seen, **_named(found)}))
             team.join(store)
-        return team
+        return team, team.told(lambda: decided)
 
     def end(self) -> None:
         """Let the others go."""
@@ -143,9 +156,9 @@ def _named(found: Sequence[str]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(found)} if found else {}
 
 
-def followed() -> Team:
-    """Return the team as one of those sees it who follow."""
+def followed(decide: Decide) -> tuple[Team, dict[str, Any]]:  # noqa: ARG001
+    """Return the team as one of those sees it who follow, and what the leader has decided."""
     rank, size, port = (int(os.environ[name]) for name in WHO)
-    team = Team(rank, size)
+    team = Team(rank, size, beside=size)
     team.join(dist.TCPStore(HOST, port, size, is_master=False, timeout=LONG))
-    return team
+    return team, team.told(dict)
