@@ -30,7 +30,10 @@ class Hardware:
 
     def label(self, cores: int) -> str:
         """Return a name for people."""
-        return self.name if self.device == "cuda" else f"CPU, {cores} of {self.cores} cores"
+        if self.device == "cuda":
+            return self.name if self.processes == 1 else f"{self.processes} × {self.name}"
+        busy = min(self.cores, self.processes * cores)
+        return f"CPU, {busy} of {self.cores} cores" + (f", {self.processes} processes" if self.processes > 1 else "")
 
 
 def hardware(processes: int = 1) -> Hardware:

@@ -9,32 +9,32 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
-from anytune.local.spread import PROCESSES, SHARD
+from anytune.local.spread import PROCESSES, told
 
 SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
+ALONE = told(1, "auto")
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
-def start_worker(run: Run, lock: int, *, processes: int | str = 1, shard: str = "auto") -> None:
+def start_worker(run: Run, lock: int, *, spread: Mapping[str, str] = ALONE) -> None:
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
-    It starts so many `processes` to train with it, itself among them, and deals out the frozen base over them as `shard`
-    says. One that has nothing to fetch is started where
+    It starts those that train with it as `spread` says (`spread.py`). One that has nothing to fetch is started where
     there is no network.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
-                confined(command, loopback=processes != 1) if alone else command,
-                env={**worker_environment(alone=alone), LOCK_FD: str(lock), PROCESSES: str(processes), SHARD: shard},
+                confined(command, loopback=spread[PROCESSES] != "1") if alone else command,
+                env={**worker_environment(alone=alone), LOCK_FD: str(lock), **spread},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

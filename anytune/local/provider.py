@@ -124,7 +124,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock, processes=self.processes, shard=spread.WORDS[self.shard])
+            start_worker(run, lock, spread=spread.told(self.processes, self.shard))
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -196,13 +196,15 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock, processes=self.processes, shard=spread.WORDS[self.shard])
+                start_worker(run, lock, spread=spread.told(self.processes, self.shard))
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy on this machine from the model's configuration."""
         training = self._training(spec, self._start(spec))
-        return foresee.here(settings.local_model(spec), training, data, method=spec.method)
+        return foresee.here(
+            settings.local_model(spec), training, data, method=spec.method, **self._spread(spec, training)
+        )
 
     def foresee(
         self, spec: TuneSpec, data: DataReport, *, gpus: Sequence[str], exact: bool
@@ -211,9 +213,8 @@ class LocalProvider:
         if exact:
             demand_packages()
         training = self._training(spec, self._start(spec))
-        return foresee.everywhere(
-            settings.local_model(spec), training, data, method=spec.method, gpus=gpus, exact=exact
-        )
+        model, parted = settings.local_model(spec), self._spread(spec, training)
+        return foresee.everywhere(model, training, data, method=spec.method, gpus=gpus, exact=exact, **parted)
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.
@@ -269,6 +270,12 @@ class LocalProvider:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]
             raise ProviderError(f"export failed: {lines[-1]}")
         return manifest
+
+    def _spread(self, spec: TuneSpec, training: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how many processes train, and over how many of them the base may be dealt out."""
+        told = {**os.environ, **spread.told(self.processes, self.shard)}
+        size = 1 if spec.method == "rft" else spread.wanted(told)
+        return {"processes": size, "shards": spread.shards(told, training, size=size)}
 
     def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
         """Return the settings with all defaults, and what stands in memory besides."""

@@ -1,4 +1,4 @@
-"""Over what a run is spread: how many processes train it, on which GPUs, and over how many its frozen base is dealt out.
+"""Over what a run is spread: how many processes train it, on which GPUs, and whether its frozen base is dealt out.
 
 It stands in the environment of the worker: ANYTUNE_PROCESSES is a number, or `auto` for one on each GPU, and
 ANYTUNE_SHARD `yes`, `no`, or `auto` for where the base does not fit otherwise. No torch is here.
@@ -16,7 +16,12 @@ from anytune.errors import UsageError
 PROCESSES, SHARD = "ANYTUNE_PROCESSES", "ANYTUNE_SHARD"
 MOST = 64
 WHOLE = (1,)
-WORDS: dict[bool | str, str] = {True: "yes", False: "no", "auto": "auto"}
+
+
+def told(processes: int | str, shard: bool | str) -> dict[str, str]:
+    """Return what stands in the environment of a worker for these settings."""
+    word = shard if isinstance(shard, str) else "yes" if shard else "no"
+    return {PROCESSES: str(processes), SHARD: word}
 
 
 def wanted(environment: Mapping[str, str]) -> int:

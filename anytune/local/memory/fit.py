@@ -174,7 +174,17 @@ def unpacking(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     """Return the bytes of the largest group of NF4 matrices as ordinary weights, while they are used."""
     if not training["quantize"] or way.unpack:
         return 0
-    largest = max(map(products, shape.joined))
-    # Brought together are the group's own bytes, once more in one piece, and those of the next.
-    gathered = 2.5 * NF4_BYTES * largest if way.shards > 1 else 0
-    return largest * WIDTH[way.products] + gathered
+    return max(map(products, shape.joined)) * WIDTH[way.products] + gathered(shape, way)
+
+
+def gathered(shape: Shape, way: Way) -> float:
+    """Return the bytes that are brought together of a base that is dealt out: of a group of layers, and of the next.
+
+    Those of a layer stand once more in one piece while they are unpacked.
+    """
+    return 2.5 * NF4_BYTES * max(map(products, shape.joined)) if way.shards > 1 else 0
+
+
+def elsewhere(linear: int, way: Way) -> float:
+    """Return the bytes of so many weights in NF4 that other processes hold."""
+    return NF4_BYTES * linear * (1 - 1 / way.shards)

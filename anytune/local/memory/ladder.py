@@ -1,8 +1,9 @@
 """Which way a run takes through the memory there is, and what it falls back to when that was too much.
 
 From the quickest on: weights unpacked and nothing computed twice, in large passes; smaller passes; weights kept in
-NF4; layers computed again on the way back; and, where several processes train, the base dealt out over them. None of these changes what is learnt, so a run takes them by itself. What
-would change it (a shorter length, NF4 that was not asked for) is only named.
+NF4; layers computed again on the way back; and, where several processes train, the base dealt out over them. None of
+these changes what is learnt, so a run takes them by itself. What would change it (a shorter length, NF4 that was not
+asked for) is only named.
 """
 
 from __future__ import annotations

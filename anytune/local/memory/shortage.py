@@ -133,7 +133,9 @@ def fix(run: Run) -> str:
     """Say what to do when the ladder has no further step."""
     tried = (read_json(run.path / "machine.json") or {}).get("recompute")
     already = "; the smallest passes were tried, with layers computed twice" if tried else ""
-    return f"set training.max_length or training.lora.rank smaller, or take a smaller model{already}"
+    idle = spread.wanted(os.environ) == 1 and len(spread.gpus(os.environ)) > 1
+    more = ", or let all GPUs hold it together (profiles.local.processes: auto)" if idle else ""
+    return f"set training.max_length or training.lora.rank smaller, or take a smaller model{more}{already}"
 
 
 def _take(run: Run, choices: dict[str, Any], way: Way, below: Way | None, events: EventLog, *, why: str) -> bool:

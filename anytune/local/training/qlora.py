@@ -36,8 +36,8 @@ from anytune.local.training.events import EventLog
 from anytune.local.training.loop import Recipe, loop
 from anytune.local.training.method import objective_of
 from anytune.local.training.objective import Objective, Stage, Stopped
-from anytune.local.training.snapshot import restore
 from anytune.local.training.shards import Shards
+from anytune.local.training.snapshot import restore
 from anytune.local.training.team import Gather, alone
 
 
@@ -137,7 +137,7 @@ def machine_choices(run: Run, request: dict[str, Any], *, rows: int, size: int) 
     known = read_json(run.path / "machine.json")
     if known is not None:
         return {"shards": 1, **known}
-    training, machine = request["training"], hardware(spread.wanted(os.environ))
+    training, machine = request["training"], hardware(min(size, spread.wanted(os.environ)))
     shape = estimate.shape_of(request["model"])
     work = ladder.Work(training, rows, spread.shards(os.environ, training, size=size))
     if shape is None:  # a configuration that says too little
