@@ -73,6 +73,7 @@ class Reach:
             cluster=said.cluster,
             processes=said.processes,
             shard=said.shard,
+            machines=said.machines,
             timeout=said.timeout,
             trainers=said.trainers,
             gate=jobs.Bucket(self._settings.home, name, rate=rate, key=key, clock=self._clock) if rate else None,

@@ -40,6 +40,7 @@ PERSONAL = {
     "hours",
     "storage",
     "cluster",
+    "machines",
 }  # what only the user may say of a provider
 
 
@@ -50,6 +51,7 @@ def _is_host(name: str) -> str:
 
 
 HostName = Annotated[str, AfterValidator(str.lower), AfterValidator(_is_host)]
+HostPattern = Annotated[str, AfterValidator(str.lower), Field(min_length=1)]  # node*, 10.1.*
 
 
 class ProfileSettings(Value):
@@ -61,8 +63,9 @@ class ProfileSettings(Value):
     hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
     whole machines are rented, `flavor` is which one, and a job is ended after `hours`; `cluster` says how jobs run on
     one of the user's own, `processes` how many train a local run together (`auto`: one on each GPU), and `shard`
-    whether its frozen base is dealt out over them (`auto`: where it does not fit otherwise). `rate` is how many calls a
-    second all processes together make at most.
+    whether its frozen base is dealt out over them (`auto`: where it does not fit otherwise); `machines` are others that
+    may train on data of `residency: local`, as patterns of names. `rate` is how many calls a second all processes
+    together make at most.
     """
 
     base_url: str | None = None
@@ -79,6 +82,7 @@ class ProfileSettings(Value):
     cluster: Cluster | None = None
     processes: Processes = 1
     shard: Shard = "auto"
+    machines: tuple[HostPattern, ...] = ()
     storage: tuple[HostName, ...] = ()
 
 

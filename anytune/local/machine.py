@@ -11,7 +11,10 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Hardware:
-    """Be the device that trains, with its free memory in bytes; so many `processes` have one, or a part of it, each."""
+    """Be the device that trains, with its free memory in bytes; so many `processes` have one, or a part of it, each.
+
+    There may be several such `machines`.
+    """
 
     device: str
     name: str
@@ -19,6 +22,7 @@ class Hardware:
     memory: int
     bfloat16: bool
     processes: int = 1
+    machines: int = 1
 
     def threads(self, parameters: int) -> int:
         """Return how many threads serve a model of this size best.
@@ -31,20 +35,22 @@ class Hardware:
     def label(self, cores: int) -> str:
         """Return a name for people."""
         if self.device == "cuda":
-            return self.name if self.processes == 1 else f"{self.processes} × {self.name}"
+            every = self.processes * self.machines
+            return self.name if every == 1 else f"{every} × {self.name}"
         busy = min(self.cores, self.processes * cores)
-        return f"CPU, {busy} of {self.cores} cores" + (f", {self.processes} processes" if self.processes > 1 else "")
+        more = f", {self.processes} processes" if self.processes > 1 else ""
+        return f"CPU, {busy} of {self.cores} cores{more}" + (f", {self.machines} machines" if self.machines > 1 else "")
 
 
-def hardware(processes: int = 1) -> Hardware:
+def hardware(processes: int = 1, machines: int = 1) -> Hardware:
     """Look at the machine, of which each of so many processes has a GPU of its own, or a part of the memory."""
     gpu = first_gpu()
     if gpu is not None:
-        return replace(gpu, processes=processes)
+        return replace(gpu, processes=processes, machines=machines)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     flags = read_text("/proc/cpuinfo")
     bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
-    return Hardware("cpu", "CPU", cores, free_memory() // processes, bfloat16, processes)
+    return Hardware("cpu", "CPU", cores, free_memory() // processes, bfloat16, processes, machines)
 
 
 def first_gpu() -> Hardware | None:

@@ -16,25 +16,27 @@ from typing import Any
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
-from anytune.local.spread import PROCESSES, told
+from anytune.local.spread import PROCESSES, machines, told
 
 SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
 ALONE = told(1, "auto")
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
-def start_worker(run: Run, lock: int, *, spread: Mapping[str, str] = ALONE) -> None:
+def start_worker(run: Run, lock: int, *, parted: Mapping[str, str] = ALONE) -> None:
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
-    It starts those that train with it as `spread` says (`spread.py`). One that has nothing to fetch is started where
-    there is no network.
+    It starts those that train with it as `parted` says (`spread.py`). One that has nothing to fetch, and no other
+    machine to meet, is started where there is no network.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
-                confined(command, loopback=spread[PROCESSES] != "1") if alone else command,
-                env={**worker_environment(alone=alone), LOCK_FD: str(lock), **spread},
+                confined(command, loopback=parted[PROCESSES] != "1")
+                if alone and machines(os.environ) == 1
+                else command,
+                env={**worker_environment(alone=alone), LOCK_FD: str(lock), **parted},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

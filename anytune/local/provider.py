@@ -57,6 +57,7 @@ class LocalProvider:
         self.timeout = profile.upload_timeout
         self.processes = profile.processes
         self.shard = profile.shard
+        self.machines = profile.machines
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
@@ -88,6 +89,8 @@ class LocalProvider:
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Write out the run with every default made explicit."""
         model, start = settings.local_model(spec), self._start(spec)
+        if spec.data.residency == "local":
+            spread.require_named(os.environ, self.machines)
         return {
             "job_id": job_id,
             "model": settings.stable_name(model),
@@ -124,7 +127,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock, spread=spread.told(self.processes, self.shard))
+            start_worker(run, lock, parted=spread.told(self.processes, self.shard))
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -196,7 +199,7 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock, spread=spread.told(self.processes, self.shard))
+                start_worker(run, lock, parted=spread.told(self.processes, self.shard))
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
@@ -274,8 +277,10 @@ class LocalProvider:
     def _spread(self, spec: TuneSpec, training: Mapping[str, Any]) -> dict[str, Any]:
         """Return how many processes train, and over how many of them the base may be dealt out."""
         told = {**os.environ, **spread.told(self.processes, self.shard)}
-        size = 1 if spec.method == "rft" else spread.wanted(told)
-        return {"processes": size, "shards": spread.shards(told, training, size=size)}
+        if spec.method == "rft":
+            return {}
+        parted = spread.shards(told, training, size=spread.everywhere(told))
+        return {"processes": spread.wanted(told), "machines": spread.machines(told), "shards": parted}
 
     def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
         """Return the settings with all defaults, and what stands in memory besides."""

@@ -1,21 +1,27 @@
 """Over what a run is spread: how many processes train it, on which GPUs, and whether its frozen base is dealt out.
 
 It stands in the environment of the worker: ANYTUNE_PROCESSES is a number, or `auto` for one on each GPU, and
-ANYTUNE_SHARD `yes`, `no`, or `auto` for where the base does not fit otherwise. No torch is here.
+ANYTUNE_SHARD `yes`, `no`, or `auto` for where the base does not fit otherwise. Of several machines each has as many
+processes: ANYTUNE_NNODES says how many machines there are, and ANYTUNE_RENDEZVOUS (host:port) where the one that leads
+listens. No torch is here.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
-from anytune.errors import UsageError
+from anytune.errors import RefusedError, UsageError
 
 PROCESSES, SHARD = "ANYTUNE_PROCESSES", "ANYTUNE_SHARD"
+MACHINES, MEETING = "ANYTUNE_NNODES", "ANYTUNE_RENDEZVOUS"
+ALL = "ANYTUNE_GPUS"  # those of the machine, where a process sees its own alone
 MOST = 64
 WHOLE = (1,)
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 def told(processes: int | str, shard: bool | str) -> dict[str, str]:
@@ -34,9 +40,51 @@ def wanted(environment: Mapping[str, str]) -> int:
     raise UsageError(f"{PROCESSES} is {told!r}: it should be auto, or a number from 1 to {MOST}")
 
 
+def machines(environment: Mapping[str, str]) -> int:
+    """Return how many machines are to train; raise `UsageError` for what is no number of them."""
+    told = environment.get(MACHINES) or "1"
+    if told.isdecimal() and 1 <= int(told) <= MOST:
+        return int(told)
+    raise UsageError(f"{MACHINES} is {told!r}: it should be a number from 1 to {MOST}")
+
+
+def meeting(environment: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return where several machines meet, None for one alone; raise `UsageError` where no such place is named."""
+    if machines(environment) == 1:
+        return None
+    return place(environment.get(MEETING, ""), named=MEETING)
+
+
+def place(told: str, *, named: str) -> tuple[str, int]:
+    """Return host and port of an address; raise `UsageError` for what is none."""
+    host, _, port = told.strip().rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UsageError(f"{named} is {told!r}: it should be host:port, of the machine that leads")
+    return host.strip("[]"), int(port)
+
+
+def require_named(environment: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise `RefusedError` where other machines are to train on data that stay on this one.
+
+    The user's own settings may name whom they may reach all the same, by patterns of the rendezvous' host.
+    """
+    where = meeting(environment)
+    if where is None or where[0] in LOOPBACK or any(fnmatchcase(where[0].lower(), name) for name in known):
+        return
+    raise RefusedError(
+        f"data.residency: local, and {MEETING} is {where[0]}:{where[1]}: the data stay on this machine",
+        fix=f"name {where[0]} under profiles.local.machines in your own config.yaml, if they may be there, too",
+    )
+
+
+def everywhere(environment: Mapping[str, str]) -> int:
+    """Return how many processes are to train on all machines."""
+    return wanted(environment) * machines(environment)
+
+
 def gpus(environment: Mapping[str, str]) -> list[str]:
     """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name each."""
-    told = environment.get("CUDA_VISIBLE_DEVICES")
+    told = environment.get(ALL) or environment.get("CUDA_VISIBLE_DEVICES")
     if told is not None:
         return [name.strip() for name in told.split(",") if name.strip()]
     if (tool := shutil.which("nvidia-smi")) is None:
@@ -46,13 +94,13 @@ def gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 def own_gpu(rank: int, size: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what lets a process see its own GPU alone; nothing where there are none."""
+    """Return what lets a process see its own GPU alone, and know of the others; nothing where there are none."""
     found = gpus(environment)
     if not found:
         return {}
     if len(found) < size:
         raise UsageError(f"{size} processes are to train on {len(found)} GPUs: each needs its own")
-    return {"CUDA_VISIBLE_DEVICES": found[rank]}
+    return {"CUDA_VISIBLE_DEVICES": found[rank], ALL: ",".join(found)}
 
 
 def shards(environment: Mapping[str, str], training: Mapping[str, Any], *, size: int) -> tuple[int, ...]:

@@ -156,10 +156,9 @@ def test_what_is_no_number_of_processes_is_told(told: str) -> None:
 def test_auto_is_one_process_on_each_gpu_and_each_sees_its_own() -> None:
     seen = {PROCESSES: "auto", "CUDA_VISIBLE_DEVICES": "2,5"}
     assert spread.wanted(seen) == 2
-    assert [spread.own_gpu(rank, 2, seen) for rank in (0, 1)] == [
-        {"CUDA_VISIBLE_DEVICES": "2"},
-        {"CUDA_VISIBLE_DEVICES": "5"},
-    ]
+    own = [spread.own_gpu(rank, 2, seen) for rank in (0, 1)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in own] == ["2", "5"]
+    assert spread.gpus(own[1]) == ["2", "5"], "a worker that begins anew knows of all"
     assert spread.wanted({PROCESSES: "auto", "CUDA_VISIBLE_DEVICES": ""}) == 1
     with pytest.raises(UsageError, match="3 processes are to train on 2 GPUs"):
         spread.own_gpu(0, 3, seen)

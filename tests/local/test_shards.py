@@ -84,7 +84,7 @@ def test_a_process_that_has_fewer_batches_keeps_the_others_company(home: Path, b
     assert lock is not None
     way = Way("float32", "float32", unpack=False, micro_tokens=4096, recompute=True, shards=2)
     write_json(run.path / "machine.json", {**vars(way), "threads": 1, "today": "2026-01-01"})
-    start_worker(run, lock, spread=spread.told(2, True))
+    start_worker(run, lock, parted=spread.told(2, True))
     two = wait(far, "uneven", ended)
     one = trained(home, base, chats, "one", 1, False, **some)
     assert two.state is JobState.SUCCEEDED, two

@@ -171,7 +171,8 @@ def _count(weights: int) -> str:
 def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace, machine: Hardware) -> str:
     amount, training = job.amount, job.work.training
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
-    parted = f"; that {machine.processes} processes share the work is reckoned, not measured"
+    every = machine.processes * machine.machines
+    parted = f"; that {every} processes share the work is reckoned, not measured"
     pairs = {
         "sft": "",
         "dpo": "; pairs"
@@ -184,5 +185,5 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace, machine: Hardware)
     return (
         f"{_count(shape.parameters)} parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
         f"GFLOP/s, {steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
-        f"{parted if machine.processes > 1 else ''}"
+        f"{parted if every > 1 else ''}"
     )

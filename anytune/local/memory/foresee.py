@@ -29,11 +29,12 @@ def here(
     *,
     method: Method = "sft",
     processes: int = 1,
+    machines: int = 1,
     shards: tuple[int, ...] = (1,),
 ) -> ResourceEstimate | None:
     """Estimate a run on this machine, None if the configuration or the data are not at hand."""
     job = job_of(model, training, data, method=method, shards=shards)
-    return estimate(job, hardware(processes)) if job is not None else None
+    return estimate(job, hardware(processes, machines)) if job is not None else None
 
 
 def everywhere(
@@ -45,19 +46,20 @@ def everywhere(
     gpus: Sequence[str],
     exact: bool,
     processes: int = 1,
+    machines: int = 1,
     shards: tuple[int, ...] = (1,),
 ) -> tuple[ResourceEstimate | None, ...]:
     """Estimate a run on this machine, then on each kind of GPU, of which each process has one.
 
     All names are looked up before anything is reckoned.
     """
-    machines = [hardware(processes), *(gpu.named(name).alone(processes) for name in gpus)]
+    seen = [hardware(processes, machines), *(gpu.named(name).alone(processes, machines) for name in gpus)]
     job = job_of(model, training, data, method=method, shards=shards)
     if job is None:
-        return tuple(None for _ in machines)
+        return tuple(None for _ in seen)
     if exact:
-        return tuple(measured(job, machine) for machine in machines)
-    return tuple(estimate(job, machine) for machine in machines)
+        return tuple(measured(job, machine) for machine in seen)
+    return tuple(estimate(job, machine) for machine in seen)
 
 
 def measured(job: Job, machine: Hardware) -> ResourceEstimate:

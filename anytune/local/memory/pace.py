@@ -57,7 +57,7 @@ def pace(
     cores = machine.threads(shape.parameters)
     length = min(amount.mean / amount.rows, training["max_length"])
     batches = math.ceil(amount.examples / amount.batch)
-    at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens / machine.processes)
+    at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens / (machine.processes * machine.machines))
     # An answer is tried token by token, each a pass forward, a third of a whole one.
     passes = epochs * batches * at_once * (1 + training.get("max_new_tokens", 0) / 3)
     tokens = epochs * amount.examples * amount.rows * length
@@ -80,10 +80,10 @@ def speed(machine: Hardware, cores: int) -> tuple[float, float]:
     several = machine.processes
     if machine.device == "cpu":
         cores = min(machine.cores, cores * several)
-        return CORE_RATE * cores**0.85, CORE_WATTS * cores
+        return CORE_RATE * cores**0.85 * machine.machines, CORE_WATTS * cores * machine.machines
     known = gpu.of_driver(machine.name)
     rate, watts = (UNKNOWN_RATE, UNKNOWN_WATTS) if known is None else (known.rate * USED, known.power)
-    return rate * several, watts * several
+    return rate * several * machine.machines, watts * several * machine.machines
 
 
 def gathering(shape: Shape, way: Way, machine: Hardware) -> float:

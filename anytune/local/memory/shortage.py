@@ -154,5 +154,5 @@ def _way(choices: Mapping[str, Any]) -> Way:
 def _work(run: Run) -> Work:
     request = json.loads((Path(run.path) / "request.json").read_text(encoding="utf-8"))
     training, method = request["training"], str(request.get("method"))
-    shards = spread.shards(os.environ, training, size=spread.wanted(os.environ))
+    shards = spread.shards(os.environ, training, size=spread.everywhere(os.environ))
     return Work(training, ladder.ROWS.get(method, 1), shards)

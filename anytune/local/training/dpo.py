@@ -22,8 +22,9 @@ from torch import Tensor
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.runs import read_json, write_json
 from anytune.local.training.batches import MicroBatch
-from anytune.local.training.objective import Given, Outcome, Stage, Stopped
+from anytune.local.training.objective import Given, Outcome, Stage
 from anytune.local.training.pair import Pair, PairEncoder
+from anytune.local.training.team import Stopped
 
 
 class Pairwise(Given):

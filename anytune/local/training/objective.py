@@ -17,10 +17,6 @@ from anytune.local.training.head import HeadFilter
 from anytune.local.training.team import Team
 
 
-class Stopped(Exception):
-    """Be told to stop; the last step is saved."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """Be the loss of a batch, summed over what it is the mean of, and what else is told of it, summed likewise."""

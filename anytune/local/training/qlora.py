@@ -35,10 +35,10 @@ from anytune.local.training.adapters import prepare
 from anytune.local.training.events import EventLog
 from anytune.local.training.loop import Recipe, loop
 from anytune.local.training.method import objective_of
-from anytune.local.training.objective import Objective, Stage, Stopped
+from anytune.local.training.objective import Objective, Stage
 from anytune.local.training.shards import Shards
 from anytune.local.training.snapshot import restore
-from anytune.local.training.team import Gather, alone
+from anytune.local.training.team import Gather, Stopped, alone
 
 
 def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gather: Gather = alone) -> dict[str, Any]:
