@@ -89,6 +89,8 @@ class Reach:
             hours=said.hours,
             cluster=said.cluster,
             processes=said.processes,
+            shard=said.shard,
+            machines=said.machines,
             timeout=said.timeout,
             trainers=said.trainers,
             gate=_Gate(partial(self._bucket, name, key)) if self._is_far(name) else None,

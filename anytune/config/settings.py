@@ -15,7 +15,7 @@ from anytune.config.place import expanded, places
 from anytune.errors import UsageError
 from anytune.schema.base import Value
 from anytune.schema.catalog import Layer
-from anytune.schema.cluster import Cluster, Processes
+from anytune.schema.cluster import Cluster, Processes, Shard
 from anytune.schema.money import Usd
 from anytune.schema.plan import Policy
 from anytune.schema.trainer import Trainer
@@ -38,6 +38,7 @@ PERSONAL = {
     "hours",
     "storage",
     "cluster",
+    "machines",
 }  # what only the user may say of a provider
 
 
@@ -48,6 +49,7 @@ def _is_host(name: str) -> str:
 
 
 HostName = Annotated[str, AfterValidator(str.lower), AfterValidator(_is_host)]
+HostPattern = Annotated[str, AfterValidator(str.lower), Field(min_length=1)]  # node*, 10.1.*
 
 
 class ProfileSettings(Value):
@@ -58,8 +60,10 @@ class ProfileSettings(Value):
     `trainers` names the inputs of trainers that the catalogue does not list (Replicate), by owner/name. `storage` are
     hosts to which the provider may send us for files beside those of the catalogue; `*.` stands for all below. Where
     whole machines are rented, `flavor` is which one, and a job is ended after `hours`; `cluster` says how jobs run on
-    one of the user's own, and `processes` how many train a local run together (`auto`: one on each GPU). `rate` is
-    how many calls a second all processes together make at most.
+    one of the user's own, `processes` how many train a local run together (`auto`: one on each GPU), and `shard`
+    whether its frozen base is dealt out over them (`auto`: where it does not fit otherwise); `machines` are others that
+    may train on data of `residency: local`, as patterns of names. `rate` is how many calls a second all processes
+    together make at most.
     """
 
     base_url: str | None = None
@@ -75,6 +79,8 @@ class ProfileSettings(Value):
     trainers: dict[str, Trainer] = {}
     cluster: Cluster | None = None
     processes: Processes = 1
+    shard: Shard = "auto"
+    machines: tuple[HostPattern, ...] = ()
     storage: tuple[HostName, ...] = ()
 
 

@@ -1,65 +1,58 @@
 """The processes that train one run together: started by the one that leads, and ended when one of them dies.
 
 The leader holds the run's lock, tells the events and saves; the others compute. Who they are stands in the environment
-of each (ANYTUNE_RANK, ANYTUNE_OF, ANYTUNE_PORT), how many there are to be in ANYTUNE_PROCESSES: a number, or `auto` for
-one on each GPU. No torch is here.
+of each (`WHO`). Those on another machine are started and watched there (`join.py`), and are heard of from there
+(`muster.py`). No torch is here.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from anytune.errors import AnytuneError, UsageError
+from anytune.errors import AnytuneError
 from anytune.local.memory.shortage import ShortOfMemory
-from anytune.local.processes import PROCESSES, worker_command, worker_environment
+from anytune.local.muster import Away
+from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import read_json, write_json
+from anytune.local.spread import own_gpu
 
-MOST = 64
 PATIENCE = 3.0  # seconds for which the others may end by themselves
 SETTLING = 0.3  # seconds for which others may die after the first
 STUCK = 60.0  # seconds after a death in which the leader should have noticed
-WHO = ("ANYTUNE_RANK", "ANYTUNE_OF", "ANYTUNE_PORT")
+WHO = ("ANYTUNE_RANK", "ANYTUNE_OF", "ANYTUNE_BESIDE", "ANYTUNE_HOST", "ANYTUNE_PORT")
+PARENT, REPORTS, INTERFACE = "ANYTUNE_PARENT", "ANYTUNE_REPORTS", "ANYTUNE_INTERFACE"
+LOOPBACK = "127.0.0.1"
 
 
-def wanted(environment: Mapping[str, str]) -> int:
-    """Return how many processes are to train; raise `UsageError` for what is no number of them."""
-    told = environment.get(PROCESSES, "1")
-    if told == "auto":
-        return max(1, len(gpus(environment)))
-    if told.isdecimal() and 1 <= int(told) <= MOST:
-        return int(told)
-    raise UsageError(f"{PROCESSES} is {told!r}: it should be auto, or a number from 1 to {MOST}")
+@dataclass(frozen=True)
+class Place:
+    """Be where processes of a run stand: the first of this machine, how many it has, and how many there are in all.
 
+    They meet at `host` and `port`, through this machine's network `interface`.
+    """
 
-def gpus(environment: Mapping[str, str]) -> list[str]:
-    """List the GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name each."""
-    told = environment.get("CUDA_VISIBLE_DEVICES")
-    if told is not None:
-        return [name.strip() for name in told.split(",") if name.strip()]
-    if (tool := shutil.which("nvidia-smi")) is None:
-        return []
-    done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=False)
-    return [str(n) for n, line in enumerate(done.stdout.splitlines()) if line.startswith("GPU ")]
+    first: int
+    beside: int
+    size: int
+    host: str = LOOPBACK
+    port: int = 0
+    interface: str = "lo"
 
-
-def own_gpu(rank: int, size: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what lets a process see its own GPU alone; nothing where there are none."""
-    found = gpus(environment)
-    if not found:
-        return {}
-    if len(found) < size:
-        raise UsageError(f"{size} processes are to train on {len(found)} GPUs: each needs its own")
-    return {"CUDA_VISIBLE_DEVICES": found[rank]}
+    def who(self, rank: int, reports: Path) -> dict[str, str]:
+        """Return what tells a process who it is."""
+        told = (rank, self.size, self.beside, self.host, self.port)
+        who = dict(zip(WHO, map(str, told), strict=True))
+        return {**who, PARENT: str(os.getpid()), REPORTS: str(reports), INTERFACE: self.interface}
 
 
 class DeadProcess(AnytuneError):
@@ -78,29 +71,37 @@ def another_died(death: Mapping[str, Any]) -> Exception:
 
 
 class Crew:
-    """Hold the processes that follow the leader, which is this one."""
+    """Hold the processes that follow on this machine; on the one that leads, the lines to the `others`, too."""
 
-    def __init__(self, folder: Path, size: int, port: int, seen: Mapping[str, str]) -> None:
-        self._folder, self._over = folder, threading.Event()
-        self._processes = [self._start(rank, size, port, seen) for rank in range(1, size)]
-        threading.Thread(target=self._watch, daemon=True).start()
+    def __init__(
+        self, folder: Path, place: Place, seen: Mapping[str, str], *, reports: Path, others: Sequence[Away] = ()
+    ) -> None:
+        self._folder, self._place, self._reports, self._others = folder, place, reports, others
+        self._over = threading.Event()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        for at in range(place.beside):
+            if place.first + at:  # the first of all is the leader itself
+                self._processes[place.first + at] = self._start(place.first + at, at, seen)
 
-    def _start(self, rank: int, size: int, port: int, seen: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        report(self._folder, rank).unlink(missing_ok=True)
-        who = dict(zip(WHO, (str(rank), str(size), str(port)), strict=True))
+    def _start(self, rank: int, at: int, seen: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        report(self._reports, rank).unlink(missing_ok=True)
+        who = {**self._place.who(rank, self._reports), **own_gpu(at, self._place.beside, seen)}
         return subprocess.Popen(
             worker_command("follow", str(self._folder)),
-            env={**worker_environment(alone=False), **who, **own_gpu(rank, size, seen)},
+            env={**worker_environment(alone=False), **who},
             stdin=subprocess.DEVNULL,
             cwd=self._folder,
         )
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """End the run if the leader goes on to wait for one that died, where nothing wakes it."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
         while not self._over.wait(1.0):
-            if any(process.poll() for process in self._processes):
-                if not self._over.wait(STUCK):
-                    write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **self._death()})
+            if self.death() is not None:
+                if not self._over.wait(STUCK) and (death := self.death()) is not None:
+                    write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **death})
                     self.end()
                     os._exit(1)
                 return
@@ -108,34 +109,49 @@ class Crew:
     def cause(self) -> dict[str, Any] | None:
         """Return what a dead process left to say, None if none has died; a death just now is waited for."""
         end = time.monotonic() + PATIENCE
-        while not any(process.poll() for process in self._processes):
+        while self.death() is None:
             if time.monotonic() > end:
                 return None
             time.sleep(0.05)
         time.sleep(SETTLING)
-        return self._death()
+        return self.death()
 
-    def _death(self) -> dict[str, Any]:
+    def death(self) -> dict[str, Any] | None:
         """Return what the first to die left to say: those after it only tell that they lost it."""
         found = []
-        for rank, process in enumerate(self._processes, 1):
+        for rank, process in self._processes.items():
             if status := process.poll():
-                said = read_json(report(self._folder, rank)) or {"error": died(status)}
-                told = {**said, "error": f"process {rank} of {len(self._processes) + 1}: {said['error']}"}
-                found.append((status > 0, "opening" not in said, said.get("cause") != "user", rank, told))
-        return min(found)[-1]
+                said = read_json(report(self._reports, rank)) or {"error": died(status)}
+                error = f"process {rank} of {self._place.size}: {said['error']}"
+                found.append({**said, "error": error, "status": status})
+        found += [death for away in self._others if (death := away.death()) is not None]
+        return min(found, key=_lateness, default=None)
+
+    @property
+    def done(self) -> bool:
+        """Tell whether all who follow have ended well."""
+        return all(process.poll() == 0 for process in self._processes.values())
+
+    def terminate(self) -> None:
+        """Ask all who follow to stop."""
+        for process in self._processes.values():
+            process.terminate()
 
     def end(self) -> None:
         """End all who follow."""
         self._over.set()
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
+        self.terminate()
+        for process in self._processes.values():
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _lateness(death: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    """Order deaths by how surely they were the first: killed, out of memory, by the user's fault."""
+    return death["status"] > 0, "opening" not in death, death.get("cause") != "user"
 
 
 def report(folder: Path, rank: int) -> Path:
@@ -150,9 +166,9 @@ def died(status: int) -> str:
     return f"it ended with status {status}"
 
 
-def die_with_the_leader(leader: int | None) -> None:
-    """Have the kernel end this process when the leader does (Linux); it may be gone already."""
+def die_with_the_parent() -> None:
+    """Have the kernel end this process when the one that started it does (Linux); it may be gone already."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != leader:
+    if os.getppid() != int(os.environ[PARENT]):
         os._exit(1)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Be the device that trains, with its free memory in bytes."""
+    """Be the device that trains, with its free memory in bytes; so many `processes` have one, or a part of it, each.
+
+    There may be several such `machines`.
+    """
 
     device: str
     name: str
     cores: int
     memory: int
     bfloat16: bool
+    processes: int = 1
+    machines: int = 1
 
     def threads(self, parameters: int) -> int:
         """Return how many threads serve a model of this size best.
@@ -29,17 +34,23 @@ class Hardware:
 
     def label(self, cores: int) -> str:
         """Return a name for people."""
-        return self.name if self.device == "cuda" else f"CPU, {cores} of {self.cores} cores"
+        if self.device == "cuda":
+            every = self.processes * self.machines
+            return self.name if every == 1 else f"{every} × {self.name}"
+        busy = min(self.cores, self.processes * cores)
+        more = f", {self.processes} processes" if self.processes > 1 else ""
+        return f"CPU, {busy} of {self.cores} cores{more}" + (f", {self.machines} machines" if self.machines > 1 else "")
 
 
-def hardware() -> Hardware:
-    """Look at the machine."""
+def hardware(processes: int = 1, machines: int = 1) -> Hardware:
+    """Look at the machine, of which each of so many processes has a GPU of its own, or a part of the memory."""
     gpu = first_gpu()
     if gpu is not None:
-        return gpu
+        return replace(gpu, processes=processes, machines=machines)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     flags = read_text("/proc/cpuinfo")
-    return Hardware("cpu", "CPU", cores, free_memory(), "avx512_bf16" in flags or "amx_bf16" in flags)
+    bfloat16 = "avx512_bf16" in flags or "amx_bf16" in flags
+    return Hardware("cpu", "CPU", cores, free_memory() // processes, bfloat16, processes, machines)
 
 
 def first_gpu() -> Hardware | None:

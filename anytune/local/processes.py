@@ -9,31 +9,34 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.runs import LOCK_FD, Run, is_held
+from anytune.local.spread import PROCESSES, machines, told
 
 SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
-PROCESSES = "ANYTUNE_PROCESSES"  # environment variable that says how many train a run together
+ALONE = told(1, "auto")
 NEEDS = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
-def start_worker(run: Run, lock: int, *, processes: int | str = 1) -> None:
+def start_worker(run: Run, lock: int, *, parted: Mapping[str, str] = ALONE) -> None:
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
-    It starts so many `processes` to train with it, itself among them. One that has nothing to fetch is started where
-    there is no network.
+    It starts those that train with it as `parted` says (`spread.py`). One that has nothing to fetch, and no other
+    machine to meet, is started where there is no network.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
-                confined(command, loopback=processes != 1) if alone else command,
-                env={**worker_environment(alone=alone), LOCK_FD: str(lock), PROCESSES: str(processes)},
+                confined(command, loopback=parted[PROCESSES] != "1")
+                if alone and machines(os.environ) == 1
+                else command,
+                env={**worker_environment(alone=alone), LOCK_FD: str(lock), **parted},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

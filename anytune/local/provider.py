@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from anytune import catalog, private
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, judge, settings
+from anytune.local import base_model, judge, settings, spread
 from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
@@ -56,6 +56,8 @@ class LocalProvider:
         self.home = profile.home.absolute()
         self.timeout = profile.upload_timeout
         self.processes = profile.processes
+        self.shard = profile.shard
+        self.machines = profile.machines
 
     def capabilities(self, model: str) -> Capabilities:
         """Look at the model's folder, or the cached copy of a hub id, and say what stands against it."""
@@ -87,6 +89,8 @@ class LocalProvider:
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Write out the run with every default made explicit."""
         model, start = settings.local_model(spec), self._start(spec)
+        if spec.data.residency == "local":
+            spread.require_named(os.environ, self.machines)
         return {
             "job_id": job_id,
             "model": settings.stable_name(model),
@@ -123,7 +127,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock, processes=self.processes)
+            start_worker(run, lock, parted=spread.told(self.processes, self.shard))
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -195,13 +199,15 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock, processes=self.processes)
+                start_worker(run, lock, parted=spread.told(self.processes, self.shard))
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
         """Estimate time, memory and energy on this machine from the model's configuration."""
         training = self._training(spec, self._start(spec))
-        return foresee.here(settings.local_model(spec), training, data, method=spec.method)
+        return foresee.here(
+            settings.local_model(spec), training, data, method=spec.method, **self._spread(spec, training)
+        )
 
     def foresee(
         self, spec: TuneSpec, data: DataReport, *, gpus: Sequence[str], exact: bool
@@ -210,9 +216,8 @@ class LocalProvider:
         if exact:
             demand_packages()
         training = self._training(spec, self._start(spec))
-        return foresee.everywhere(
-            settings.local_model(spec), training, data, method=spec.method, gpus=gpus, exact=exact
-        )
+        model, parted = settings.local_model(spec), self._spread(spec, training)
+        return foresee.everywhere(model, training, data, method=spec.method, gpus=gpus, exact=exact, **parted)
 
     def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.
@@ -268,6 +273,14 @@ class LocalProvider:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]
             raise ProviderError(f"export failed: {lines[-1]}")
         return manifest
+
+    def _spread(self, spec: TuneSpec, training: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how many processes train, and over how many of them the base may be dealt out."""
+        told = {**os.environ, **spread.told(self.processes, self.shard)}
+        if spec.method == "rft":
+            return {}
+        parted = spread.shards(told, training, size=spread.everywhere(told))
+        return {"processes": spread.wanted(told), "machines": spread.machines(told), "shards": parted}
 
     def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
         """Return the settings with all defaults, and what stands in memory besides."""

@@ -2,6 +2,7 @@
 
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker follow FOLDER
+python -m anytune.local.worker join HOST:PORT --machine N [--patience SECONDS]
 python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
 python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
@@ -12,7 +13,6 @@ python -m anytune.local.worker preview --model M --file F --max-length N [--line
 from __future__ import annotations
 
 import argparse
-import errno
 import fcntl
 import json
 import os
@@ -27,15 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import confine, crew
+from anytune.local import confine, crew, spread
+from anytune.local.ending import SPARE, TERMINATED, explain, finish, stopped
 from anytune.local.memory import shortage
+from anytune.local.muster import AGAIN, PATIENCE, Muster
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
-from anytune.local.training import checkpoint
 from anytune.local.training.events import EventLog
-
-TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
-SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
 
 
 def main(arguments: list[str]) -> int:
@@ -44,6 +42,10 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run").add_argument("folder", type=Path)
     commands.add_parser("follow").add_argument("folder", type=Path)
+    joins = commands.add_parser("join")
+    joins.add_argument("where")
+    joins.add_argument("--machine", type=int, required=True)
+    joins.add_argument("--patience", type=float, default=PATIENCE)
     generate = commands.add_parser("generate")
     generate.add_argument("--base", required=True)
     generate.add_argument("--tuned", type=Path)
@@ -73,8 +75,13 @@ def main(arguments: list[str]) -> int:
         return run_folder(Run(given.folder.absolute()))
     if given.command == "follow":
         return follow(Run(given.folder.absolute()))
-    stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr))
+    if given.command != "join":
+        stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr))
     try:
+        if given.command == "join":
+            from anytune.local.join import join
+
+            return join(spread.place(given.where, named="the rendezvous"), given.machine, patience=given.patience)
         if given.command == "generate":
             from anytune.local.generate import serve
 
@@ -173,17 +180,19 @@ def run_folder(run: Run) -> int:
     (run.path / "worker.pid").write_text(str(os.getpid()))
     (run.path / "spare").write_bytes(bytes(SPARE))
     events = EventLog(run.path / "events.jsonl", interval=run.request().get("event_seconds", 0.2))
-    offline = run.request().get("offline", True)
-    stay_alone(Once(events)) if offline else quiet()
+    offline, muster = run.request().get("offline", True), None
     start, cpu = time.monotonic(), time.process_time()
     try:
+        muster = Muster.of(os.environ)
+        stay_alone(Once(events)) if offline else quiet()
         events.tell("the worker has started", pid=os.getpid(), network=network(offline=offline))
         shortage.fall_after_kill(run, events, now=shortage.kills())
-        outcome = {"state": "succeeded", **carry_out(run, events, stop)}
+        outcome = {"state": "succeeded", **carry_out(run, events, stop, muster)}
     except BaseException as error:  # the one edge: whatever it was, the folder must say how the run ended
         traceback.print_exc()
         fell = shortage.fall(run, error, events)
         if fell and not stop():
+            dismiss(muster, AGAIN)
             shortage.begin_anew(run, lock)
         outcome = stopped(run) if fell else explain(error, run)
     outcome |= {
@@ -193,22 +202,30 @@ def run_folder(run: Run) -> int:
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     finish(run, events, outcome)
+    dismiss(muster, outcome["state"])
     return {"succeeded": 0, "cancelled": TERMINATED, "interrupted": TERMINATED}.get(outcome["state"], 1)
 
 
-def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
+def dismiss(muster: Muster | None, word: str) -> None:
+    """Tell the other machines, if there are any, how it ended."""
+    if muster is not None:
+        muster.dismiss(word)
+
+
+def carry_out(run: Run, events: EventLog, stop: StopWish, muster: Muster | None) -> dict[str, Any]:
     """Train and return the figures."""
-    size = crew.wanted(os.environ)
+    size, beside = spread.everywhere(os.environ), spread.wanted(os.environ)
     if size > 1 and run.request().get("method") == "rft":  # the answers of a step are tried by one
         events.tell(f"one process trains, not {size}: learning from rewards knows no more", level="warning")
-        size = 1
-    if size > 1:
+        size, beside, muster = 1, 1, None
+    if size > 1 and muster is None:
         confine.raise_loopback()
-    from anytune.local.training.objective import Stopped
+    if muster is not None:
+        events.tell(f"waiting for {muster.machines - 1} more machines at {muster.where[0]}:{muster.where[1]}")
     from anytune.local.training.qlora import train
-    from anytune.local.training.team import Gathering
+    from anytune.local.training.team import Gathering, Stopped
 
-    gather = Gathering(run, size)
+    gather = Gathering(run, beside, muster, stop)
     try:
         if stop():
             raise Stopped
@@ -227,13 +244,12 @@ def carry_out(run: Run, events: EventLog, stop: StopWish) -> dict[str, Any]:
 
 def follow(run: Run) -> int:
     """Train along with the process that leads; what goes wrong is left for it to tell."""
-    crew.die_with_the_leader(run.pid())
+    crew.die_with_the_parent()
     stop, offline = StopWish(run), run.request().get("offline", True)
     stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr)) if offline else quiet()
     rank = int(os.environ["ANYTUNE_RANK"])
-    from anytune.local.training.objective import Stopped
     from anytune.local.training.qlora import train
-    from anytune.local.training.team import followed
+    from anytune.local.training.team import Stopped, followed
 
     try:
         train(run, run.path.parent.parent / "files", EventLog(Path(os.devnull)), stop, followed)
@@ -242,14 +258,9 @@ def follow(run: Run) -> int:
     except BaseException as error:  # as for the leader: whatever it was, it must be said
         traceback.print_exc()
         fell = {"opening": error.opening, "tokens": error.tokens} if isinstance(error, shortage.ShortOfMemory) else {}
-        write_json(crew.report(run.path, rank), {**explain(error, run), **fell})
+        write_json(crew.report(Path(os.environ[crew.REPORTS]), rank), {**explain(error, run), **fell})
         return 1
     return 0
-
-
-def stopped(run: Run) -> dict[str, Any]:
-    """Say who ended a run; without the mark it was the system that wanted us gone, at a shutdown for one."""
-    return {"state": "cancelled" if run.cancel_mark.exists() else "interrupted"}
 
 
 def network(*, offline: bool) -> str:
@@ -271,38 +282,6 @@ class Once:
         if whom not in self._told:
             self._told.add(whom)
             self._events.tell(f"a library wanted to reach {whom}: refused", level="warning", refused=whom)
-
-
-def explain(error: BaseException, run: Run) -> dict[str, Any]:
-    """Turn an exception into a failed result: one line, whose fault, what to do."""
-    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    failed: dict[str, Any] = {"state": "failed", "cause": "provider", "error": f"{type(error).__name__}: {text}"}
-    # Libraries wrap these two in errors of their own, so they are looked for first.
-    if shortage.is_shortage(error):
-        failed |= {"cause": "user", "error": "out of memory", "fix": shortage.fix(run)}
-    elif getattr(error, "errno", None) == errno.ENOSPC or "No space left on device" in text:
-        failed |= {"cause": "user", "error": "the disk is full", "fix": "make room, then resume the job"}
-    elif isinstance(error, crew.DeadProcess):
-        failed |= {"cause": error.cause, "error": error.message, "fix": error.fix}
-    elif isinstance(error, AnytuneError):
-        failed |= {"cause": "user", "error": error.message, "fix": error.fix}
-    return failed
-
-
-def finish(run: Run, events: EventLog, outcome: dict[str, Any]) -> None:
-    """Write the result, on the bytes kept for it if the disk is full; an interrupted run has none and can go on."""
-    (run.path / "spare").unlink(missing_ok=True)
-    saved = checkpoint.newest(run.path / "checkpoints")
-    if outcome["state"] != "succeeded" and saved is not None:
-        outcome["saved_step"] = saved.step
-    if outcome["state"] != "interrupted":
-        write_json(run.path / "result.json", outcome)
-    level = "error" if outcome["state"] == "failed" else "info"
-    try:
-        events.tell(outcome.get("error") or outcome["state"], level=level, state=outcome["state"])  # type: ignore[arg-type]
-        events.close()
-    except OSError:
-        traceback.print_exc()  # a full disk: the result stands, its event does not
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from anytune.errors import CredentialError
 from anytune.schema.catalog import Offer
-from anytune.schema.cluster import Cluster, Processes
+from anytune.schema.cluster import Cluster, Processes, Shard
 from anytune.schema.data import DataFile, DataReport
 from anytune.schema.job import Event, RemoteJob, Sending
 from anytune.schema.model import Checkpoint, TunedModel
@@ -55,7 +55,8 @@ class Profile:
     the provider's; `like` names the built-in provider whose dialect a server of the user's own speaks. `trainers` are
     the user's own words on the inputs of trainers. `storage` are hosts that may keep files for the provider beside
     those of the catalogue. `flavor` and `hours` are for providers that rent out whole machines: which one, and after
-    how long a job is ended; `cluster` is how jobs run on one of the user's own, `processes` how many train a run here.
+    how long a job is ended; `cluster` is how jobs run on one of the user's own, `processes` how many train a run here,
+    `shard` whether its frozen base is dealt out over them, and `machines` which others may have data that stay here.
     `gate` is passed by each call to the provider's API, and by none to a storage host. `wandb_key` is like `key`, for a
     provider that reports jobs to Weights & Biases and takes the key of it with each. `hidden` are keys beside `key`
     that may come back in what a provider says, and are not to be shown.
@@ -75,6 +76,8 @@ class Profile:
     hours: float | None = None
     cluster: Cluster | None = None
     processes: Processes = 1
+    shard: Shard = "auto"
+    machines: tuple[str, ...] = ()
     wandb_key: Callable[[], str] = field(default=_no_wandb_key, repr=False)
     hidden: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
     timeout: float = 120.0

@@ -9,6 +9,7 @@ from anytune.schema.base import Value
 from anytune.schema.money import Usd
 
 Processes = Annotated[int, Field(ge=1, le=64)] | Literal["auto"]  # auto: one on each GPU
+Shard = bool | Literal["auto"]  # auto: where the base does not fit otherwise
 URL = re.compile(r"[a-z][a-z0-9+.-]*://.+")
 
 

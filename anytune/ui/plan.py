@@ -156,6 +156,7 @@ def way(need: ResourceEstimate) -> str:
     said = [f"passes of up to {need.way['micro_tokens']:,} tokens"]
     said += ["layers computed twice"] if need.way["recompute"] else []
     said += [] if need.way["unpack"] else ["NF4 unpacked at each use"]
+    said += [f"base dealt out over {need.way['shards']} processes"] if need.way["shards"] > 1 else []
     return ", ".join(said)
 
 

@@ -32,7 +32,7 @@ def model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def on(machine: Hardware, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let plans think that they are made on this machine."""
-    monkeypatch.setattr(foresee, "hardware", lambda: machine)
+    monkeypatch.setattr(foresee, "hardware", lambda *_: machine)
 
 
 def reasons(said: Said) -> str:
@@ -57,7 +57,7 @@ def test_each_gpu_that_is_named_has_its_line(anytune: Type) -> None:
         assert one["memory_low"] < one["memory_expected"] < one["memory_high"]
         assert one["fits"] == "yes"
         assert one["how"] == "known"
-        assert set(one["way"]) == {"dtype", "products", "unpack", "micro_tokens", "recompute"}
+        assert set(one["way"]) == {"dtype", "products", "unpack", "micro_tokens", "recompute", "shards"}
 
 
 def test_a_gpu_that_is_too_small_is_told_with_what_would_fit(anytune: Type) -> None:

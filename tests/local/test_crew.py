@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from anytune.errors import UsageError
-from anytune.local import crew
-from anytune.local.processes import PROCESSES
+from anytune.local import spread
 from anytune.local.provider import LocalProvider
 from anytune.local.runs import is_held
+from anytune.local.spread import PROCESSES
 from anytune.providers.base import Profile
 from anytune.schema.job import JobState, RemoteJob
 from tests.local.conftest import end_workers, ended, request, wait
@@ -150,19 +150,18 @@ def test_nobody_outlives_the_leader(home: Path, base: Path, chats: Path) -> None
 @pytest.mark.parametrize("told", ["0", "65", "two", "-1", ""])
 def test_what_is_no_number_of_processes_is_told(told: str) -> None:
     with pytest.raises(UsageError, match="auto, or a number from 1 to 64"):
-        crew.wanted({PROCESSES: told})
+        spread.wanted({PROCESSES: told})
 
 
 def test_auto_is_one_process_on_each_gpu_and_each_sees_its_own() -> None:
     seen = {PROCESSES: "auto", "CUDA_VISIBLE_DEVICES": "2,5"}
-    assert crew.wanted(seen) == 2
-    assert [crew.own_gpu(rank, 2, seen) for rank in (0, 1)] == [
-        {"CUDA_VISIBLE_DEVICES": "2"},
-        {"CUDA_VISIBLE_DEVICES": "5"},
-    ]
-    assert crew.wanted({PROCESSES: "auto", "CUDA_VISIBLE_DEVICES": ""}) == 1
+    assert spread.wanted(seen) == 2
+    own = [spread.own_gpu(rank, 2, seen) for rank in (0, 1)]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in own] == ["2", "5"]
+    assert spread.gpus(own[1]) == ["2", "5"], "a worker that begins anew knows of all"
+    assert spread.wanted({PROCESSES: "auto", "CUDA_VISIBLE_DEVICES": ""}) == 1
     with pytest.raises(UsageError, match="3 processes are to train on 2 GPUs"):
-        crew.own_gpu(0, 3, seen)
+        spread.own_gpu(0, 3, seen)
 
 
 def test_batches_are_dealt_out_whole_and_evenly() -> None:

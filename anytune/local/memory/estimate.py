@@ -61,12 +61,14 @@ class Job:
         return self.tokens.trained / pace.computed(self.tokens, self.method, self.work.training, examples=0)
 
 
-def job_of(model: str, training: Mapping[str, Any], data: DataReport, *, method: Method) -> Job | None:
+def job_of(
+    model: str, training: Mapping[str, Any], data: DataReport, *, method: Method, shards: tuple[int, ...] = (1,)
+) -> Job | None:
     """Put together what is trained, None where the data have no tokens."""
     report = data.role("train")
     if report is None or report.tokens is None:
         return None
-    return Job(model, Work(training, ladder.ROWS.get(method, 1)), method, report, report.tokens)
+    return Job(model, Work(training, ladder.ROWS.get(method, 1), shards), method, report, report.tokens)
 
 
 def shape_of(model: str) -> Shape | None:
@@ -130,7 +132,7 @@ def told(
         instead=() if fitting == "yes" else instead(shape, job, machine),
         watt_hours=round(took.watts * took.expected / 3600, 4),
         device=machine.label(machine.threads(shape.parameters)),
-        basis=_basis(job, shape, way, took),
+        basis=_basis(job, shape, way, took, machine),
     )
 
 
@@ -166,9 +168,11 @@ def _count(weights: int) -> str:
     return f"{weights / 1e9:.1f}B" if weights >= 1e9 else f"{weights / 1e6:.1f}M"
 
 
-def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
+def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace, machine: Hardware) -> str:
     amount, training = job.amount, job.work.training
     steps = training["epochs"] * math.ceil(amount.examples / amount.batch)
+    every = machine.processes * machine.machines
+    parted = f"; that {every} processes share the work is reckoned, not measured"
     pairs = {
         "sft": "",
         "dpo": "; pairs"
@@ -181,4 +185,5 @@ def _basis(job: Job, shape: Shape, way: Way, took: pace.Pace) -> str:
     return (
         f"{_count(shape.parameters)} parameters, {took.operations / 1e12:.2f} TFLOP at {took.rate / 1e9:.0f} "
         f"GFLOP/s, {steps} steps in {way.dtype}; {took.watts:.0f} W assumed{pairs}"
+        f"{parted if every > 1 else ''}"
     )

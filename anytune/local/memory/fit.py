@@ -38,7 +38,7 @@ class Way:
 
     `products` is the dtype of matrix products, `unpack` whether NF4 is written out as ordinary weights once,
     `micro_tokens` the tokens of one forward pass at most, `recompute` whether layers are computed again on the way
-    back (gradient checkpointing).
+    back (gradient checkpointing). The frozen base is dealt out over so many processes as there are `shards`.
     """
 
     dtype: str
@@ -46,6 +46,7 @@ class Way:
     unpack: bool
     micro_tokens: int
     recompute: bool
+    shards: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     if lora is None:
         return beside + shape.parameters * TRAINED_BYTES
     packed = training["quantize"] and not way.unpack
-    linear = NF4_BYTES if packed else WIDTH[way.dtype if lora["dropout"] else way.products]
+    linear = NF4_BYTES / way.shards if packed else WIDTH[way.dtype if lora["dropout"] else way.products]
     whole = (shape.other + shape.routed) * WIDTH[way.dtype]
     return beside + (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
 
@@ -173,4 +174,17 @@ def unpacking(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     """Return the bytes of the largest group of NF4 matrices as ordinary weights, while they are used."""
     if not training["quantize"] or way.unpack:
         return 0
-    return max(map(products, shape.joined)) * WIDTH[way.products]
+    return max(map(products, shape.joined)) * WIDTH[way.products] + gathered(shape, way)
+
+
+def gathered(shape: Shape, way: Way) -> float:
+    """Return the bytes that are brought together of a base that is dealt out: of a group of layers, and of the next.
+
+    Those of a layer stand once more in one piece while they are unpacked.
+    """
+    return 2.5 * NF4_BYTES * max(map(products, shape.joined)) if way.shards > 1 else 0
+
+
+def elsewhere(linear: int, way: Way) -> float:
+    """Return the bytes of so many weights in NF4 that other processes hold."""
+    return NF4_BYTES * linear * (1 - 1 / way.shards)

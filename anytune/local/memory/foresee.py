@@ -23,24 +23,43 @@ TRIES = 4  # steps that are taken at most to find a way that fits
 
 
 def here(
-    model: str, training: Mapping[str, Any], data: DataReport, *, method: Method = "sft"
+    model: str,
+    training: Mapping[str, Any],
+    data: DataReport,
+    *,
+    method: Method = "sft",
+    processes: int = 1,
+    machines: int = 1,
+    shards: tuple[int, ...] = (1,),
 ) -> ResourceEstimate | None:
     """Estimate a run on this machine, None if the configuration or the data are not at hand."""
-    job = job_of(model, training, data, method=method)
-    return estimate(job, hardware()) if job is not None else None
+    job = job_of(model, training, data, method=method, shards=shards)
+    return estimate(job, hardware(processes, machines)) if job is not None else None
 
 
 def everywhere(
-    model: str, training: Mapping[str, Any], data: DataReport, *, method: Method, gpus: Sequence[str], exact: bool
+    model: str,
+    training: Mapping[str, Any],
+    data: DataReport,
+    *,
+    method: Method,
+    gpus: Sequence[str],
+    exact: bool,
+    processes: int = 1,
+    machines: int = 1,
+    shards: tuple[int, ...] = (1,),
 ) -> tuple[ResourceEstimate | None, ...]:
-    """Estimate a run on this machine, then on each GPU; all names are looked up before anything is reckoned."""
-    machines = [hardware(), *(gpu.named(name).alone() for name in gpus)]
-    job = job_of(model, training, data, method=method)
+    """Estimate a run on this machine, then on each kind of GPU, of which each process has one.
+
+    All names are looked up before anything is reckoned.
+    """
+    seen = [hardware(processes, machines), *(gpu.named(name).alone(processes, machines) for name in gpus)]
+    job = job_of(model, training, data, method=method, shards=shards)
     if job is None:
-        return tuple(None for _ in machines)
+        return tuple(None for _ in seen)
     if exact:
-        return tuple(measured(job, machine) for machine in machines)
-    return tuple(estimate(job, machine) for machine in machines)
+        return tuple(measured(job, machine) for machine in seen)
+    return tuple(estimate(job, machine) for machine in seen)
 
 
 def measured(job: Job, machine: Hardware) -> ResourceEstimate:
@@ -65,11 +84,12 @@ def measured(job: Job, machine: Hardware) -> ResourceEstimate:
 def counted_need(shape: Shape | None, job: Job, way: Way, answer: Mapping[str, int]) -> Need:
     """Return what was counted, with what is lost beside tensors: as reckoned, or at the most, for unknown sizes."""
     step = answer["peak"] - answer["still"]
-    still = answer["still"] + job.work.training.get("beside_bytes", 0)
+    elsewhere = fit.elsewhere(shape.linear if shape is not None else answer["linear"], way)
+    still = answer["still"] + job.work.training.get("beside_bytes", 0) - elsewhere
     if shape is None:
         return Need(still, step, fit.HOLES * step + fit.left_by_opening(answer["parameters"]))
     lost = fit.need(shape, job.work.training, way, job.largest(way)).lost
-    return Need(still, step, lost)
+    return Need(still, step + fit.gathered(shape, way), lost)
 
 
 def step(folder: str, job: Job, way: Way) -> dict[str, int]:

@@ -28,9 +28,9 @@ class Gpu:
     bfloat16: bool
     power: float
 
-    def alone(self) -> Hardware:
+    def alone(self, processes: int = 1, machines: int = 1) -> Hardware:
         """Return it as the device of a machine of which nothing else is known, with all its memory free."""
-        return Hardware("cuda", self.name, 1, self.memory, self.bfloat16)
+        return Hardware("cuda", self.name, 1, self.memory, self.bfloat16, processes, machines)
 
 
 def named(name: str) -> Gpu:

@@ -1,8 +1,9 @@
 """Which way a run takes through the memory there is, and what it falls back to when that was too much.
 
 From the quickest on: weights unpacked and nothing computed twice, in large passes; smaller passes; weights kept in
-NF4; layers computed again on the way back. None of these changes what is learnt, so a run takes them by itself. What
-would change it (a shorter length, NF4 that was not asked for) is only named.
+NF4; layers computed again on the way back; and, where several processes train, the base dealt out over them. None of
+these changes what is learnt, so a run takes them by itself. What would change it (a shorter length, NF4 that was not
+asked for) is only named.
 """
 
 from __future__ import annotations
@@ -29,10 +30,14 @@ ROWS = {"dpo": 2, "reward": 2}  # sequences of an example, which are computed to
 
 @dataclass(frozen=True)
 class Work:
-    """Be what is trained: the settings with all defaults, and how many sequences an example has."""
+    """Be what is trained: the settings with all defaults, and how many sequences an example has.
+
+    `shards` says over how many processes the frozen base may be dealt out, what is best first.
+    """
 
     training: Mapping[str, Any]
     rows: int = 1
+    shards: tuple[int, ...] = (1,)
 
     @property
     def longest(self) -> int:
@@ -52,17 +57,19 @@ def ways(shape: Shape, work: Work, machine: Hardware) -> Iterator[Way]:
         dtype = "float32"  # whole weights are trained in float32
     products = "bfloat16" if machine.bfloat16 and work.training["lora"] is not None else dtype
     quantised = bool(work.training["quantize"])
-    for recompute in (False, True):
-        for unpack in (True, False) if quantised else (True,):
-            for tokens in halved(MOST_TOKENS[machine.device], work.longest):
-                yield Way(dtype, products, unpack, tokens, recompute)
+    for shards in work.shards:
+        for recompute in (False, True):
+            for unpack in (True, False) if quantised and shards == 1 else (not quantised,):
+                for tokens in halved(MOST_TOKENS[machine.device], work.longest):
+                    yield Way(dtype, products, unpack, tokens, recompute, shards)
 
 
 def blind(work: Work, machine: Hardware) -> Way:
     """Return the way for a model whose sizes say nothing: a careful one, and lower ones are found when it runs."""
     dtype = "bfloat16" if machine.bfloat16 and machine.device == "cuda" and work.training["lora"] else "float32"
-    unpack = not (work.training["quantize"] and machine.device == "cuda")
-    return Way(dtype, dtype, unpack, BLIND_TOKENS, recompute=False)
+    shards = work.shards[0]
+    unpack = not (work.training["quantize"] and (machine.device == "cuda" or shards > 1))
+    return Way(dtype, dtype, unpack, BLIND_TOKENS, recompute=False, shards=shards)
 
 
 def halved(most: int, least: int) -> Iterator[int]:
@@ -102,7 +109,7 @@ def lower(way: Way, work: Work, *, tokens: int | None) -> Way | None:
         return replace(way, micro_tokens=min(way.micro_tokens, tokens) // 2)
     if (below := packed(way, work)) is not None:
         return below
-    return None if way.recompute else replace(way, recompute=True)
+    return dealt(way, work) if way.recompute else replace(way, recompute=True)
 
 
 def divisible(way: Way, work: Work) -> int | None:
@@ -115,10 +122,18 @@ def packed(way: Way, work: Work) -> Way | None:
     return replace(way, unpack=False) if way.unpack and work.training["quantize"] else None
 
 
+def dealt(way: Way, work: Work) -> Way | None:
+    """Return the way with the base in NF4 and dealt out, None where it is or may not be."""
+    shards = work.shards[-1]
+    return replace(way, unpack=False, shards=shards) if shards > way.shards else None
+
+
 def step_words(before: Way, after: Way) -> str:
     """Say what a run does otherwise from now on."""
     if after.micro_tokens < before.micro_tokens:
         return f"{after.micro_tokens:,} tokens in a pass instead of {before.micro_tokens:,}"
+    if after.shards > before.shards:
+        return f"the base is dealt out over {after.shards} processes"
     return "the weights stay in NF4" if after.unpack < before.unpack else "layers are computed again on the way back"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from anytune.local.machine import Hardware
 from anytune.local.memory import gpu
-from anytune.local.memory.fit import Way
+from anytune.local.memory.fit import NF4_BYTES, Way
 from anytune.local.memory.shape import Shape
 from anytune.schema.data import Tokens
 from anytune.schema.training import Method
@@ -23,6 +23,7 @@ CORE_RATE = 3.5e10  # operations a second of one core (measured)
 UNKNOWN_RATE = 2.0e14  # of a GPU that the catalogue does not have
 USED = 0.35  # of a GPU's peak: published figures of QLoRA lie at 26 to 44 %
 LAYER_SECONDS = {"cpu": 1.0e-3, "cuda": 6.0e-4}  # forward and backward of one layer beyond its arithmetic
+LINK = {"cpu": 3e8, "cuda": 1.2e10}  # bytes a second: loopback (measured), a PCI bus (assumed; NVLink is quicker)
 START_SECONDS = 9.0  # imports, quantising, writing the model
 CORE_WATTS, UNKNOWN_WATTS = 12.0, 500.0  # a busy core with its share of the machine; a busy data-centre GPU
 
@@ -56,13 +57,14 @@ def pace(
     cores = machine.threads(shape.parameters)
     length = min(amount.mean / amount.rows, training["max_length"])
     batches = math.ceil(amount.examples / amount.batch)
-    at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens)
+    at_once = math.ceil(amount.batch * amount.mean / way.micro_tokens / (machine.processes * machine.machines))
     # An answer is tried token by token, each a pass forward, a third of a whole one.
     passes = epochs * batches * at_once * (1 + training.get("max_new_tokens", 0) / 3)
     tokens = epochs * amount.examples * amount.rows * length
     work = operations(shape, training, tokens=tokens, length=length, recompute=way.recompute)
     rate, watts = speed(machine, cores)
-    busy = work / rate + passes * shape.layers * LAYER_SECONDS[machine.device]
+    each = shape.layers * LAYER_SECONDS[machine.device] + gathering(shape, way, machine)
+    busy = work / rate + passes * each
     return Pace(
         low=START_SECONDS / 2 + busy / 2.5,
         expected=START_SECONDS + busy,
@@ -75,10 +77,21 @@ def pace(
 
 def speed(machine: Hardware, cores: int) -> tuple[float, float]:
     """Return operations a second and watts."""
+    several = machine.processes
     if machine.device == "cpu":
-        return CORE_RATE * cores**0.85, CORE_WATTS * cores
+        cores = min(machine.cores, cores * several)
+        return CORE_RATE * cores**0.85 * machine.machines, CORE_WATTS * cores * machine.machines
     known = gpu.of_driver(machine.name)
-    return (UNKNOWN_RATE, UNKNOWN_WATTS) if known is None else (known.rate * USED, known.power)
+    rate, watts = (UNKNOWN_RATE, UNKNOWN_WATTS) if known is None else (known.rate * USED, known.power)
+    return rate * several * machine.machines, watts * several * machine.machines
+
+
+def gathering(shape: Shape, way: Way, machine: Hardware) -> float:
+    """Return the seconds in which a pass brings together a base that is dealt out, if nothing else is done then."""
+    if way.shards == 1:
+        return 0
+    times = 3 if way.recompute else 2
+    return times * shape.linear * NF4_BYTES * (1 - 1 / way.shards) / LINK[machine.device]
 
 
 def operations(shape: Shape, training: Mapping[str, Any], *, tokens: float, length: float, recompute: bool) -> float:

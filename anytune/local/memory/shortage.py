@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from anytune.local import spread
 from anytune.local.machine import read_text
 from anytune.local.memory import ladder
 from anytune.local.memory.fit import Way
@@ -93,7 +94,8 @@ def fall(run: Run, error: BaseException, events: EventLog) -> bool:
     if not isinstance(error, ShortOfMemory) or choices is None:
         return False
     way, work = _way(choices), _work(run)
-    below = ladder.packed(way, work) if error.opening else ladder.lower(way, work, tokens=error.tokens)
+    smaller = ladder.packed(way, work) or ladder.dealt(way, work)
+    below = smaller if error.opening else ladder.lower(way, work, tokens=error.tokens)
     return _take(run, choices, way, below, events, why="out of memory")
 
 
@@ -131,7 +133,9 @@ def fix(run: Run) -> str:
     """Say what to do when the ladder has no further step."""
     tried = (read_json(run.path / "machine.json") or {}).get("recompute")
     already = "; the smallest passes were tried, with layers computed twice" if tried else ""
-    return f"set training.max_length or training.lora.rank smaller, or take a smaller model{already}"
+    idle = spread.wanted(os.environ) == 1 and len(spread.gpus(os.environ)) > 1
+    more = ", or let all GPUs hold it together (profiles.local.processes: auto)" if idle else ""
+    return f"set training.max_length or training.lora.rank smaller, or take a smaller model{more}{already}"
 
 
 def _take(run: Run, choices: dict[str, Any], way: Way, below: Way | None, events: EventLog, *, why: str) -> bool:
@@ -144,9 +148,11 @@ def _take(run: Run, choices: dict[str, Any], way: Way, below: Way | None, events
 
 
 def _way(choices: Mapping[str, Any]) -> Way:
-    return Way(**{field.name: choices[field.name] for field in fields(Way)})
+    return Way(**{field.name: choices[field.name] for field in fields(Way) if field.name in choices})
 
 
 def _work(run: Run) -> Work:
     request = json.loads((Path(run.path) / "request.json").read_text(encoding="utf-8"))
-    return Work(request["training"], ladder.ROWS.get(str(request.get("method")), 1))
+    training, method = request["training"], str(request.get("method"))
+    shards = spread.shards(os.environ, training, size=spread.everywhere(os.environ))
+    return Work(training, ladder.ROWS.get(method, 1), shards)

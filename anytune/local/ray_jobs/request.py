@@ -14,7 +14,7 @@ from anytune.config import is_here
 from anytune.errors import UsageError
 from anytune.local import settings
 from anytune.local.base_model import is_hub_id
-from anytune.local.processes import PROCESSES
+from anytune.local.spread import PROCESSES
 from anytune.providers.base import Profile
 from anytune.schema.cluster import Cluster
 from anytune.schema.spec import TuneSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +13,9 @@ from anytune.errors import UsageError
 from anytune.local import loading
 from anytune.local.training.checkpoint import sha256
 from anytune.local.training.lora import fuse
+
+if TYPE_CHECKING:
+    from anytune.local.training.shards import Shards
 
 
 def prepare(
@@ -23,12 +26,13 @@ def prepare(
     *,
     start: Mapping[str, Any] | None = None,
     says: loading.Says = "words",
+    shards: Shards | None = None,
 ) -> Any:
     """Make the right weights trainable, and the model compute as this machine does it best."""
     net = trainable(net, model, settings, says=says)
     if start is not None:
         go_on_from(net, start)
-    arrange(net, settings, machine)
+    arrange(net, settings, machine, shards)
     return net
 
 
@@ -61,13 +65,15 @@ def trainable(net: Any, model: str, settings: Mapping[str, Any], *, says: loadin
     return net
 
 
-def arrange(net: Any, settings: Mapping[str, Any], machine: Mapping[str, Any]) -> None:
+def arrange(net: Any, settings: Mapping[str, Any], machine: Mapping[str, Any], shards: Shards | None = None) -> None:
     """Compute layers twice where memory demands it, and each LoRA layer as one node."""
     if machine["recompute"]:
         net.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings["lora"] is not None and not settings["lora"]["dropout"]:
         # Dropout sits inside PEFT's own forward, which then stays.
-        fuse(net, products=getattr(torch, machine["products"]))
+        fuse(net, products=getattr(torch, machine["products"]), shards=shards)
+    if shards is not None:
+        shards.cover(net)
 
 
 def go_on_from(net: Any, start: Mapping[str, Any]) -> None:

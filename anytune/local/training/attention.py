@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training.events import EventLog
+from anytune.local.training.team import Team
 from anytune.local.training.tree import Group, Layout, Tree, lay_out
 
 NAME = "anytune"
@@ -151,10 +152,13 @@ def attend(
 AttentionInterface.register(NAME, attend)
 
 
-def chosen(run: Run, net: Any, *, longest: int, events: EventLog) -> bool:
-    """Tell whether this run attends by trees: as an earlier worker of it found, or found now, and said where not."""
+def chosen(run: Run, net: Any, *, longest: int, events: EventLog, team: Team) -> bool:
+    """Tell whether this run attends by trees: as an earlier worker of it found, or found now, and said where not.
+
+    The processes of a team find it together, and the one that leads writes it down.
+    """
     path = run.path / "attention.json"
-    known = read_json(path)
+    known = team.told(lambda: read_json(path))
     if known is not None:
         if known["trees"]:
             net.config.get_text_config()._attn_implementation = NAME
@@ -162,7 +166,8 @@ def chosen(run: Run, net: Any, *, longest: int, events: EventLog) -> bool:
     why = arrange(net, longest=longest)
     if why is not None:
         events.tell(f"sequences lie side by side and share nothing: {why}", layout="side by side")
-    write_json(path, {"trees": why is None})
+    if team.rank == 0:
+        write_json(path, {"trees": why is None})
     return why is None
 
 

@@ -35,7 +35,8 @@ class MicroBatch:
 
     `at` are the places in `ids`, counted through all rows, whose next token is trained, `targets` those tokens,
     sequence by sequence; `counts` says how many each sequence has. `tokens` counts those of all sequences, without
-    filler. `items` are the chats or pairs that the sequences are of, in their order.
+    filler. `items` are the chats or pairs that the sequences are of, in their order. One that is `idle` is computed for
+    company alone, and counts for nothing.
     """
 
     ids: Tensor
@@ -46,6 +47,7 @@ class MicroBatch:
     items: Sequence[Any] = ()
     positions: Tensor | None = None
     tree: Tree | None = None
+    idle: bool = False
 
 
 Maker = Callable[[Sequence[ItemT]], MicroBatch]

@@ -22,8 +22,9 @@ from torch import Tensor
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.runs import read_json, write_json
 from anytune.local.training.batches import MicroBatch
-from anytune.local.training.objective import Given, Outcome, Stage, Stopped
+from anytune.local.training.objective import Given, Outcome, Stage
 from anytune.local.training.pair import Pair, PairEncoder
+from anytune.local.training.team import Stopped
 
 
 class Pairwise(Given):
@@ -55,12 +56,13 @@ class Dpo(Pairwise):
         """Give each pair what the reference says of it: as an earlier worker of this run found, or found now."""
         pairs: list[Any] = examples
         path = stage.run.path / f"reference-{role}.json"
-        found = (read_json(path) or {}).get("log_probabilities")
+        found = stage.team.told(lambda: (read_json(path) or {}).get("log_probabilities"))
         if found is None or len(found) != len(pairs):
             start, name = time.process_time(), f"{len(pairs)} pairs of the {role} file"
             stage.events.tell(f"asking the base about the {name}", pairs=len(pairs))
             found = reference(stage, pairs)
-            write_json(path, {"log_probabilities": found})
+            if stage.team.rank == 0:
+                write_json(path, {"log_probabilities": found})
             spent = time.process_time() - start
             stage.events.tell(f"the base was asked about the {name}", pairs=len(pairs), cpu_seconds=spent)
         return [replace(pair, reference=tuple(two)) for pair, two in zip(pairs, found, strict=True)]
@@ -108,13 +110,16 @@ def compared(rewards: Tensor, *, wanted: float) -> Outcome:
 def reference(stage: Stage, pairs: Sequence[Pair]) -> list[list[float]]:
     """Return the log-probabilities of both answers of each pair under the model as it stands."""
     stage.net.eval()
+    places = {id(pair): at for at, pair in enumerate(pairs)}
     found: dict[int, list[float]] = {}
-    for batch in stage.batches(pairs):
-        if stage.stop():
+    for batch in stage.shared(pairs):
+        if stage.halts():
             raise Stopped
         told = stage.head.log_probabilities(stage.net, batch).view(-1, 2).tolist()
-        found |= {id(pair): two for pair, two in zip(batch.items, told, strict=True)}
+        if not batch.idle:
+            found |= {places[id(pair)]: two for pair, two in zip(batch.items, told, strict=True)}
         if stage.events.due():
             stage.events.tell(f"asked the base about {len(found)} of {len(pairs)} pairs", pairs=len(found))
     stage.net.train()
-    return [found[id(pair)] for pair in pairs]
+    whole = {at: two for part in stage.team.all(found) for at, two in part.items()}
+    return [whole[at] for at in range(len(pairs))]

@@ -27,9 +27,10 @@ from anytune.local.loading import Says
 from anytune.local.training.attention import padded
 from anytune.local.training.batches import MicroBatch
 from anytune.local.training.head import HeadFilter
-from anytune.local.training.objective import Outcome, Stage, Stopped
+from anytune.local.training.objective import Outcome, Stage
 from anytune.local.training.reward import Given, Rewards
 from anytune.local.training.task import Task, TaskEncoder
+from anytune.local.training.team import Stopped
 
 SMALL = 1e-4  # added to a standard deviation, which is 0 where all answers of a group are worth the same
 

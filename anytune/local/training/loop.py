@@ -17,9 +17,10 @@ from anytune.local.encode import Item
 from anytune.local.runs import Run
 from anytune.local.training.batches import steps_of_epoch, total_steps
 from anytune.local.training.events import EventLog
-from anytune.local.training.objective import Objective, Stage, Stopped, Tally
+from anytune.local.training.objective import Objective, Stage, Tally
 from anytune.local.training.progress import Clock, Progress
 from anytune.local.training.snapshot import save
+from anytune.local.training.team import Stopped
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
     tally, tokens, computed = Tally(), 0, 0
     for batch in recipe.stage.own(learnt):
         outcome = recipe.objective.outcome(recipe.stage, batch)
+        if batch.idle:
+            (outcome.loss * 0).backward()
+            continue
         (outcome.loss / share).backward()
         tally.add(outcome)
         tokens += batch.tokens

@@ -8,10 +8,13 @@ gate and up) are computed together, as their weights stacked.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from anytune.local.training.shards import Shards
 
 
 class StackedLora(torch.autograd.Function):
@@ -56,7 +59,7 @@ class StackedLora(torch.autograd.Function):
 class LayerGroup:
     """Hold PEFT LoRA layers that read one input, and compute them all when the first is called."""
 
-    def __init__(self, layers: list[Any], weights: list[Callable[[], Tensor]], *, products: torch.dtype | None) -> None:
+    def __init__(self, layers: list[Any], weights: Callable[[], list[Tensor]], *, products: torch.dtype | None) -> None:
         self.layers = layers
         self.scales = [layer.scaling["default"] for layer in layers]
         self.biases = [layer.get_base_layer().bias for layer in layers]
@@ -70,7 +73,7 @@ class LayerGroup:
 
     def stack(self) -> None:
         """Join the frozen weights into one matrix, of which each layer keeps its rows."""
-        self._stack = torch.cat([weight() for weight in self._weights])
+        self._stack = torch.cat(self._weights())
         if self._products is not None:
             self._stack = self._stack.to(self._products)
         for layer, rows in zip(self.layers, self.rows, strict=True):
@@ -80,7 +83,7 @@ class LayerGroup:
         """Return the frozen weights, all rows."""
         if self._stack is not None:
             return self._stack
-        weights = [weight() for weight in self._weights]
+        weights = self._weights()
         joined = weights[0] if len(weights) == 1 else torch.cat(weights)
         return joined if self._products is None else joined.to(self._products)
 
@@ -104,11 +107,12 @@ class LayerGroup:
 SHARED_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
-def fuse(net: nn.Module, *, products: torch.dtype | None = None) -> int:
+def fuse(net: nn.Module, *, products: torch.dtype | None = None, shards: Shards | None = None) -> int:
     """Give every PEFT LoRA layer the written-out node, and return how many groups there are.
 
     `products` is the dtype in which the matrices are multiplied (sums are float32 inside), that of the layers' input
-    if None: bfloat16 products between float32 activations are QLoRA's own precision where it counts for speed.
+    if None: bfloat16 products between float32 activations are QLoRA's own precision where it counts for speed. From
+    `shards` comes the base of layers that hold only a part of it.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -117,10 +121,10 @@ def fuse(net: nn.Module, *, products: torch.dtype | None = None) -> int:
         children = {n: c for n, c in parent.named_children() if isinstance(c, LoraLayer) and is_linear(c)}
         for names in SHARED_INPUT:
             if all(name in children for name in names):
-                join([children.pop(name) for name in names], products)
+                join([children.pop(name) for name in names], products, shards)
                 groups += 1
         for layer in children.values():
-            join([layer], products)
+            join([layer], products, shards)
             groups += 1
     return groups
 
@@ -130,10 +134,10 @@ def is_linear(layer: Any) -> bool:
     return isinstance(layer.get_base_layer(), nn.Linear)
 
 
-def join(layers: list[Any], products: torch.dtype | None) -> None:
+def join(layers: list[Any], products: torch.dtype | None, shards: Shards | None) -> None:
     """Make one group of these layers."""
     bases = [layer.get_base_layer() for layer in layers]
-    group = LayerGroup(layers, [reader(base) for base in bases], products=products)
+    group = LayerGroup(layers, shards.reader(bases) if shards is not None else reader(bases), products=products)
     if not any(is_packed(base) for base in bases):
         group.stack()
     for at, layer in enumerate(layers):
@@ -150,13 +154,11 @@ def is_packed(base: Any) -> bool:
     return getattr(base.weight, "quant_state", None) is not None
 
 
-def reader(base: Any) -> Callable[[], Tensor]:
-    """Return a function that gives the layer's frozen weights, unpacked if they are NF4."""
-    if not is_packed(base):
-        return lambda: base.weight
+def reader(bases: list[Any]) -> Callable[[], list[Tensor]]:
+    """Return a function that gives the layers' frozen weights, unpacked if they are NF4."""
     from anytune.local.loading import unpacked
 
-    return lambda: unpacked(base)
+    return lambda: [unpacked(base) if is_packed(base) else base.weight for base in bases]
 
 
 def slices(sizes: list[int]) -> list[slice]:

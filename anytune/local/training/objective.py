@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -11,14 +11,10 @@ from torch import Tensor
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.loading import Says
 from anytune.local.runs import Run
-from anytune.local.training.batches import MicroBatch, micro_batches
+from anytune.local.training.batches import MicroBatch, collate, micro_batches
 from anytune.local.training.events import EventLog
 from anytune.local.training.head import HeadFilter
 from anytune.local.training.team import Team
-
-
-class Stopped(Exception):
-    """Be told to stop; the last step is saved."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +71,31 @@ class Stage:
         """Cut examples into batches that fit the memory, and return those that this process computes."""
         most = self.team.most_examples(len(examples), self.micro_examples)
         cut = micro_batches(examples, most_tokens=self.micro_tokens, most_examples=most, trees=self.trees)
-        return self.team.deal(cut, lambda batch: batch.ids.numel())
+        return self._in_step(cut) if self.team.in_step else self.team.deal(cut, tokens)
+
+    def shared(self, examples: Sequence[Item]) -> list[MicroBatch]:
+        """Cut examples into the batches that one process would make, and return as many for this one as for each."""
+        return self._in_step(self.batches(examples))
+
+    def _in_step(self, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
+        rounds = self.team.rounds(batches, tokens)
+        shortest = min((item for batch in batches for item in batch.items), key=len)
+        return [replace(collate([shortest]), idle=True) if batch is None else batch for batch in rounds]
+
+    def halts(self) -> bool:
+        """Tell whether any process is told to stop; each must ask at the same place."""
+        return self.team.agreed(self.stop())
 
     def batches(self, examples: Sequence[Item]) -> list[MicroBatch]:
         """Cut examples into batches that fit the memory."""
         return micro_batches(
             examples, most_tokens=self.micro_tokens, most_examples=self.micro_examples, trees=self.trees
         )
+
+
+def tokens(batch: MicroBatch) -> int:
+    """Return how many tokens a batch computes."""
+    return batch.ids.numel()
 
 
 class Objective(Protocol):
@@ -133,7 +147,9 @@ class Given:
         examples, _ = self.act(stage, examples)
         tally, share = Tally(), self.share(examples)
         for batch in stage.own(examples):
-            tally.add(self.outcome(stage, batch))
+            outcome = self.outcome(stage, batch)
+            if not batch.idle:
+                tally.add(outcome)
         tally = Tally.of(stage.team.all(tally))
         return tally.loss / share, tally.means(share)
 

@@ -11,7 +11,9 @@ that goes on from a checkpoint ends with the same bits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 import torch
 
 from anytune.errors import UsageError
-from anytune.local import loading
+from anytune.local import loading, spread
 from anytune.local.artifact import Origin, write_model
 from anytune.local.base_model import fingerprint
 from anytune.local.encode import ChatEncoder, Encoder, Item
@@ -33,29 +35,29 @@ from anytune.local.training.adapters import prepare
 from anytune.local.training.events import EventLog
 from anytune.local.training.loop import Recipe, loop
 from anytune.local.training.method import objective_of
-from anytune.local.training.objective import Objective, Stage, Stopped
+from anytune.local.training.objective import Objective, Stage
+from anytune.local.training.shards import Shards
 from anytune.local.training.snapshot import restore
-from anytune.local.training.team import Team
+from anytune.local.training.team import Gather, Stopped, alone
 
 
-def train(
-    run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gather: Callable[[], Team] = Team
-) -> dict[str, Any]:
+def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gather: Gather = alone) -> dict[str, Any]:
     """Train as `request.json` says and return the figures of the result; raise `Stopped` when told to stop.
 
-    `gather` brings together the processes that train, once it is decided how the machine is used.
+    `gather` brings together the processes that train; the one that leads decides before how the machine is used.
     """
     request = run.request()
     settings, model = request["training"], request["model"]
     objective = objective_of(request)
     events.tell("reading the base model", model=model)
-    machine = machine_choices(run, request, rows=objective.rows)
-    team = gather()
-    torch.set_num_threads(max(1, machine["threads"] // team.size))
+    team, machine = gather(lambda size: machine_choices(run, request, rows=objective.rows, size=size))
+    shards = Shards(rank=team.rank, size=team.size) if machine["shards"] > 1 and team.size > 1 else None
+    team.in_step = shards is not None
+    torch.set_num_threads(max(1, machine["threads"] // team.beside))
     torch.manual_seed(settings["seed"])
 
     tokenizer = loading.open_tokenizer(model)
-    with shortage.opening():
+    with shortage.opening(), shards.opening() if shards is not None else nullcontext():
         net = loading.open_base(
             model,
             quantize=settings["quantize"],
@@ -72,12 +74,12 @@ def train(
     if team.agreed(stop()):
         raise Stopped
 
+    start = request.get("from_checkpoint")
     with shortage.opening():
-        with team.leader_first():
-            trees = objective.shares_beginnings and attention.chosen(
-                run, net, longest=settings["max_length"], events=events
-            )
-        net = prepare(net, model, settings, machine, start=request.get("from_checkpoint"), says=objective.opens)
+        net = prepare(net, model, settings, machine, start=start, says=objective.opens, shards=shards)
+        trees = objective.shares_beginnings and attention.chosen(
+            run, net, longest=settings["max_length"], events=events, team=team
+        )
     learnt = {name: p for name, p in net.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(
         learnt.values(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
@@ -86,7 +88,7 @@ def train(
         run, net, objective.head(net), events, stop, machine["micro_tokens"], settings["micro_batch_size"], trees, team
     )
     team.same(learnt.values())
-    with team.leader_first(), shortage.passes(lambda: stage.head.last):
+    with shortage.passes(lambda: stage.head.last):
         sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
     recipe = Recipe(stage, objective, learnt, optimizer, settings, machine, train_set, validation)
@@ -103,7 +105,7 @@ def train(
         stop_ids=sorted(encoder.stop_ids),
         job_id=run.id,
         suffix=request.get("suffix"),
-        from_checkpoint=request.get("from_checkpoint"),
+        from_checkpoint=start,
         says=objective.opens,
     )
     digest = write_model(run.path / "model", net, tokenizer, origin) if team.rank == 0 else None
@@ -127,16 +129,17 @@ def train(
     }
 
 
-def machine_choices(run: Run, request: dict[str, Any], *, rows: int) -> dict[str, Any]:
+def machine_choices(run: Run, request: dict[str, Any], *, rows: int, size: int) -> dict[str, Any]:
     """Decide how the run uses this machine, once: a run that goes on must add up the same numbers the same way.
 
-    An example has so many `rows`, which are computed together.
+    An example has so many `rows`, which are computed together; so many processes train, all of them.
     """
     known = read_json(run.path / "machine.json")
     if known is not None:
-        return known
-    training, machine = request["training"], hardware()
-    shape, work = estimate.shape_of(request["model"]), ladder.Work(training, rows)
+        return {"shards": 1, **known}
+    training, machine = request["training"], hardware(min(size, spread.wanted(os.environ)))
+    shape = estimate.shape_of(request["model"])
+    work = ladder.Work(training, rows, spread.shards(os.environ, training, size=size))
     if shape is None:  # a configuration that says too little
         choices = {**asdict(ladder.blind(work, machine)), "threads": 1}
     else:

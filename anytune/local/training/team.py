@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,19 +16,26 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from anytune.local.crew import WHO, Crew, gpus, own_gpu
+from anytune.local.crew import INTERFACE, LOOPBACK, WHO, Crew, Place
+from anytune.local.muster import Muster, interface_of
 from anytune.local.runs import Run
+from anytune.local.spread import gpus, own_gpu
 
-HOST = "127.0.0.1"
 LONG = timedelta(days=7)  # a process that died is noticed by the leader; slow ones are waited for
 Batch = TypeVar("Batch")
+
+
+class Stopped(Exception):
+    """Be told to stop; the last step is saved."""
 
 
 class Team:
     """Be the processes of a run as one of them sees it; one that is alone has nobody to ask."""
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, rank: int = 0, size: int = 1, *, beside: int = 1) -> None:
         self.rank, self.size = rank, size
+        self.beside = beside  # how many of them are on this machine
+        self.in_step = False  # whether all have to compute the same number of batches
 
     def most_examples(self, examples: int, most: int | None) -> int | None:
         """Return how many examples a batch may have, so that there is one for each process."""
@@ -48,9 +54,20 @@ class Team:
             load[owner[index]] += cost(batches[index])
         return [batch for batch, whose in zip(batches, owner, strict=True) if whose == self.rank]
 
+    def rounds(self, batches: Sequence[Batch], cost: Callable[[Batch], int]) -> list[Batch | None]:
+        """Return this process's batches, as many as each has: like ones in a round, None where none is left."""
+        order = sorted(range(len(batches)), key=lambda i: cost(batches[i]), reverse=True)
+        count = -(-len(batches) // self.size)
+        mine = [batches[i] for i in order[self.rank :: self.size]]
+        return mine + [None] * (count - len(mine))
+
     def agreed(self, wish: bool) -> bool:
         """Tell whether any process wishes it."""
         return wish if self.size == 1 else any(self._all(wish))
+
+    def told(self, found: Callable[[], Any]) -> Any:
+        """Return what the leader finds, and only it looks for."""
+        return self.all(found() if self.rank == 0 else None)[0]
 
     def all(self, mine: Any) -> list[Any]:
         """Return what each process has, in their order."""
@@ -79,19 +96,11 @@ class Team:
                 for parameter in parameters:
                     dist.broadcast(parameter.data, 0)
 
-    @contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """Let the leader go first, and the others when it is through."""
-        if self.size > 1 and self.rank > 0:
-            dist.barrier()
-        yield
-        if self.size > 1 and self.rank == 0:
-            dist.barrier()
-
     def join(self, store: Any) -> None:
         """Wait until all are there."""
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, os.environ[INTERFACE])
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=LONG)
 
 
@@ -112,24 +121,49 @@ def _alike(parameters: Iterable[nn.Parameter], most: int = 1 << 26) -> Iterator[
         yield group
 
 
-class Gathering:
-    """Bring the team of a run together, once the leader has decided how the machine is used."""
+Decide = Callable[[int], dict[str, Any]]
+Gather = Callable[[Decide], tuple[Team, dict[str, Any]]]
 
-    def __init__(self, run: Run, size: int) -> None:
-        self._run, self._size = run, size
+
+def alone(decide: Decide) -> tuple[Team, dict[str, Any]]:
+    """Return a team of one, and what it has decided."""
+    return Team(), decide(1)
+
+
+class Gathering:
+    """Bring the team of a run together, once the leader has decided how the machine is used.
+
+    So many processes are on each machine; `muster` holds the lines to the others, if there are any.
+    """
+
+    def __init__(self, run: Run, beside: int, muster: Muster | None, stop: Callable[[], bool]) -> None:
+        self._run, self._beside, self._muster, self._stop = run, beside, muster, stop
+        self._size = beside * (1 if muster is None else muster.machines)
         self.crew: Crew | None = None
 
-    def __call__(self) -> Team:
-        """Return the team as the leader sees it."""
-        team = Team(0, self._size)
+    def __call__(self, decide: Decide) -> tuple[Team, dict[str, Any]]:
+        """Return the team as the leader sees it, and what was decided."""
+        team, decided = Team(0, self._size, beside=self._beside), decide(self._size)
         if self._size > 1:
-            store = dist.TCPStore(HOST, 0, self._size, is_master=True, wait_for_workers=False, timeout=LONG)
-            seen = dict(os.environ)
-            found = gpus(seen)
-            self.crew = Crew(self._run.path, self._size, store.port, {**seen, **_named(found)})
-            os.environ.update(own_gpu(0, self._size, {**seen, **_named(found)}))
-            team.join(store)
-        return team
+            team.join(self._meet())
+        return team, team.told(lambda: decided)
+
+    def _meet(self) -> Any:
+        """Start those on this machine, have the others started, and return the store where all meet."""
+        muster, seen = self._muster, dict(os.environ)
+        if muster is not None and not muster.gather(self._stop):
+            raise Stopped
+        host = LOOPBACK if muster is None else muster.address
+        store = dist.TCPStore(host, 0, self._size, is_master=True, wait_for_workers=False, timeout=LONG)
+        place = Place(0, self._beside, self._size, host, store.port, interface_of(host) or "lo")
+        seen |= _named(gpus(seen))
+        others = [] if muster is None else list(muster.away.values())
+        self.crew = Crew(self._run.path, place, seen, reports=self._run.path, others=others)
+        self.crew.watch()
+        if muster is not None:
+            muster.tell(lambda machine: {"run": str(self._run.path), **_place(place, machine)})
+        os.environ.update({INTERFACE: place.interface, **own_gpu(0, self._beside, seen)})
+        return store
 
     def end(self) -> None:
         """Let the others go."""
@@ -143,9 +177,15 @@ def _named(found: Sequence[str]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(found)} if found else {}
 
 
-def followed() -> Team:
-    """Return the team as one of those sees it who follow."""
-    rank, size, port = (int(os.environ[name]) for name in WHO)
-    team = Team(rank, size)
-    team.join(dist.TCPStore(HOST, port, size, is_master=False, timeout=LONG))
-    return team
+def _place(leader: Place, machine: int) -> dict[str, Any]:
+    """Return where the processes of another machine stand."""
+    first, beside = machine * leader.beside, leader.beside
+    return {"first": first, "beside": beside, "size": leader.size, "host": leader.host, "port": leader.port}
+
+
+def followed(decide: Decide) -> tuple[Team, dict[str, Any]]:  # noqa: ARG001
+    """Return the team as one of those sees it who follow, and what the leader has decided."""
+    rank, size, beside, host, port = (os.environ[name] for name in WHO)
+    team = Team(int(rank), int(size), beside=int(beside))
+    team.join(dist.TCPStore(host, int(port), team.size, is_master=False, timeout=LONG))
+    return team, team.told(dict)

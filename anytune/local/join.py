@@ -1,0 +1,123 @@
+"""A machine that trains along with another one: it comes to where that one listens, and starts what it is told to.
+
+python -m anytune.local.worker join HOST:PORT --machine N
+
+It watches the processes that it starts, says if one of them dies, and ends them when the machine that leads is gone. It
+writes nothing into the run's folder, which must be there under the same path. No torch is here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from anytune.errors import AnytuneError
+from anytune.local.crew import Crew, Place
+from anytune.local.muster import AGAIN, PATIENCE, Line, Message, interface_of, versions
+
+OVER = 120.0  # seconds for which the end of a run is waited for when one of our own processes is dead
+GONE = 7  # the status of a run that can go on, as `anytune run` has it
+STATUS = {"succeeded": 0, "cancelled": GONE, "interrupted": GONE}
+
+
+class Wish:
+    """Remember that somebody wants this machine to stop."""
+
+    def __init__(self) -> None:
+        self._told = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._told = True
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self._told
+
+
+def join(where: tuple[str, int], machine: int, *, patience: float = PATIENCE) -> int:
+    """Train along until the run is over; return the status to end with."""
+    wish = Wish()
+    while True:
+        line = connected(where, wish, patience)
+        if line is None:
+            print(f"nobody listens at {where[0]}:{where[1]}", file=sys.stderr)
+            return GONE if wish() else 1
+        word = served(line, machine, wish)
+        line.close()
+        if word != AGAIN:
+            return STATUS.get(word, 1)
+
+
+def connected(where: tuple[str, int], wish: Wish, patience: float) -> Line | None:
+    """Return the line to the machine that leads, None if it does not listen in that time."""
+    end = time.monotonic() + patience
+    while not wish() and time.monotonic() < end:
+        with suppress(OSError):
+            return Line(socket.create_connection(where, timeout=5))
+        time.sleep(0.2)
+    return None
+
+
+def served(line: Line, machine: int, wish: Wish) -> str:
+    """Do what the machine that leads asks for, and return how the run ended, by its word."""
+    line.tell({"machine": machine, "versions": versions()})
+    told = line.awaited(float("inf"), wish) or {}
+    if "refused" in told:
+        print(f"the machine that leads refuses this one: {told['refused']}", file=sys.stderr)
+        return "refused"
+    if "run" not in told:
+        return _ending(line, told, wish)
+    folder = Path(told["run"])
+    if not (folder / "request.json").is_file():
+        error = f"{socket.gethostname()} does not see {folder}"
+        line.tell({"status": 1, "error": error, "cause": "user", "fix": "put ANYTUNE_HOME where all machines see it"})
+        return _ending(line, line.awaited(OVER) or {}, wish)
+    with tempfile.TemporaryDirectory(prefix="anytune-join-") as reports:
+        try:
+            interface = interface_of(line.address) or "lo"
+            place = Place(told["first"], told["beside"], told["size"], told["host"], told["port"], interface)
+            crew = Crew(folder, place, dict(os.environ), reports=Path(reports))
+        except AnytuneError as error:
+            line.tell({"status": 1, "error": f"{socket.gethostname()}: {error.message}", "cause": "user"})
+            return _ending(line, line.awaited(OVER) or {}, wish)
+        try:
+            return watched(line, crew, wish)
+        finally:
+            crew.end()
+
+
+def watched(line: Line, crew: Crew, wish: Wish) -> str:
+    """Watch the processes of this machine until the one that leads says how the run ended."""
+    asked = False
+    while True:
+        for message in line.heard():
+            if "end" in message:
+                return str(message["end"])
+        if line.lost:
+            return _ending(line, {}, wish)
+        if wish() and not asked:
+            crew.terminate()
+            asked = True
+        if (death := crew.death()) is not None:
+            time.sleep(0.3)  # others may die after the first
+            line.tell(crew.death() or death)
+            crew.end()
+            return _ending(line, line.awaited(OVER) or {}, wish)
+        time.sleep(0.1)
+
+
+def _ending(line: Line, told: Message, wish: Wish) -> str:
+    """Return the word of the end; a line that is lost without one means that a run can go on."""
+    if "end" in told:
+        return str(told["end"])
+    if line.lost:
+        print("the machine that leads is gone", file=sys.stderr)
+    return "interrupted" if line.lost or wish() else "failed"
