@@ -34,6 +34,7 @@ FURTHER: dict[str, tuple[Any, ...]] = {
     "training.lora.rank": (32,),
     "training.lora.alpha": (64,),
     "training.max_length": (8192, 16384),
+    "training.over_length": ("drop", "truncate_right"),
     "training.learning_rate": (2e-5, 1e-5),
 }
 SENT = {"model", "method", "data.train.path", "data.train.weight", "data.validation"}

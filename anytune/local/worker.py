@@ -6,7 +6,7 @@ python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
 python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
 python -m anytune.local.worker fit --model M --asked JSON
-python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
+python -m anytune.local.worker preview --model M --file F --max-length N --over-length P [--line N]… [--first N]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import traceback
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anytune.errors import AnytuneError
 from anytune.local import confine, crew
@@ -33,6 +33,7 @@ from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
 from anytune.local.training import checkpoint
 from anytune.local.training.events import EventLog
+from anytune.schema.training import OverLength
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
@@ -64,6 +65,7 @@ def main(arguments: list[str]) -> int:
     preview.add_argument("--model", required=True)
     preview.add_argument("--file", type=Path, required=True)
     preview.add_argument("--max-length", type=int, required=True)
+    preview.add_argument("--over-length", choices=get_args(OverLength), required=True)
     preview.add_argument("--method", choices=["sft", "dpo"])
     preview.add_argument("--line", type=int, action="append", default=[])
     preview.add_argument("--first", type=int, default=0)
@@ -112,12 +114,13 @@ def look(given: argparse.Namespace) -> None:
     """Answer what a preview asks, without torch: nothing is computed, and the start takes a third of the time."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
     from anytune.local.preview import Question, answer
+    from anytune.local.records import Limit
 
     answer(
         Question(
             file=given.file,
             model=given.model,
-            max_length=given.max_length,
+            limit=Limit(given.max_length, given.over_length),
             method=given.method,
             lines=tuple(given.line),
             first=given.first,

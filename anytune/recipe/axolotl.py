@@ -14,6 +14,7 @@ from anytune.recipe.tool import (
     Tool,
     batches,
     modules,
+    over_length,
     read_batches,
     read_warmup_steps,
     said,
@@ -38,6 +39,9 @@ _KEYS = (
 )
 
 
+_EXCESS = {"drop": "drop", "truncate_right": "truncate", "refuse": "raise"}
+
+
 def _write(handed: Handed) -> Iterator[Setting]:
     yield said("model", handed.model, "base_model", handed.model)
     yield said("method", handed.method, "rl", "dpo") if handed.method == "dpo" else said("method", "sft", "rl", None)
@@ -47,6 +51,10 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("data.validation", handed.validation, "test_datasets", held)
     yield from batches(handed, micro="micro_batch_size", accumulation="gradient_accumulation_steps")
     yield said("training.warmup_ratio", (ratio := handed.values["training.warmup_ratio"]), "warmup_ratio", ratio)
+    if (over := handed.values["training.over_length"]) in _EXCESS:
+        yield said("training.over_length", over, "excess_length_strategy", _EXCESS[over], why="its word for it")
+    else:
+        yield over_length(handed, None, why="it drops what is too long, cuts off its end, or refuses it")
     if not handed.trains_adapters:
         return
     layers = handed.values["training.lora.target_modules"]
@@ -95,8 +103,11 @@ def _read(reading: Reading) -> None:
         reading.refuse("train_on_inputs", True, "ours learns from the answers alone")
     if reading.take("sample_packing"):
         reading.refuse("sample_packing", True, "a row of it holds several examples: a larger batch_size comes near it")
-    if (cut := reading.take("excess_length_strategy", "drop")) != "truncate":
-        reading.refuse("excess_length_strategy", cut, "ours cuts what is too long, and says how much")
+    back, excess = {theirs: ours for ours, theirs in _EXCESS.items()}, reading.take("excess_length_strategy", "drop")
+    if excess in back:
+        reading.keep("training.over_length", back[excess], name="excess_length_strategy", said=excess)
+    else:
+        reading.refuse("excess_length_strategy", excess, "ours drops what is too long, cuts it, or refuses it")
     if (template := reading.take("chat_template", "tokenizer_default")) != "tokenizer_default":
         reading.refuse("chat_template", template, "ours takes the template that comes with the model")
 
@@ -166,7 +177,6 @@ AXOLOTL = Tool(
     marks=frozenset({"base_model"}),
     fixed={
         "chat_template": "tokenizer_default",
-        "excess_length_strategy": "truncate",
         "sample_packing": False,
         "optimizer": "adamw_torch",
         "bf16": "auto",

@@ -16,6 +16,7 @@ from anytune.recipe.tool import (
     Tool,
     batches,
     modules,
+    over_length,
     read_batches,
     read_warmup_steps,
     said,
@@ -58,6 +59,7 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("data.validation", handed.validation, "eval_dataset", "validation")
     yield from batches(handed, micro="per_device_train_batch_size", accumulation="gradient_accumulation_steps")
     yield warmup_steps(handed, "warmup_steps")  # a ratio is a float there in one version and another key in the next
+    yield over_length(handed, None, why="it cuts off the end of question and answer, each by its share")
     kind = "lora" if handed.trains_adapters else "full"
     yield said("training.lora", "adapters" if handed.trains_adapters else None, "finetuning_type", kind)
     if handed.trains_adapters:
@@ -129,6 +131,10 @@ def _read(reading: Reading) -> None:
         read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
     else:
         reading.keep("training.warmup_ratio", steps or ratio, name="warmup_ratio", said=steps or ratio)
+    nearest, why = "truncate_right", "it cuts off the end of question and answer, each by its share"
+    if method == "reward":
+        nearest, why = "drop", "it cuts off the end of both answers, ours are scored whole"
+    reading.keep("training.over_length", nearest, name="cutoff_len", said=None, why=why)
     _adapters(reading)
     if reading.take("train_on_prompt"):
         reading.refuse("train_on_prompt", True, "ours learns from the answers alone")

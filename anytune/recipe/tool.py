@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
-from anytune.schema.training import Method
+from anytune.schema.training import Method, OverLength
 
 Record = dict[str, Any]
 UNSAID: Any = object()  # a key that does not stand in a file
@@ -181,6 +181,13 @@ def ordered(settings: Iterable[Setting]) -> tuple[Setting, ...]:
 def said(path: str, value: Any, to: str, sent: Any, *, why: str | None = None) -> Setting:
     """Say what a setting is written as; with a `why` it is a translation."""
     return Setting(path=path, value=value, outcome="translated" if why else "kept", to=to, sent=sent, why=why)
+
+
+def over_length(handed: Handed, theirs: OverLength | None, *, why: str) -> Setting:
+    """Say that a tool does with longer examples as it does: `theirs` of ours, None for none of them."""
+    value = handed.values["training.over_length"]
+    kept: Any = "kept" if value == theirs else "refused"
+    return Setting(path="training.over_length", value=value, outcome=kept, why=why)
 
 
 def batches(handed: Handed, *, micro: str, accumulation: str) -> Iterator[Setting]:

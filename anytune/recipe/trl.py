@@ -13,6 +13,7 @@ from anytune.recipe.tool import (
     Tool,
     batches,
     modules,
+    over_length,
     read_batches,
     read_warmup_steps,
     said,
@@ -48,6 +49,10 @@ def _write(handed: Handed) -> Iterator[Setting]:
     yield from batches(handed, micro="per_device_train_batch_size", accumulation="gradient_accumulation_steps")
     ratio = handed.values["training.warmup_ratio"]
     yield said("training.warmup_ratio", ratio, "warmup_steps", ratio, why="below 1 it is a share in transformers 5")
+    if handed.method == "reward":
+        yield over_length(handed, "drop", why="its reward trainer leaves out what is too long")
+    else:
+        yield over_length(handed, "truncate_right", why="it cuts off the end of what is too long")
     if handed.method == "sft":
         yield said("method", "sft", "assistant_only_loss", True)
     if handed.method == "reward":
@@ -87,6 +92,14 @@ def _read(reading: Reading) -> None:
     reading.keep("method", method, name="beta" if method == "dpo" else "(no beta)", said=None)
     rate = reading.number("learning_rate", _RATES[method])
     reading.keep("training.learning_rate", rate, name="learning_rate", said=rate)
+    end, mode = reading.take("truncation_mode", "keep_start") == "keep_end", "truncation_mode"
+    if method == "reward":
+        reading.keep("training.over_length", "drop", name="(always)", said=None)
+    elif end:
+        why = "by whole messages where that is enough"
+        reading.keep("training.over_length", "truncate_left", name=mode, said="keep_end", why=why)
+    else:
+        reading.keep("training.over_length", "truncate_right", name=mode, said="keep_start")
     train = _data(reading)
     read_batches(reading, micro=("per_device_train_batch_size", 8), accumulation=("gradient_accumulation_steps", 1))
     steps = reading.number("warmup_steps") or reading.number("warmup_ratio")

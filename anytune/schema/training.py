@@ -10,6 +10,8 @@ from anytune.schema.base import Value
 
 Auto = Literal["auto"]
 Method = Literal["sft", "dpo", "rft", "reward"]
+OverLength = Literal["refuse", "drop", "truncate_left", "truncate_right"]
+OVER_LENGTH: OverLength = "drop"  # what auto is in our own trainer: nothing is learnt otherwise than it was written
 
 
 def about(text: str, **bounds: Any) -> Any:
@@ -60,6 +62,16 @@ class Training(Value):
     lora: Annotated[Lora | Auto | None, about("adapters; null: train all weights")] = "auto"
     quantize: Annotated[Literal["nf4"] | Auto | None, about("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
     max_length: Annotated[int, about("tokens of an example that are used at most", ge=8)] | Auto = "auto"
+    over_length: (
+        Annotated[
+            OverLength,
+            about(
+                "of longer examples: refuse the run; drop them; truncate_left: cut off the oldest before the answer, "
+                "which stays whole; truncate_right: cut off the end"
+            ),
+        ]
+        | Auto
+    ) = "auto"
     beta: Annotated[float, about("dpo, rft: how close to the model that training began with", gt=0, le=10)] | Auto = (
         "auto"
     )
@@ -80,6 +92,11 @@ class Training(Value):
         if given == "int8":
             raise ValueError("int8: no weights of 8 bits are trained on here: take nf4 (4 bits), or null (none)")
         return given
+
+    @property
+    def over(self) -> OverLength:
+        """Return what our own trainer does with examples over the limit."""
+        return OVER_LENGTH if self.over_length == "auto" else self.over_length
 
 
 # The methods to which a hyperparameter says something.
