@@ -473,3 +473,22 @@ def test_a_file_that_keeps_the_end_is_taken_in_as_cutting_the_beginning(tmp_path
     data = "model_name_or_path: org/base\ndatasets: [{path: json, data_files: train.jsonl}]\n"
     assert _take(tmp_path, data + "truncation_mode: keep_end\n")[0]["training"]["over_length"] == "truncate_left"
     assert _take(tmp_path, data)[0]["training"]["over_length"] == "truncate_right"
+
+
+@pytest.mark.parametrize(
+    ("tool", "key", "sent"),
+    [("axolotl", "load_in_8bit", True), ("trl", "load_in_8bit", True), ("llama-factory", "quantization_bit", 8)],
+)
+def test_weights_of_8_bits_go_and_come_back(tool: str, key: str, sent: Any, tmp_path: Path) -> None:
+    job = _job(tmp_path / "from", {"quantize": "int8"})
+    document = _hand_over(job, tool, tmp_path / "job")
+    assert document[key] == sent
+    assert not document.get("load_in_4bit")
+    take_in(tmp_path / "job" / "config.yaml", out=tmp_path / "back.yaml")
+    assert resolve(_spec(tmp_path / "back.yaml"))["quantize"] == "int8"
+
+
+def test_weights_of_8_bits_are_refused_for_who_has_no_key_for_them(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        _hand_over(_job(tmp_path / "from", {"quantize": "int8"}), "unsloth", tmp_path / "job")
+    assert "training.quantize = int8: it has a key for 4 bits alone" in str(caught.value.reasons)

@@ -28,6 +28,7 @@ from tests.models import a_model
 from tests.rigs import report_of
 
 FURTHER: dict[str, tuple[Any, ...]] = {
+    "training.quantize": ("int8",),
     "training.warmup_ratio": (0.2,),
     "training.weight_decay": (0.2,),
     "training.lora.dropout": (0.2,),

@@ -2,8 +2,8 @@
 
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker follow FOLDER
-python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
-python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
+python -m anytune.local.worker generate --base B [--tuned T] [--quantize Q]
+python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize Q]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
 python -m anytune.local.worker fit --model M --asked JSON
 python -m anytune.local.worker preview --model M --file F --max-length N --over-length P [--line N]… [--first N]
@@ -33,7 +33,7 @@ from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
 from anytune.local.training import checkpoint
 from anytune.local.training.events import EventLog
-from anytune.schema.training import OverLength
+from anytune.schema.training import OverLength, Quantize
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
@@ -48,12 +48,12 @@ def main(arguments: list[str]) -> int:
     generate = commands.add_parser("generate")
     generate.add_argument("--base", required=True)
     generate.add_argument("--tuned", type=Path)
-    generate.add_argument("--quantize", choices=["nf4"])
+    generate.add_argument("--quantize", choices=get_args(Quantize))
     endpoint = commands.add_parser("serve")
     endpoint.add_argument("--base", required=True)
     endpoint.add_argument("--alone", required=True)
     endpoint.add_argument("--tuned", nargs=2, action="append", default=[])
-    endpoint.add_argument("--quantize", choices=["nf4"])
+    endpoint.add_argument("--quantize", choices=get_args(Quantize))
     export = commands.add_parser("export")
     export.add_argument("--tuned", type=Path, required=True)
     export.add_argument("--to", choices=TARGETS, required=True)

@@ -13,9 +13,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
     over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
 )
@@ -61,9 +63,12 @@ def _write(handed: Handed) -> Iterator[Setting]:
     whole = layers == "all-linear"
     name, sent = ("lora_target_linear", True) if whole else ("lora_target_modules", list(layers))
     yield said("training.lora.target_modules", layers, name, sent)
-    quantised = handed.is_quantised
-    yield said("training.quantize", "nf4" if quantised else None, "load_in_4bit", quantised)
-    yield said("training.lora", "adapters", "adapter", "qlora" if quantised else "lora")
+    if handed.bits == 8:
+        yield eight_bits("load_in_8bit", True)
+    else:
+        four = handed.bits == 4
+        yield said("training.quantize", "nf4" if four else None, "load_in_4bit", four)
+    yield said("training.lora", "adapters", "adapter", "qlora" if handed.bits == 4 else "lora")
 
 
 def _dataset(path: str, method: Method) -> dict[str, Any]:
@@ -157,9 +162,9 @@ def _adapters(reading: Reading) -> None:
         return
     if kind not in ("lora", "qlora"):
         reading.refuse("adapter", kind, "ours are LoRA's")
-    if reading.take("load_in_8bit"):
-        reading.refuse("load_in_8bit", True, "ours has 4 bits (nf4) or none")
-    reading.keep("training.quantize", "nf4" if four else None, name="load_in_4bit", said=four)
+    eight = bool(reading.take("load_in_8bit"))
+    name, given = ("load_in_8bit", True) if eight else ("load_in_4bit", four)
+    read_bits(reading, name, given, 8 if eight else 4 if four else None)
     linear, named = reading.take("lora_target_linear"), reading.take("lora_target_modules")
     if named and not linear:
         layers = "all-linear" if named == "all-linear" else modules(named)

@@ -15,9 +15,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
     over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
     warmup_steps,
@@ -66,7 +68,9 @@ def _write(handed: Handed) -> Iterator[Setting]:
         layers = handed.values["training.lora.target_modules"]
         sent = "all" if layers == "all-linear" else ",".join(layers)
         yield said("training.lora.target_modules", layers, "lora_target", sent)
-    if handed.is_quantised:
+    if handed.bits == 8:
+        yield eight_bits("quantization_bit", 8)
+    if handed.bits == 4:
         yield said("training.quantize", "nf4", "quantization_bit", 4)
 
 
@@ -179,9 +183,9 @@ def _adapters(reading: Reading) -> None:
         if kind != "full":
             reading.refuse("finetuning_type", kind, "ours trains LoRA's adapters, or all weights")
         return
-    if bits not in (None, 4):
-        reading.refuse("quantization_bit", bits, "ours has 4 bits (nf4) or none")
-    reading.keep("training.quantize", "nf4" if bits == 4 else None, name="quantization_bit", said=bits)
+    if bits not in (None, 4, 8):
+        reading.refuse("quantization_bit", bits, "ours has 4 bits (nf4), 8 (int8) or none")
+    read_bits(reading, "quantization_bit", bits, bits if bits in (4, 8) else None)
     layers = modules(reading.take("lora_target", "all"))
     ours = "all-linear" if layers == ["all"] else layers
     reading.keep("training.lora.target_modules", ours, name="lora_target", said=",".join(layers))

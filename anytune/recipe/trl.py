@@ -12,9 +12,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
     over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
 )
@@ -70,7 +72,9 @@ def _write(handed: Handed) -> Iterator[Setting]:
         "lora_target_modules",
         [layers] if isinstance(layers, str) else list(layers),
     )
-    if handed.is_quantised:
+    if handed.bits == 8:
+        yield eight_bits("load_in_8bit", True)
+    if handed.bits == 4:
         yield said("training.quantize", "nf4", "load_in_4bit", True)
         yield said("training.quantize", "nf4", "use_bnb_nested_quant", True)
 
@@ -139,10 +143,9 @@ def _adapters(reading: Reading) -> None:
     if not reading.take("use_peft"):
         reading.keep("training.lora", None, name="use_peft", said=False)
         return
-    if reading.take("load_in_8bit"):
-        reading.refuse("load_in_8bit", True, "ours has 4 bits (nf4) or none")
-    four = bool(reading.take("load_in_4bit"))
-    reading.keep("training.quantize", "nf4" if four else None, name="load_in_4bit", said=four)
+    eight, four = bool(reading.take("load_in_8bit")), bool(reading.take("load_in_4bit"))
+    name, given = ("load_in_8bit", True) if eight else ("load_in_4bit", four)
+    read_bits(reading, name, given, 8 if eight else 4 if four else None)
     named = reading.take("lora_target_modules")
     if named is not None:
         layers = modules(named)

@@ -47,8 +47,11 @@ def _write(handed: Handed) -> Iterator[Setting]:
     yield over_length(handed, "truncate_right", why="it cuts off the end of what is too long")
     kind = "lora" if handed.trains_adapters else "full"
     yield said("training.lora", "adapters" if handed.trains_adapters else None, "training.training_type", kind)
-    quantised = handed.is_quantised
-    yield said("training.quantize", "nf4" if quantised else None, "training.load_in_4bit", quantised)
+    if handed.bits == 8:
+        yield Setting(path="training.quantize", value="int8", outcome="refused", why="it has a key for 4 bits alone")
+    else:
+        four = handed.bits == 4
+        yield said("training.quantize", "nf4" if four else None, "training.load_in_4bit", four)
     if handed.trains_adapters:
         layers = handed.values["training.lora.target_modules"]
         whole = layers == "all-linear"

@@ -157,7 +157,7 @@ def way(need: ResourceEstimate) -> str:
         return ""
     said = [f"passes of up to {need.way['micro_tokens']:,} tokens"]
     said += ["layers computed twice"] if need.way["recompute"] else []
-    said += [] if need.way["unpack"] else ["NF4 unpacked at each use"]
+    said += [] if need.way["unpack"] else ["weights unpacked at each use"]
     return ", ".join(said)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from anytune.local.int8 import Int8Linear
+
 
 class StackedLora(torch.autograd.Function):
     """Compute several LoRA layers of one input; the weights of layer i are rows `rows[i]` of the stack."""
@@ -146,12 +148,14 @@ def member(group: LayerGroup, at: int) -> Callable[[Tensor], Tensor]:
 
 
 def is_packed(base: Any) -> bool:
-    """Tell whether the layer still holds NF4."""
-    return getattr(base.weight, "quant_state", None) is not None
+    """Tell whether the layer still holds NF4, or whole numbers."""
+    return isinstance(base, Int8Linear) or getattr(base.weight, "quant_state", None) is not None
 
 
 def reader(base: Any) -> Callable[[], Tensor]:
-    """Return a function that gives the layer's frozen weights, unpacked if they are NF4."""
+    """Return a function that gives the layer's frozen weights, unpacked."""
+    if isinstance(base, Int8Linear):
+        return base.unpacked
     if not is_packed(base):
         return lambda: base.weight
     from anytune.local.loading import unpacked
