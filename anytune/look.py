@@ -12,6 +12,7 @@ from anytune.data.check import BUILT_IN, Asker, Wish
 from anytune.data.check.rules.base import OUR_TRAINER
 from anytune.errors import AnytuneError, UsageError
 from anytune.schema.data import DataMethod, DataReport, Role
+from anytune.schema.training import OVER_LENGTH, OverLength
 
 if TYPE_CHECKING:
     from anytune.catalog import Catalog
@@ -25,13 +26,14 @@ class Look(NamedTuple):
     """Say what is to be looked at beyond the rules.
 
     `model` is the base model whose tokenizer counts and whose limit holds, unless `max_length` is another limit;
-    `exact` counts all records, not a sample. `against` is a held-out file of which nothing may stand in the others.
-    `near` compares by likeness, too. `private` looks for all kinds of private data, `names` for what it finds beside
-    them, such as names of people.
+    `over_length` is what our own trainer does with longer records. `exact` counts all records, not a sample. `against`
+    is a held-out file of which nothing may stand in the others. `near` compares by likeness, too. `private` looks for
+    all kinds of private data, `names` for what it finds beside them, such as names of people.
     """
 
     model: str | None = None
     max_length: int | None = None
+    over_length: OverLength | None = None
     exact: bool = False
     against: Path | None = None
     near: bool = False
@@ -128,6 +130,7 @@ def wish(look: Look, providers: Sequence[str], catalogs: Sequence[Catalog], bloc
         counter=counter,
         exact=look.exact,
         limit=look.max_length or limit,
+        over_length=(look.over_length or OVER_LENGTH) if provider in OUR_TRAINER else None,
         against=look.against,
         near=look.near,
         private=_kinds(look, block),

@@ -58,6 +58,7 @@ def make(
         *((capabilities.opaque,) if capabilities.opaque else ()),
         *capabilities.problems,
         *(f"{s.path} = {_shown(s.value)}: {s.why}" for s in settings if s.outcome == "refused"),
+        *refusals.of_length(spec, data),
         *refusals.of_method(spec, capabilities),
         *refusals.of_size(data, capabilities),
         *over,

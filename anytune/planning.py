@@ -15,6 +15,7 @@ from anytune.config import Settings
 from anytune.data import mix
 from anytune.data import split as data_split
 from anytune.data.check import Asker
+from anytune.data.check.rules.base import OUR_TRAINER
 from anytune.errors import AnytuneError, GoneError, RefusedError, UsageError
 from anytune.look import Checks, Look
 from anytune.offers import Offers
@@ -147,12 +148,22 @@ class Planning:
 
     def _asker(self, spec: TuneSpec) -> Asker:
         """Return how a job's data are checked: for its provider, model and length, and for what may not leave."""
-        length = spec.training.max_length
-        look = Look(model=spec.model or None, max_length=length if isinstance(length, int) else None)
-        block = frozenset[str]((*spec.data.privacy.block, *self._settings.policy.privacy.block))
         judges = (self._reach.kind(spec.provider),)
+        look = Look(spec.model or None, _limit(spec, judges[0]), spec.training.over)
+        block = frozenset[str]((*spec.data.privacy.block, *self._settings.policy.privacy.block))
         wish = look_at.wish(look, judges, self._offers.all(), block)
         return Asker(judges, frozenset(self._settings.check.ignore), wish)
+
+
+def _limit(spec: TuneSpec, kind: str) -> int | None:
+    """Return how many tokens an example may have: as asked, or as our own trainer would choose."""
+    if isinstance(spec.training.max_length, int):
+        return spec.training.max_length
+    if kind not in OUR_TRAINER or not spec.model:
+        return None
+    from anytune.local.settings import longest
+
+    return longest(spec, spec.training)
 
 
 def _machines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 
-from anytune.schema.data import DataReport
+from anytune.schema.data import DataReport, FileReport
 from anytune.schema.plan import Capabilities
 from anytune.schema.spec import TuneSpec
 
@@ -30,6 +30,22 @@ def _shared(data: DataReport) -> Iterator[str]:
         if file.sha256 in seen:
             yield f"data.{file.role} has the same content as {seen[file.sha256]}: it is not held out"
         seen.setdefault(file.sha256, f"data.{file.role}")
+
+
+def of_length(spec: TuneSpec, data: DataReport) -> Iterator[str]:
+    """Name files with examples over the limit where these are to be refused, and are surely there."""
+    for report in data.files if spec.training.over_length == "refuse" else ():
+        found = report.tokens
+        if found is not None and found.over_limit and found.method != "rough" and _is_learnt(report):
+            some = f"{found.over_limit:,} example{'s' if found.over_limit > 1 else ''}"
+            yield (
+                f"{report.path.name} has {some} longer than max_length {found.limit:,}, and training.over_length is "
+                "refuse: raise training.max_length, or take drop or truncate_left"
+            )
+
+
+def _is_learnt(report: FileReport) -> bool:
+    return report.file is not None and report.file.role != "test"
 
 
 def of_method(spec: TuneSpec, capabilities: Capabilities) -> Iterator[str]:

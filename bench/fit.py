@@ -203,7 +203,7 @@ def write_run(case: Case, folder: Path) -> Path:
     training = {
         "epochs": 1, "batch_size": 2 * case.rows, "micro_batch_size": case.rows, "learning_rate": 1e-4,
         "warmup_ratio": 0.0, "weight_decay": 0.0, "max_grad_norm": 1.0, "scheduler": "linear", "lora": lora,
-        "quantize": case.quantize, "max_length": case.length, "seed": 0,
+        "quantize": case.quantize, "max_length": case.length, "over_length": "drop", "seed": 0,
     }  # fmt: skip
     request = {
         "job_id": "x", "model": str(folder / "model"), "offline": True, "method": "sft", "suffix": None,

@@ -22,7 +22,7 @@ import torch
 from anytune.local import loading
 from anytune.local.encode import ChatEncoder
 from anytune.local.machine import hardware
-from anytune.local.records import encode_file
+from anytune.local.records import Limit, encode_file
 from anytune.local.training import attention, batches, tree
 from anytune.local.training.head import HeadFilter
 from anytune.local.training.qlora import prepare
@@ -56,7 +56,9 @@ def measure(name: str, rounds: int) -> dict[str, tuple[int, int, float]]:
         raise SystemExit(why)
     coder = ChatEncoder(loading.open_tokenizer(str(model)), stop_ids=frozenset({1, 2}))
     net = prepare(net, str(model), {"lora": LORA}, {"recompute": False, "products": products}).train()
-    examples = encode_file(data, coder, name="training", max_length=1024).examples[: STEPS * BATCH * 8]
+    examples = encode_file(data, coder, name="training", limit=Limit(1024, "truncate_right")).examples[
+        : STEPS * BATCH * 8
+    ]
     steps = batches.steps_of_epoch(list(map(len, examples)), batch_size=BATCH, seed=1, epoch=0)[:STEPS]
     head, found = HeadFilter(net), {}
     made = {way: [laid_out([examples[i] for i in step], way) for step in steps] for way in WAYS}

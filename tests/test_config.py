@@ -301,7 +301,7 @@ def test_an_empty_project_file_changes_nothing_and_none_moves_the_record(tmp_pat
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("training.quantize=int8", "take nf4"),
+        ("training.quantize=int4", "input should be 'nf4' or 'int8'"),
         ("training.lora.use_dora=true", "DoRA is trained nowhere here"),
         ("training.orpo_lambda=0.1", "training.orpo_lambda belongs to method: dpo"),
     ],

@@ -97,6 +97,8 @@ def test_a_job_that_goes_and_comes_back_trains_the_same(
     if tool == "unsloth" and before["lora"] and before["lora"]["target_modules"] == "all-linear":
         assert after["lora"].pop("target_modules")[0] == "q_proj"
         before["lora"].pop("target_modules")
+    if tool != "axolotl":  # the others cut off the end: their files have no key for it
+        assert (before.pop("over_length"), after.pop("over_length")) == ("drop", "truncate_right")
     steps = 12 // min(before["batch_size"], 12) * before["epochs"] or 1
     assert abs(before.pop("warmup_ratio") - after.pop("warmup_ratio")) <= 1 / steps
     assert before == after
@@ -108,7 +110,7 @@ def test_each_setting_changes_the_file_or_is_refused(tool: str, tmp_path: Path) 
     other: dict[str, Any] = {
         "epochs": 7, "batch_size": 6, "micro_batch_size": 3, "learning_rate": 3e-3, "warmup_ratio": 0.4,
         "weight_decay": 0.2, "max_grad_norm": 0.5, "scheduler": "cosine", "lora": {"rank": 3}, "quantize": None,
-        "max_length": 99, "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
+        "max_length": 99, "over_length": "refuse", "seed": 5, "lora.rank": 5, "lora.alpha": 5, "lora.dropout": 0.2,
         "lora.target_modules": ["q_proj"], "lora.use_rslora": True, "beta": 0.3, "learning_rate_multiplier": 2.0,
         "simpo_gamma": 0.7, "orpo_lambda": 0.2, "group_size": 3, "max_new_tokens": 33,
     }  # fmt: skip
@@ -136,7 +138,7 @@ def test_all_that_the_trainer_would_choose_by_itself_is_said(tmp_path: Path) -> 
     assert document["seed"] == 0
     assert document["adapter"] == "qlora"
     assert document["lr_scheduler"] == "linear"
-    assert document["excess_length_strategy"] == "truncate"
+    assert document["excess_length_strategy"] == "drop"
     assert document["sample_packing"] is False
     assert not list(chosen(_spec(job)))[1:], "only the epochs were said"
 
@@ -440,3 +442,53 @@ def test_an_odd_part_of_a_job_of_openais_is_taken_in_or_told(place: str, odd: An
     with suppress(UsageError):
         take_in(tmp_path / "theirs.json", out=tmp_path / "job.yaml", model="org/base")
         assert (tmp_path / "job.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("tool", "policy", "sent"),
+    [
+        ("axolotl", "truncate_right", "truncate"),
+        ("axolotl", "refuse", "raise"),
+        ("axolotl", "truncate_left", None),
+        ("trl", "drop", None),
+        ("trl", "truncate_right", "its own way"),
+        ("unsloth", "truncate_left", None),
+        ("llama-factory", "truncate_right", None),
+    ],
+)
+def test_what_becomes_of_longer_examples_is_said_or_refused(
+    tool: str, policy: str, sent: str | None, tmp_path: Path
+) -> None:
+    job = _job(tmp_path / "from", {"over_length": policy})
+    if sent is None:
+        with pytest.raises(RefusedError, match="would not learn the same") as caught:
+            _hand_over(job, tool, tmp_path / "job")
+        assert f"training.over_length = {policy}: it " in str(caught.value.reasons)
+    else:
+        assert _hand_over(job, tool, tmp_path / "job").get("excess_length_strategy", "its own way") == sent
+
+
+def test_a_file_that_keeps_the_end_is_taken_in_as_cutting_the_beginning(tmp_path: Path) -> None:
+    _job(tmp_path)
+    data = "model_name_or_path: org/base\ndatasets: [{path: json, data_files: train.jsonl}]\n"
+    assert _take(tmp_path, data + "truncation_mode: keep_end\n")[0]["training"]["over_length"] == "truncate_left"
+    assert _take(tmp_path, data)[0]["training"]["over_length"] == "truncate_right"
+
+
+@pytest.mark.parametrize(
+    ("tool", "key", "sent"),
+    [("axolotl", "load_in_8bit", True), ("trl", "load_in_8bit", True), ("llama-factory", "quantization_bit", 8)],
+)
+def test_weights_of_8_bits_go_and_come_back(tool: str, key: str, sent: Any, tmp_path: Path) -> None:
+    job = _job(tmp_path / "from", {"quantize": "int8"})
+    document = _hand_over(job, tool, tmp_path / "job")
+    assert document[key] == sent
+    assert not document.get("load_in_4bit")
+    take_in(tmp_path / "job" / "config.yaml", out=tmp_path / "back.yaml")
+    assert resolve(_spec(tmp_path / "back.yaml"))["quantize"] == "int8"
+
+
+def test_weights_of_8_bits_are_refused_for_who_has_no_key_for_them(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError) as caught:
+        _hand_over(_job(tmp_path / "from", {"quantize": "int8"}), "unsloth", tmp_path / "job")
+    assert "training.quantize = int8: it has a key for 4 bits alone" in str(caught.value.reasons)

@@ -28,12 +28,14 @@ from tests.models import a_model
 from tests.rigs import report_of
 
 FURTHER: dict[str, tuple[Any, ...]] = {
+    "training.quantize": ("int8",),
     "training.warmup_ratio": (0.2,),
     "training.weight_decay": (0.2,),
     "training.lora.dropout": (0.2,),
     "training.lora.rank": (32,),
     "training.lora.alpha": (64,),
     "training.max_length": (8192, 16384),
+    "training.over_length": ("drop", "truncate_right"),
     "training.learning_rate": (2e-5, 1e-5),
 }
 SENT = {"model", "method", "data.train.path", "data.train.weight", "data.validation"}

@@ -34,6 +34,10 @@ def check(
     max_length: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Tell of examples longer than so many tokens.")
     ] = None,
+    over_length: Annotated[
+        Literal["refuse", "drop", "truncate_left", "truncate_right"] | None,
+        typer.Option(help="What anytune's own trainer is to do with these; drop if not said."),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Count the tokens of all examples, not of a sample.")] = False,
     against: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Tell of what stands in this held-out file, too.")
@@ -68,7 +72,7 @@ def check(
     if redact is not None:
         _write_redacted(files, redact, finder)
     wanted = private or redact is not None or finder is not None
-    look = look_at.Look(model, max_length, exact, against, near, private=wanted, names=finder)
+    look = look_at.Look(model, max_length, over_length, exact, against, near, private=wanted, names=finder)
     found = look_at.check(
         files,
         settings=_settings(),
@@ -97,7 +101,12 @@ def check(
 
 def _looked(look: Look) -> list[str]:
     """Return the options that make the same look again."""
-    named = {"--model": look.model, "--max-length": look.max_length, "--against": look.against}
+    named = {
+        "--model": look.model,
+        "--max-length": look.max_length,
+        "--over-length": look.over_length,
+        "--against": look.against,
+    }
     values = [part for option, value in named.items() if value is not None for part in (option, str(value))]
     flags = {"--exact": look.exact, "--near": look.near, "--privacy": look.private}
     return values + [flag for flag, given in flags.items() if given]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from anytune.commands import options
 
 if TYPE_CHECKING:
+    from anytune.schema.training import OverLength
     from anytune.ui.preview import Asked
 
 JOB_FILES = (".yaml", ".yml")
@@ -27,7 +28,11 @@ def preview(
         str | None, typer.Option(metavar="MODEL", help="A model's folder, or a hub id that is in the local cache.")
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(min=8, metavar="N", help="Cut examples here instead of where the job does.")
+        int | None, typer.Option(min=8, metavar="N", help="Take this limit instead of the job's.")
+    ] = None,
+    over_length: Annotated[
+        Literal["refuse", "drop", "truncate_left", "truncate_right"] | None,
+        typer.Option(help="What becomes of longer examples, instead of what the job says."),
     ] = None,
     lines: Annotated[str | None, typer.Option(metavar="N,N,…", help="Show the examples on these lines.")] = None,
     first: Annotated[int | None, typer.Option(min=0, metavar="N", help="Show so many examples; 3 if not said.")] = None,
@@ -45,7 +50,7 @@ def preview(
         raise UsageError("--lines and --first do not go together", fix="choose one of them")
     demand_packages(NEEDS)
     wanted = _numbers(lines) if lines is not None else []
-    asked = _asked(file, model, max_length)
+    asked = _asked(file, model, max_length, over_length)
     shown = [*(f"--line={line}" for line in wanted), f"--first={FIRST if first is None else first}"]
     found = asking.waiting(
         "reading as the trainer does", lambda: _look(asked, [*shown, *([] if exact else [f"--sample={SAMPLE}"])])
@@ -72,11 +77,12 @@ def _numbers(lines: str) -> list[int]:
     return list(dict.fromkeys(numbers))
 
 
-def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
-    """Settle data file, model and limit: from the command line, else from the job file, else as the trainer would."""
+def _asked(file: Path, model: str | None, max_length: int | None, over_length: OverLength | None) -> Asked:
+    """Settle what is looked at: from the command line, else from the job file, else as the trainer would."""
     from anytune.data.input import opened
     from anytune.errors import UsageError
     from anytune.local import base_model, settings
+    from anytune.schema.training import OVER_LENGTH
     from anytune.tuner import Tuner
     from anytune.ui.preview import Asked
 
@@ -91,6 +97,7 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
         data, job, model, method = spec.data.sources[0].path, file, settings.local_model(spec), spec.data_method
         whence = whence if limit else "the job's" if spec.training.max_length != "auto" else "the default"
         limit = limit or settings.longest(spec, spec.training)
+        over_length = over_length or spec.training.over
     if not model:
         raise UsageError("tokens are a model's own: which one is to be tuned?", fix="add --model FOLDER")
     if base_model.locate(model) is None:
@@ -103,7 +110,8 @@ def _asked(file: Path, model: str | None, max_length: int | None) -> Asked:
         limit, whence = min(settings.LENGTH, settings.context(model) or settings.LENGTH), "the default"
     with opened(data):  # or else the worker would start in vain
         pass
-    return Asked(data, job, settings.stable_name(model), limit, whence, chosen, method)
+    over_length = over_length or OVER_LENGTH
+    return Asked(data, job, settings.stable_name(model), limit, over_length, whence, chosen, method)
 
 
 def _look(asked: Asked, shown: list[str]) -> dict[str, Any]:
@@ -112,8 +120,8 @@ def _look(asked: Asked, shown: list[str]) -> dict[str, Any]:
     from anytune.local.processes import worker_answer
 
     method = [f"--method={asked.method}"] if asked.method else []
-    wanted = [f"--file={asked.file}", f"--model={asked.model}", f"--max-length={asked.max_length}", *method, *shown]
-    found = worker_answer("preview", *wanted)
+    limit = [f"--max-length={asked.max_length}", f"--over-length={asked.over_length}"]
+    found = worker_answer("preview", f"--file={asked.file}", f"--model={asked.model}", *limit, *method, *shown)
     if error := found.get("error"):
         refused = error["exit_code"] == RefusedError.exit_code
         raise (RefusedError if refused else UsageError)(error["message"], fix=error["fix"])
@@ -134,7 +142,7 @@ def _then(found: dict[str, Any], asked: Asked) -> list[tuple[str, str]]:
         check = ["anytune", "check", words.place(asked.file), *(["--method", "dpo"] if pairs else [])]
         return [*then, (shlex.join(check), "every fault of the file")]
     if enough := _room(found, asked):
-        then.append((shlex.join([*look, "--max-length", str(enough)]), "nothing would be cut off"))
+        then.append((shlex.join([*look, "--max-length", str(enough)]), "nothing would be lost"))
     if not found["faults"]["examples"]:
         job = asked.job or Path("finetune.yaml")
         plan = (shlex.join(["anytune", "plan", words.place(job)]), "what training would take")

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol, Self, TypeVar
+from functools import partial
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from tokenizers import Tokenizer
 
 from anytune.errors import UsageError
-from anytune.local.messages import CHECK, plain
+from anytune.local import shorten
+from anytune.local.messages import CHECK, is_trained, plain
 from anytune.local.template import ChatTemplate, Rendered, Span
 
 HALF = "half a character (a lone surrogate) is no text"
@@ -96,8 +98,13 @@ class Item(Protocol):
     def teaches(self) -> bool:
         """Tell whether anything can be learnt from it."""
 
+
+@runtime_checkable
+class Cuts(Protocol):
+    """Be what can be cut off at its end."""
+
     def cut(self, max_length: int) -> Self:
-        """Return what training sees of it."""
+        """Return the first `max_length` tokens of each of its sequences."""
 
 
 ItemT = TypeVar("ItemT", bound=Item)
@@ -105,18 +112,25 @@ Made = TypeVar("Made", bound=Item, covariant=True)
 
 
 class Encoder(Protocol[Made]):
-    """Turn records into what is learnt from; `teaching` names what a file must have, in an error."""
+    """Turn records into what is learnt from; `teaching` names what a file must have, in an error.
+
+    `room` are the tokens that must be left behind an example.
+    """
 
     teaching: str
+    room: int
 
     def example(self, record: dict[str, Any], *, where: str, line: int) -> Made:
         """Encode one record; `where` names it in errors."""
+
+    def shortened(self, record: dict[str, Any], most: int, *, where: str) -> dict[str, Any] | None:
+        """Return a record of `most` tokens at most, without the oldest before its answer; None if there is none."""
 
 
 class ChatEncoder:
     """Turn examples into tokens with one model's tokenizer and chat template."""
 
-    teaching = "answer"
+    teaching, room = "answer", 0
 
     def __init__(self, tokenizer: Any, *, stop_ids: frozenset[int], today: date | None = None) -> None:
         if not getattr(tokenizer, "is_fast", False):
@@ -139,13 +153,31 @@ class ChatEncoder:
         rows = self.encoded(record, where=where, line=line)
         return rows[0] if len(rows) == 1 else Turns(tuple(rows), line)
 
+    def shortened(self, record: dict[str, Any], most: int, *, where: str) -> dict[str, Any] | None:
+        """Return a record of `most` tokens at most, without the oldest before the last answer that is trained."""
+        encode = partial(self.example, where=where, line=0)
+        if not is_chat(record):
+            asked = [{"role": "user", "content": record.get("prompt", "")}]
+            return shorten.longest(
+                asked, lambda cut: {**record, "prompt": cut[0]["content"]}, encode, self.starts, most=most
+            )
+        messages = plain(record, where)
+        last = max(at for at, message in enumerate(messages) if is_trained(message))
+        return shorten.longest(
+            messages[:last],
+            lambda cut: {**record, "messages": [*cut, messages[last]]},
+            encode,
+            self.starts,
+            most=most,
+        )
+
     def encoded(self, record: dict[str, Any], *, where: str, line: int) -> list[Encoded]:
         """Encode each text of a record: all but chats that change as they go on have one."""
         return [self._marks(drawn, where, line) for drawn in self.rendered(record, where=where)]
 
     def rendered(self, record: dict[str, Any], *, where: str) -> list[Rendered]:
         """Write a record out as the text that the model reads, or as several."""
-        if "messages" in record or not ("text" in record or {"prompt", "completion"} <= record.keys()):
+        if is_chat(record):
             return self._chat(record, where)
         if "completion" in record and "prompt" in record:
             return [self._plain(record["prompt"], record["completion"], where)]
@@ -173,6 +205,10 @@ class ChatEncoder:
         """Encode a text as it is, with nothing before or after it."""
         ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
         return ids
+
+    def starts(self, text: str) -> list[int]:
+        """Return at which characters the tokens of a text begin."""
+        return [start for start, _ in self.core.encode(text, add_special_tokens=False).offsets]
 
     def _chat(self, record: dict[str, Any], where: str) -> list[Rendered]:
         """Put a chat through the template."""
@@ -253,6 +289,11 @@ class ChatEncoder:
         if not any(trained[1:]):
             raise UsageError(f"{where}: nothing in it is trained", fix="add an assistant message of weight 1")
         return Encoded(ids, trained, line)
+
+
+def is_chat(record: dict[str, Any]) -> bool:
+    """Tell whether a record is put through the chat template; a text, or a prompt with its completion, is not."""
+    return "messages" in record or not ("text" in record or {"prompt", "completion"} <= record.keys())
 
 
 def crossed(offsets: Sequence[Span], seam: int) -> bool:

@@ -1,8 +1,8 @@
 """Hand the weights out, proven: as an adapter, an ordinary model, a GGUF file, or what Ollama or vLLM is started with.
 
-The merge is onto the base as training saw it, unpacked from NF4, in float32. Merged onto the original weights instead,
-the model answers from numbers it was not trained on (ten times the error, measured); merged into 4-bit weights, it
-is rounded again. The manifest says which base it was.
+The merge is onto the base as training saw it, unpacked from NF4 or int8, in float32. Merged onto the original weights
+instead, the model answers from numbers it was not trained on (ten times the error, measured); merged into 4-bit
+weights, it is rounded again. The manifest says which base it was.
 """
 
 from __future__ import annotations
@@ -28,6 +28,11 @@ from anytune.local.training.checkpoint import sync_file
 # Rounding float32 weights to bfloat16 moves logits by about 0.7 % (measured on the demonstration model); a wrong
 # merge moves them by 100 %.
 BOUND = 0.03
+MERGED_ONTO = {
+    "nf4": "base unpacked from NF4 with double quantisation",
+    "int8": "base unpacked from int8 with a scale for each row",
+    None: "base as it is",
+}
 PROMPTS = (
     "Hello!",
     "What is the capital of France?",
@@ -116,7 +121,7 @@ def merge(tuned: Path, origin: Origin, folder: Path) -> tuple[dict[str, Any], Tr
     same = sum(a == b for a, b in zip(truth.answers, answers, strict=True))
     if not error <= BOUND:  # also when it is not a number
         raise UsageError(f"the merged model does not answer as the tuned one: its logits are off by {error:.1%}")
-    base = "base unpacked from NF4 with double quantisation" if origin.quantize else "base as it is"
+    base = MERGED_ONTO[origin.quantize]
     check = {
         "logits_relative_error": error,
         "bound": BOUND,

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from anytune.errors import UsageError
+from anytune.local import int8
 
 Says = Literal["words", "score"]  # what a model makes of a chat
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -36,19 +37,13 @@ def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = Tr
     """Open the base with weights as training sees them, frozen.
 
     With `quantize="nf4"` every linear layer but the head holds NF4 values with double quantisation (Dettmers et al.
-    2023, arXiv:2305.14314). `unpack` writes those very values out as ordinary weights, once: the numbers are QLoRA's,
-    the cost of unpacking at each use is not. One that `says` a score has one number for a chat in place of its head.
+    2023, arXiv:2305.14314), with `"int8"` whole numbers with a scale for each row (`int8.py`). `unpack` writes those
+    very values out as ordinary weights, once: the numbers stay the same, the cost of unpacking at each use is gone. One
+    that `says` a score has one number for a chat in place of its head.
     It attends by torch's own kernels, where transformers' class of it can; else (Gemma 2, gpt-oss) by whole matrices.
     """
     compute = DTYPES[dtype]
-    config = None
-    if quantize == "nf4":
-        config = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=compute,
-        )
+    config = quantisation(quantize, compute)
     kind = AutoModelForCausalLM if says == "words" else AutoModelForSequenceClassification
     try:
         net = kind.from_pretrained(
@@ -62,11 +57,25 @@ def open_base(model: str, *, quantize: str | None, dtype: str, unpack: bool = Tr
         )
     except (OSError, ValueError) as error:
         raise UsageError(f"{model} cannot be opened: {first_line(error)}") from error
-    if config is not None:
+    if quantize == "nf4":
         guard_cpu_repack(net)
         if unpack:
             unpack_nf4(net)
+    elif quantize == "int8":
+        int8.convert(net, unpack=unpack, dtype=compute)
+        forget_quantisation(net)
     return net.to(device()).requires_grad_(False) if config is None or unpack else net.requires_grad_(False)
+
+
+def quantisation(kind: str | None, compute: torch.dtype) -> BitsAndBytesConfig | None:
+    """Return how bitsandbytes is to pack the weights while it opens them."""
+    if kind == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if kind is None:
+        return None
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
 
 
 def guard_cpu_repack(net: nn.Module) -> int:
@@ -92,17 +101,17 @@ def linear_4bit(net: nn.Module) -> list[tuple[str, Any]]:
 def unpack_nf4(net: Any) -> None:
     """Replace each 4-bit layer by an ordinary one that holds the same values."""
     for name, layer in linear_4bit(net):
-        weight = unpacked(layer)
-        dense = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
-        dense.weight = nn.Parameter(weight, requires_grad=False)
-        dense.bias = layer.bias
-        parent, _, leaf = name.rpartition(".")
-        setattr(net.get_submodule(parent), leaf, dense)
-    # What is left is an ordinary model, and must not be taken for a quantised one when it is saved.
+        size = layer.in_features, layer.out_features
+        int8.put(net, name, int8.dense(size, unpacked(layer), layer.bias))
+    forget_quantisation(net)
+
+
+def forget_quantisation(net: Any) -> None:
+    """Have an ordinary model, or one of our own layers, not be taken for bitsandbytes' when it is adapted or saved."""
     for attribute in ("hf_quantizer", "quantization_method"):
         if hasattr(net, attribute):
             delattr(net, attribute)
-    net.is_quantized = net.is_loaded_in_4bit = False
+    net.is_quantized = net.is_loaded_in_4bit = net.is_loaded_in_8bit = False
     if hasattr(net.config, "quantization_config"):
         del net.config.quantization_config
 

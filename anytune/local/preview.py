@@ -10,23 +10,20 @@ import random
 import sys
 from collections.abc import Collection
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from anytune.data import sniff
 from anytune.data.input import blank, opened
 from anytune.errors import AnytuneError, RefusedError, UsageError
-from anytune.local.encode import ChatEncoder, Encoded, Turns
-from anytune.local.records import decoded, filled
+from anytune.local.encode import ChatEncoder, Encoder
+from anytune.local.figures import Fault, Faults, Figures, Shown, over
+from anytune.local.records import OTHERWISE, Limit, Read, decoded, filled, read
 from anytune.local.template import MARK, Span
-from anytune.local.training.pair import SIDES, Pair, PairEncoder, chat
-
-LINES = 20  # line numbers that are told of one kind of fault
-Shown = Encoded | Turns | Pair
-KINDS = 50  # kinds of faults that are told apart
+from anytune.local.training.pair import SIDES, PairEncoder, chat
 
 
 @dataclass(frozen=True)
@@ -38,98 +35,11 @@ class Question:
 
     file: Path
     model: str
-    max_length: int
+    limit: Limit
     method: str | None = None
     lines: tuple[int, ...] = ()
     first: int = 0
     sample: int | None = None
-
-
-class Fault(NamedTuple):
-    """Be the reason why an example would train nothing, or would stop the trainer."""
-
-    message: str
-    fix: str | None
-
-
-@dataclass
-class Faults:
-    """Collect the lines of faulty examples by the fault."""
-
-    found: dict[Fault, list[int]] = field(default_factory=dict)
-    examples: int = 0
-    untold: int = 0
-
-    def add(self, line: int, fault: Fault) -> None:
-        """Add the fault of one example."""
-        self.examples += 1
-        if fault in self.found or len(self.found) < KINDS:
-            self.found.setdefault(fault, []).append(line)
-        else:
-            self.untold += 1
-
-    def document(self) -> dict[str, Any]:
-        """Return the reasons with the lines they hold for."""
-        told = [
-            {**fault._asdict(), "examples": len(lines), "lines": lines[:LINES]} for fault, lines in self.found.items()
-        ]
-        return {"examples": self.examples, "kinds": told, "untold": self.untold}
-
-
-@dataclass
-class Figures:
-    """Collect the lengths of all examples, and what is lost of those over the limit."""
-
-    max_length: int
-    tokens: list[tuple[int, int]] = field(default_factory=list)  # (number, line)
-    trained: list[tuple[int, int]] = field(default_factory=list)
-    over: list[int] = field(default_factory=list)
-    cut_answers: int = 0
-    lost: int = 0
-    openings: int = 0
-    encoded: int = 0
-    pairs: int = 0
-
-    def add(self, item: Shown, *, opens: bool) -> None:
-        """Add one example with all its sequences; `opens` says that it begins with the model's BOS."""
-        rows, cut = item.rows, item.cut(self.max_length)
-        self.tokens += [(len(row), row.line) for row in rows]
-        self.trained += [(row.supervised, row.line) for row in rows]
-        self.encoded += 1
-        self.pairs += isinstance(item, Pair)
-        self.openings += opens
-        self.lost += item.supervised - cut.supervised
-        self.cut_answers += cut.supervised < item.supervised
-        if cut is not item:
-            self.over.append(item.line)
-
-    def document(self) -> dict[str, Any]:
-        """Return the figures."""
-        return {
-            "tokens": spread(self.tokens),
-            "trained": spread(self.trained),
-            "over": {"examples": len(self.over), "lines": self.over[:LINES], "answers_cut": self.cut_answers},
-            "trained_lost": self.lost,
-            "encoded": self.encoded,
-            "pairs": self.pairs,
-            "bos": self.openings,
-        }
-
-
-def spread(numbers: list[tuple[int, int]]) -> dict[str, int] | None:
-    """Return sum, smallest, median, 95th percentile and largest, with the line of the largest."""
-    if not numbers:
-        return None
-    ordered = sorted(numbers)
-    last = len(ordered) - 1
-    return {
-        "total": sum(number for number, _ in ordered),
-        "smallest": ordered[0][0],
-        "median": ordered[last // 2][0],
-        "p95": ordered[round(0.95 * last)][0],
-        "largest": ordered[last][0],
-        "largest_line": ordered[last][1],
-    }
 
 
 def preview(question: Question) -> dict[str, Any]:
@@ -149,20 +59,20 @@ def look(question: Question, encoder: ChatEncoder, file: BinaryIO, examples: int
     """Encode what is counted or shown of an open file with so many examples."""
     if not examples:
         raise blank(question.file)
-    shown, figures, faults = {}, Figures(question.max_length), Faults()
+    shown, figures, faults = {}, Figures(), Faults()
     counted = chosen(examples, question.sample)
     for place, (line, raw) in enumerate(filled(file)):
         wanted = line in question.lines if question.lines else place < question.first
         if not wanted and place not in counted:
             continue
-        item, fault = encoded(encoder, raw, question, line=line)
+        seen, fault = encoded(encoder, raw, question, line=line)
         if fault is not None:
             faults.add(line, fault)
-        if item and place in counted:
-            figures.add(item, opens=all(row.ids[0] == encoder.bos for row in item.rows))
+        if seen and place in counted:
+            figures.add(seen, opens=all(row.ids[0] == encoder.bos for row in seen.whole.rows))
         if wanted:
-            told = {"fault": fault and fault._asdict()}
-            shown[line] = [one | told for one in drawn(encoder, raw, item, line=line, method=question.method)]
+            told = {"fault": fault and fault._asdict(), "over": seen and over(seen)}
+            shown[line] = [one | told for one in drawn(encoder, raw, seen, line=line, method=question.method)]
     if missing := sorted(set(question.lines) - shown.keys()):
         raise UsageError(f"{question.file.name} has no example on line {missing[0]}")
     return {
@@ -194,32 +104,42 @@ def sides(record: dict[str, Any], method: str | None, *, where: str) -> list[tup
 
 def encoded(
     encoder: ChatEncoder, raw: bytes | None, question: Question, *, line: int
-) -> tuple[Shown | None, Fault | None]:
-    """Encode a line as the trainer does; name the fault for which it would be refused or left out."""
+) -> tuple[Read[Shown] | None, Fault | None]:
+    """Encode a line as the trainer does; name the fault for which it would stop the trainer, or train nothing."""
     where = f"line {line}"
     try:
         record = decoded(raw, where)
         paired = is_pair(record, question.method)
-        item = (PairEncoder(encoder) if paired else encoder).example(record, where=where, line=line)
+        reader: Encoder[Shown] = PairEncoder(encoder) if paired else encoder
+        seen = read(reader, record, question.limit, where=where, line=line)
     except UsageError as error:
         return None, Fault(error.message.removeprefix(where).lstrip(",: "), error.fix)
-    if item.cut(question.max_length).teaches:
-        return item, None
-    if item.teaches:
-        what = "a whole answer, or all in which the two differ, lies" if paired else "the whole answer lies"
-        why = f"{what} behind max_length {question.max_length}, so nothing in it is trained"
-        return item, Fault(why, "raise training.max_length, or shorten what stands before the answer")
-    return item, Fault("both answers are the same, so nothing in it is trained", "mend one of them, or remove the pair")
+    length, policy = question.limit
+    if not seen.whole.teaches:
+        why = "both answers are the same, so nothing in it is trained"
+        return seen, Fault(why, "mend one of them, or remove the pair")
+    if seen.kept is None:
+        return seen, Fault(f"it is longer than max_length {length}", OTHERWISE) if policy == "refuse" else None
+    if seen.taught is not None:
+        return seen, None
+    what = "a whole answer, or all in which the two differ, lies" if paired else "the whole answer lies"
+    why = f"{what} behind max_length {length}, so nothing in it is trained"
+    return seen, Fault(why, "raise training.max_length, or shorten what stands before the answer")
 
 
 def drawn(
-    encoder: ChatEncoder, raw: bytes | None, item: Shown | None, *, line: int, method: str | None
+    encoder: ChatEncoder, raw: bytes | None, seen: Read[Shown] | None, *, line: int, method: str | None
 ) -> list[dict[str, Any]]:
-    """Return the tokens of each sequence with the text that each stands for; none if it cannot be rendered at all."""
+    """Return the tokens of each sequence with the text that each stands for; none if it cannot be rendered at all.
+
+    What lost its beginning is shown without it, as the trainer has it; what lost its end, or is left out, whole.
+    """
     found: list[dict[str, Any]] = []
     where = f"line {line}"
     try:
-        for side, one in sides(decoded(raw, where), method, where=where):
+        changed = seen.changed if seen else None
+        item = seen and (seen.kept if changed else seen.whole)
+        for side, one in sides(changed or decoded(raw, where), method, where=where):
             rows = encoder.rendered(one, where=where)
             for number, text in enumerate(rows, start=1):
                 ids, offsets = encoder.pieces(text, where=where)

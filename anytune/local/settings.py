@@ -14,7 +14,7 @@ from anytune.local.start import Start
 from anytune.schema.plan import Rule
 from anytune.schema.reward import REWARDS
 from anytune.schema.spec import WANDB, TuneSpec
-from anytune.schema.training import Lora, Method, Training
+from anytune.schema.training import OVER_LENGTH, Lora, Method, Training
 
 KEPT = (
     *("epochs", "batch_size", "micro_batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm"),
@@ -36,6 +36,7 @@ RULES: dict[str, Rule] = {
         why="the local trainer has no built-in rate to multiply: give training.learning_rate",
     ),
     **dict.fromkeys(WANDB, Rule(outcome="refused", why="anytune's own trainer tells nobody how a job goes")),
+    "training.over_length": Rule(outcome="kept", to="over_length", why=f"auto is {OVER_LENGTH}"),
     "training.beta": Rule(outcome="kept", to="beta", why=f"auto is {BETA:g} for dpo, {KL:g} for rft"),
     "training.simpo_gamma": Rule(outcome="kept", to="simpo_gamma", why=f"beta on auto is then {SIMPO_BETA:g}"),
     "training.orpo_lambda": Rule(outcome="kept", to="orpo_lambda"),
@@ -74,6 +75,7 @@ def resolve(spec: TuneSpec, start: Start | None = None) -> dict[str, Any]:
         "lora": None if lora is None else lora_values(lora) | (start.shape if start is not None else {}),
         "quantize": quantize,
         "max_length": longest(spec, asked),
+        "over_length": asked.over,
         "seed": pick(asked.seed, 0),
         **(preference(asked) if spec.method == "dpo" else {}),
         **(reinforcement(spec, asked, adapters=lora is not None) if spec.method == "rft" else {}),

@@ -3,11 +3,11 @@
 python -m anytune.local.worker run FOLDER
 python -m anytune.local.worker follow FOLDER
 python -m anytune.local.worker join HOST:PORT --machine N [--patience SECONDS]
-python -m anytune.local.worker generate --base B [--tuned T] [--quantize nf4]
-python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize nf4]
+python -m anytune.local.worker generate --base B [--tuned T] [--quantize Q]
+python -m anytune.local.worker serve --base B --alone NAME [--tuned NAME T]… [--quantize Q]
 python -m anytune.local.worker export --tuned T --to T --out FOLDER
 python -m anytune.local.worker fit --model M --asked JSON
-python -m anytune.local.worker preview --model M --file F --max-length N [--line N]… [--first N] [--sample N]
+python -m anytune.local.worker preview --model M --file F --max-length N --over-length P [--line N]… [--first N]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import traceback
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from anytune.errors import AnytuneError
 from anytune.local import confine, crew, spread
@@ -34,6 +34,7 @@ from anytune.local.muster import AGAIN, PATIENCE, Muster
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
 from anytune.local.training.events import EventLog
+from anytune.schema.training import OverLength, Quantize
 
 
 def main(arguments: list[str]) -> int:
@@ -49,12 +50,12 @@ def main(arguments: list[str]) -> int:
     generate = commands.add_parser("generate")
     generate.add_argument("--base", required=True)
     generate.add_argument("--tuned", type=Path)
-    generate.add_argument("--quantize", choices=["nf4"])
+    generate.add_argument("--quantize", choices=get_args(Quantize))
     endpoint = commands.add_parser("serve")
     endpoint.add_argument("--base", required=True)
     endpoint.add_argument("--alone", required=True)
     endpoint.add_argument("--tuned", nargs=2, action="append", default=[])
-    endpoint.add_argument("--quantize", choices=["nf4"])
+    endpoint.add_argument("--quantize", choices=get_args(Quantize))
     export = commands.add_parser("export")
     export.add_argument("--tuned", type=Path, required=True)
     export.add_argument("--to", choices=TARGETS, required=True)
@@ -66,6 +67,7 @@ def main(arguments: list[str]) -> int:
     preview.add_argument("--model", required=True)
     preview.add_argument("--file", type=Path, required=True)
     preview.add_argument("--max-length", type=int, required=True)
+    preview.add_argument("--over-length", choices=get_args(OverLength), required=True)
     preview.add_argument("--method", choices=["sft", "dpo"])
     preview.add_argument("--line", type=int, action="append", default=[])
     preview.add_argument("--first", type=int, default=0)
@@ -119,12 +121,13 @@ def look(given: argparse.Namespace) -> None:
     """Answer what a preview asks, without torch: nothing is computed, and the start takes a third of the time."""
     sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails, as where it is not installed
     from anytune.local.preview import Question, answer
+    from anytune.local.records import Limit
 
     answer(
         Question(
             file=given.file,
             model=given.model,
-            max_length=given.max_length,
+            limit=Limit(given.max_length, given.over_length),
             method=given.method,
             lines=tuple(given.line),
             first=given.first,

@@ -13,8 +13,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
+    over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
 )
@@ -38,6 +41,9 @@ _KEYS = (
 )
 
 
+_EXCESS = {"drop": "drop", "truncate_right": "truncate", "refuse": "raise"}
+
+
 def _write(handed: Handed) -> Iterator[Setting]:
     yield said("model", handed.model, "base_model", handed.model)
     yield said("method", handed.method, "rl", "dpo") if handed.method == "dpo" else said("method", "sft", "rl", None)
@@ -47,15 +53,22 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("data.validation", handed.validation, "test_datasets", held)
     yield from batches(handed, micro="micro_batch_size", accumulation="gradient_accumulation_steps")
     yield said("training.warmup_ratio", (ratio := handed.values["training.warmup_ratio"]), "warmup_ratio", ratio)
+    if (over := handed.values["training.over_length"]) in _EXCESS:
+        yield said("training.over_length", over, "excess_length_strategy", _EXCESS[over], why="its word for it")
+    else:
+        yield over_length(handed, None, why="it drops what is too long, cuts off its end, or refuses it")
     if not handed.trains_adapters:
         return
     layers = handed.values["training.lora.target_modules"]
     whole = layers == "all-linear"
     name, sent = ("lora_target_linear", True) if whole else ("lora_target_modules", list(layers))
     yield said("training.lora.target_modules", layers, name, sent)
-    quantised = handed.is_quantised
-    yield said("training.quantize", "nf4" if quantised else None, "load_in_4bit", quantised)
-    yield said("training.lora", "adapters", "adapter", "qlora" if quantised else "lora")
+    if handed.bits == 8:
+        yield eight_bits("load_in_8bit", True)
+    else:
+        four = handed.bits == 4
+        yield said("training.quantize", "nf4" if four else None, "load_in_4bit", four)
+    yield said("training.lora", "adapters", "adapter", "qlora" if handed.bits == 4 else "lora")
 
 
 def _dataset(path: str, method: Method) -> dict[str, Any]:
@@ -95,8 +108,11 @@ def _read(reading: Reading) -> None:
         reading.refuse("train_on_inputs", True, "ours learns from the answers alone")
     if reading.take("sample_packing"):
         reading.refuse("sample_packing", True, "a row of it holds several examples: a larger batch_size comes near it")
-    if (cut := reading.take("excess_length_strategy", "drop")) != "truncate":
-        reading.refuse("excess_length_strategy", cut, "ours cuts what is too long, and says how much")
+    back, excess = {theirs: ours for ours, theirs in _EXCESS.items()}, reading.take("excess_length_strategy", "drop")
+    if excess in back:
+        reading.keep("training.over_length", back[excess], name="excess_length_strategy", said=excess)
+    else:
+        reading.refuse("excess_length_strategy", excess, "ours drops what is too long, cuts it, or refuses it")
     if (template := reading.take("chat_template", "tokenizer_default")) != "tokenizer_default":
         reading.refuse("chat_template", template, "ours takes the template that comes with the model")
 
@@ -146,9 +162,9 @@ def _adapters(reading: Reading) -> None:
         return
     if kind not in ("lora", "qlora"):
         reading.refuse("adapter", kind, "ours are LoRA's")
-    if reading.take("load_in_8bit"):
-        reading.refuse("load_in_8bit", True, "ours has 4 bits (nf4) or none")
-    reading.keep("training.quantize", "nf4" if four else None, name="load_in_4bit", said=four)
+    eight = bool(reading.take("load_in_8bit"))
+    name, given = ("load_in_8bit", True) if eight else ("load_in_4bit", four)
+    read_bits(reading, name, given, 8 if eight else 4 if four else None)
     linear, named = reading.take("lora_target_linear"), reading.take("lora_target_modules")
     if named and not linear:
         layers = "all-linear" if named == "all-linear" else modules(named)
@@ -166,7 +182,6 @@ AXOLOTL = Tool(
     marks=frozenset({"base_model"}),
     fixed={
         "chat_template": "tokenizer_default",
-        "excess_length_strategy": "truncate",
         "sample_packing": False,
         "optimizer": "adamw_torch",
         "bf16": "auto",

@@ -15,8 +15,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
+    over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
     warmup_steps,
@@ -58,13 +61,16 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield said("data.validation", handed.validation, "eval_dataset", "validation")
     yield from batches(handed, micro="per_device_train_batch_size", accumulation="gradient_accumulation_steps")
     yield warmup_steps(handed, "warmup_steps")  # a ratio is a float there in one version and another key in the next
+    yield over_length(handed, None, why="it cuts off the end of question and answer, each by its share")
     kind = "lora" if handed.trains_adapters else "full"
     yield said("training.lora", "adapters" if handed.trains_adapters else None, "finetuning_type", kind)
     if handed.trains_adapters:
         layers = handed.values["training.lora.target_modules"]
         sent = "all" if layers == "all-linear" else ",".join(layers)
         yield said("training.lora.target_modules", layers, "lora_target", sent)
-    if handed.is_quantised:
+    if handed.bits == 8:
+        yield eight_bits("quantization_bit", 8)
+    if handed.bits == 4:
         yield said("training.quantize", "nf4", "quantization_bit", 4)
 
 
@@ -129,6 +135,10 @@ def _read(reading: Reading) -> None:
         read_warmup_steps(reading, "warmup_steps", int(steps), train=train)
     else:
         reading.keep("training.warmup_ratio", steps or ratio, name="warmup_ratio", said=steps or ratio)
+    nearest, why = "truncate_right", "it cuts off the end of question and answer, each by its share"
+    if method == "reward":
+        nearest, why = "drop", "it cuts off the end of both answers, ours are scored whole"
+    reading.keep("training.over_length", nearest, name="cutoff_len", said=None, why=why)
     _adapters(reading)
     if reading.take("train_on_prompt"):
         reading.refuse("train_on_prompt", True, "ours learns from the answers alone")
@@ -173,9 +183,9 @@ def _adapters(reading: Reading) -> None:
         if kind != "full":
             reading.refuse("finetuning_type", kind, "ours trains LoRA's adapters, or all weights")
         return
-    if bits not in (None, 4):
-        reading.refuse("quantization_bit", bits, "ours has 4 bits (nf4) or none")
-    reading.keep("training.quantize", "nf4" if bits == 4 else None, name="quantization_bit", said=bits)
+    if bits not in (None, 4, 8):
+        reading.refuse("quantization_bit", bits, "ours has 4 bits (nf4), 8 (int8) or none")
+    read_bits(reading, "quantization_bit", bits, bits if bits in (4, 8) else None)
     layers = modules(reading.take("lora_target", "all"))
     ours = "all-linear" if layers == ["all"] else layers
     reading.keep("training.lora.target_modules", ours, name="lora_target", said=",".join(layers))

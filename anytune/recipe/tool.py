@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from anytune.schema.data import DataMethod
 from anytune.schema.plan import Setting
-from anytune.schema.training import Method
+from anytune.schema.training import Method, OverLength
 
 Record = dict[str, Any]
 UNSAID: Any = object()  # a key that does not stand in a file
 LARGEST_MICRO_BATCH = 4
 LARGEST_NUMBER = 10**12
+ROUNDS = "theirs rounds what goes through a layer to 8 bits, too, ours the weights alone"
 _SECRET = re.compile(
     r"(?i)(\btoken|(hub|hf|hugging_?face|wandb|auth|access|api)_?token|secret|password|(api|access|private)_?key)$"
 )
@@ -62,9 +63,9 @@ class Handed(NamedTuple):
         return self.method in ("dpo", "reward")
 
     @property
-    def is_quantised(self) -> bool:
-        """Tell whether the frozen weights have 4 bits."""
-        return self.values.get("training.quantize") is not None
+    def bits(self) -> int | None:
+        """Return how many bits the frozen weights have, None where they are as they are."""
+        return {"nf4": 4, "int8": 8}.get(self.values.get("training.quantize") or "")
 
     @property
     def steps(self) -> int:
@@ -181,6 +182,24 @@ def ordered(settings: Iterable[Setting]) -> tuple[Setting, ...]:
 def said(path: str, value: Any, to: str, sent: Any, *, why: str | None = None) -> Setting:
     """Say what a setting is written as; with a `why` it is a translation."""
     return Setting(path=path, value=value, outcome="translated" if why else "kept", to=to, sent=sent, why=why)
+
+
+def eight_bits(name: str, sent: Any) -> Setting:
+    """Write weights of 8 bits as they all do it, by bitsandbytes."""
+    return said("training.quantize", "int8", name, sent, why=ROUNDS)
+
+
+def read_bits(reading: Reading, name: str, given: Any, bits: int | None) -> None:
+    """Read how many bits frozen weights have."""
+    kept = {4: "nf4", 8: "int8"}.get(bits or 0)
+    reading.keep("training.quantize", kept, name=name, said=given, why=ROUNDS if bits == 8 else None)
+
+
+def over_length(handed: Handed, theirs: OverLength | None, *, why: str) -> Setting:
+    """Say that a tool does with longer examples as it does: `theirs` of ours, None for none of them."""
+    value = handed.values["training.over_length"]
+    kept: Any = "kept" if value == theirs else "refused"
+    return Setting(path="training.over_length", value=value, outcome=kept, why=why)
 
 
 def batches(handed: Handed, *, micro: str, accumulation: str) -> Iterator[Setting]:

@@ -12,8 +12,11 @@ from anytune.recipe.tool import (
     Record,
     Tool,
     batches,
+    eight_bits,
     modules,
+    over_length,
     read_batches,
+    read_bits,
     read_warmup_steps,
     said,
 )
@@ -48,6 +51,10 @@ def _write(handed: Handed) -> Iterator[Setting]:
     yield from batches(handed, micro="per_device_train_batch_size", accumulation="gradient_accumulation_steps")
     ratio = handed.values["training.warmup_ratio"]
     yield said("training.warmup_ratio", ratio, "warmup_steps", ratio, why="below 1 it is a share in transformers 5")
+    if handed.method == "reward":
+        yield over_length(handed, "drop", why="its reward trainer leaves out what is too long")
+    else:
+        yield over_length(handed, "truncate_right", why="it cuts off the end of what is too long")
     if handed.method == "sft":
         yield said("method", "sft", "assistant_only_loss", True)
     if handed.method == "reward":
@@ -65,7 +72,9 @@ def _write(handed: Handed) -> Iterator[Setting]:
         "lora_target_modules",
         [layers] if isinstance(layers, str) else list(layers),
     )
-    if handed.is_quantised:
+    if handed.bits == 8:
+        yield eight_bits("load_in_8bit", True)
+    if handed.bits == 4:
         yield said("training.quantize", "nf4", "load_in_4bit", True)
         yield said("training.quantize", "nf4", "use_bnb_nested_quant", True)
 
@@ -87,6 +96,14 @@ def _read(reading: Reading) -> None:
     reading.keep("method", method, name="beta" if method == "dpo" else "(no beta)", said=None)
     rate = reading.number("learning_rate", _RATES[method])
     reading.keep("training.learning_rate", rate, name="learning_rate", said=rate)
+    end, mode = reading.take("truncation_mode", "keep_start") == "keep_end", "truncation_mode"
+    if method == "reward":
+        reading.keep("training.over_length", "drop", name="(always)", said=None)
+    elif end:
+        why = "by whole messages where that is enough"
+        reading.keep("training.over_length", "truncate_left", name=mode, said="keep_end", why=why)
+    else:
+        reading.keep("training.over_length", "truncate_right", name=mode, said="keep_start")
     train = _data(reading)
     read_batches(reading, micro=("per_device_train_batch_size", 8), accumulation=("gradient_accumulation_steps", 1))
     steps = reading.number("warmup_steps") or reading.number("warmup_ratio")
@@ -126,10 +143,9 @@ def _adapters(reading: Reading) -> None:
     if not reading.take("use_peft"):
         reading.keep("training.lora", None, name="use_peft", said=False)
         return
-    if reading.take("load_in_8bit"):
-        reading.refuse("load_in_8bit", True, "ours has 4 bits (nf4) or none")
-    four = bool(reading.take("load_in_4bit"))
-    reading.keep("training.quantize", "nf4" if four else None, name="load_in_4bit", said=four)
+    eight, four = bool(reading.take("load_in_8bit")), bool(reading.take("load_in_4bit"))
+    name, given = ("load_in_8bit", True) if eight else ("load_in_4bit", four)
+    read_bits(reading, name, given, 8 if eight else 4 if four else None)
     named = reading.take("lora_target_modules")
     if named is not None:
         layers = modules(named)

@@ -13,6 +13,7 @@ from anytune.recipe.tool import (
     Tool,
     batches,
     modules,
+    over_length,
     read_batches,
     read_warmup_steps,
     said,
@@ -43,10 +44,14 @@ def _write(handed: Handed) -> Iterator[Setting]:
         yield Setting(path="data.validation", value=handed.validation, outcome="refused", why=unheard)
     yield from batches(handed, micro="training.batch_size", accumulation="training.gradient_accumulation_steps")
     yield warmup_steps(handed, "training.warmup_steps")
+    yield over_length(handed, "truncate_right", why="it cuts off the end of what is too long")
     kind = "lora" if handed.trains_adapters else "full"
     yield said("training.lora", "adapters" if handed.trains_adapters else None, "training.training_type", kind)
-    quantised = handed.is_quantised
-    yield said("training.quantize", "nf4" if quantised else None, "training.load_in_4bit", quantised)
+    if handed.bits == 8:
+        yield Setting(path="training.quantize", value="int8", outcome="refused", why="it has a key for 4 bits alone")
+    else:
+        four = handed.bits == 4
+        yield said("training.quantize", "nf4" if four else None, "training.load_in_4bit", four)
     if handed.trains_adapters:
         layers = handed.values["training.lora.target_modules"]
         whole = layers == "all-linear"
@@ -66,6 +71,7 @@ def _read(reading: Reading) -> None:
     read_batches(reading, micro=("training.batch_size", 2), accumulation=("training.gradient_accumulation_steps", 4))
     read_warmup_steps(reading, "training.warmup_steps", int(reading.number("training.warmup_steps", 5)), train=train)
     reading.keep("training.scheduler", "linear", name="(always)", said="linear")
+    reading.keep("training.over_length", "truncate_right", name="(always)", said=None)
     _adapters(reading)
     if not reading.take("training.train_on_completions"):
         why = "ours learns from the answers alone, not from questions, too"

@@ -108,6 +108,9 @@ def _reasons(tool: Tool, handed: Handed, data: DataReport) -> Iterator[str]:
 
 def _unsaid(handed: Handed, settings: tuple[Setting, ...], tool: Tool) -> Iterator[str]:
     """Yield the settings that the user made and that stand nowhere in the file."""
+    for setting in settings:
+        if setting.outcome == "refused" and setting.path in handed.chosen:
+            yield f"{setting.path} = {setting.value}: {setting.why}"
     there = {"suffix", "training.lora", *tool.lacks, *(setting.path for setting in settings)}
     for path in sorted(handed.chosen - there):
         if handed.values.get(path, path) is not None:

@@ -44,7 +44,8 @@ class Tokens(Value):
     """Count or estimate the tokens of one epoch; `basis` says in words how, `method` in one.
 
     Between `low` and `high` they lie in 95 of 100 cases; counted exactly, both are `expected`. `trained` are learnt,
-    `masked` only read; of the records, `over_limit` are longer than `limit` tokens. None means not looked at.
+    `masked` only read; of the records, `over_limit` are longer than `limit` tokens, and have `over_limit_tokens`
+    together. None means not looked at.
     """
 
     low: int
@@ -57,6 +58,7 @@ class Tokens(Value):
     masked: int | None = None
     limit: int | None = None
     over_limit: int | None = None
+    over_limit_tokens: int | None = None
 
 
 PrivacyKind = Literal["email", "phone", "card", "iban", "national-id", "ip", "private-key", "key", "jwt"]

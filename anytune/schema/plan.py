@@ -38,6 +38,10 @@ OWN_TRAINER_ALONE: dict[str, Rule] = {
         outcome="refused", why="not documented for jobs here: Together and anytune's own trainer know SimPO"
     ),
     "training.orpo_lambda": Rule(outcome="refused", why="ORPO is what anytune's own trainer does: provider: local"),
+    "training.over_length": Rule(
+        outcome="refused",
+        why="what becomes of longer examples here cannot be chosen: leave it on auto, and see what anytune check tells",
+    ),
     "training.lora.use_rslora": Rule(
         outcome="refused",
         why="not documented for jobs here; where alpha can be set, alpha times the root of the rank is the same scale",

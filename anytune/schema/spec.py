@@ -140,6 +140,9 @@ class TuneSpec(Value):
             for name in ("beta", "simpo_gamma"):
                 if getattr(self.training, name) != "auto":
                     raise ValueError(f"training.{name} says nothing beside orpo_lambda: leave one of them out")
+        if self.training.over_length == "truncate_right" and self.method in ("rft", "reward"):
+            why = "a question needs its end" if self.method == "rft" else "half an answer is not what was preferred"
+            raise ValueError(f"training.over_length: {why}: take refuse, drop or truncate_left")
         if self.rewards and self.method != "rft":
             raise ValueError("rewards belong to method: rft")
         if self.method == "rft" and not self.rewards:

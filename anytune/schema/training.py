@@ -2,12 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from anytune.schema.base import Value
 
 Auto = Literal["auto"]
 Method = Literal["sft", "dpo", "rft", "reward"]
+Quantize = Literal["nf4", "int8"]
+OverLength = Literal["refuse", "drop", "truncate_left", "truncate_right"]
+OVER_LENGTH: OverLength = "drop"  # what auto is in our own trainer: nothing is learnt otherwise than it was written
 
 
 def about(text: str, **bounds: Any) -> Any:
@@ -56,8 +59,18 @@ class Training(Value):
         Literal["linear", "cosine", "constant"] | Auto, about("how the learning rate goes on after the warm-up")
     ] = "auto"
     lora: Annotated[Lora | Auto | None, about("adapters; null: train all weights")] = "auto"
-    quantize: Annotated[Literal["nf4"] | Auto | None, about("frozen weights in 4 bits (QLoRA); null: not")] = "auto"
+    quantize: Annotated[Quantize | Auto | None, about("frozen weights in 4 bits (QLoRA), or in 8; null: not")] = "auto"
     max_length: Annotated[int, about("tokens of an example that are used at most", ge=8)] | Auto = "auto"
+    over_length: (
+        Annotated[
+            OverLength,
+            about(
+                "of longer examples: refuse the run; drop them; truncate_left: cut off the oldest before the answer, "
+                "which stays whole; truncate_right: cut off the end"
+            ),
+        ]
+        | Auto
+    ) = "auto"
     beta: Annotated[float, about("dpo, rft: how close to the model that training began with", gt=0, le=10)] | Auto = (
         "auto"
     )
@@ -72,12 +85,10 @@ class Training(Value):
     max_new_tokens: Annotated[int, about("rft: tokens of an answer at most", ge=1)] | Auto = "auto"
     seed: Annotated[int, about("of order and initial weights", ge=0, le=2147483647)] | Auto = "auto"
 
-    @field_validator("quantize", mode="before")
-    @classmethod
-    def _not_int8(cls, given: Any) -> Any:
-        if given == "int8":
-            raise ValueError("int8: no weights of 8 bits are trained on here: take nf4 (4 bits), or null (none)")
-        return given
+    @property
+    def over(self) -> OverLength:
+        """Return what our own trainer does with examples over the limit."""
+        return OVER_LENGTH if self.over_length == "auto" else self.over_length
 
 
 # The methods to which a hyperparameter says something.

@@ -17,6 +17,7 @@ from anytune.testing.rig import Fault, Rig
 
 TWO_VALUES: dict[str, tuple[Any, Any]] = {
     "training.epochs": (1, 2),
+    "training.over_length": ("refuse", "truncate_left"),
     "training.batch_size": (8, 16),
     "training.micro_batch_size": (1, 2),
     "training.learning_rate": (1e-4, 2e-4),

@@ -14,7 +14,7 @@ from anytune import spending
 from anytune.errors import UsageError
 from anytune.schema.data import FileReport
 from anytune.schema.plan import Capabilities, CostEstimate, Hosting, Plan, ResourceEstimate, Setting
-from anytune.ui import terminal, words
+from anytune.ui import length, terminal, words
 from anytune.ui.nouns import Given
 
 NAMES, COLUMN = 10, 28  # characters that a fact's name takes, and that each provider needs beside the others
@@ -104,6 +104,8 @@ def hosting(found: Hosting) -> str:
 def _facts(plan: Plan) -> Iterator[tuple[str, str | Text]]:
     for report in plan.data.files:
         yield (report.file.role if report.file else "" if report.part else "data"), _file(report)
+        if over := length.over(plan, report):
+            yield "", Text(over, style="yellow")
     cost = plan.cost
     dated = f"; price of {cost.as_of}" if cost.as_of else ""
     yield "cost", Text.assemble((price(cost), "bold"), f"  {cost.basis}{dated}")
@@ -155,7 +157,7 @@ def way(need: ResourceEstimate) -> str:
         return ""
     said = [f"passes of up to {need.way['micro_tokens']:,} tokens"]
     said += ["layers computed twice"] if need.way["recompute"] else []
-    said += [] if need.way["unpack"] else ["NF4 unpacked at each use"]
+    said += [] if need.way["unpack"] else ["weights unpacked at each use"]
     said += [f"base dealt out over {need.way['shards']} processes"] if need.way["shards"] > 1 else []
     return ", ".join(said)
 

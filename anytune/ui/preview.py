@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from anytune.schema.training import OverLength
 from anytune.ui import terminal, words
 
 MOST_READ = 96  # tokens of a stretch that are shown whole; of a longer one both ends
@@ -24,19 +26,31 @@ COLUMNS = {
 }
 SPARED = ("smallest", "p95", "largest_line")
 NARROW = 64  # columns of a screen below which these are left out
+FATES = {
+    "refuse": "longer ones stop the run",
+    "drop": "longer ones are left out",
+    "truncate_left": "longer ones lose the oldest before the answer",
+    "truncate_right": "longer ones lose their end",
+}
 BRACKETS = (("«", "»"), ("⟦", "⟧"), ("{{{", "}}}"))
 
 
 class Asked(NamedTuple):
-    """Be what a preview looks at: a data file (of a job), a model, and the length at which examples are cut."""
+    """Be what a preview looks at: a data file (of a job), a model, and what becomes of examples over a length."""
 
     file: Path
     job: Path | None
     model: str
     max_length: int
+    over_length: OverLength
     whence: str  # who says so
     chosen: bool  # the model is not the job's own
     method: str | None = None  # the job's
+
+    @property
+    def ends_at(self) -> float:
+        """Return after how many tokens an example is cut off; infinity where its end is always kept."""
+        return self.max_length if self.over_length == "truncate_right" else inf
 
 
 class Stretch(NamedTuple):
@@ -76,8 +90,9 @@ def document(found: dict[str, Any], asked: Asked) -> dict[str, Any]:
         "path": str(asked.file),
         "model": asked.model,
         "max_length": asked.max_length,
+        "over_length": asked.over_length,
         "template": found["template"],
-        "examples": [_as_json(example, asked.max_length) for example in found["examples"]],
+        "examples": [_as_json(example, asked.ends_at) for example in found["examples"]],
         "file": found["file"],
         "faults": found["faults"],
     }
@@ -89,21 +104,20 @@ def show(found: dict[str, Any], asked: Asked, *, on: Console, every: bool) -> No
     terminal.put(on, terminal.pairs(_head(found, asked, signs)))
     for example in found["examples"]:
         on.print()
-        _example(example, found["template"], asked.max_length, signs, on=on, every=every)
-    if not every and any(_is_long(example, asked.max_length) for example in found["examples"]):
+        _example(example, found["template"], asked, signs, on=on, every=every)
+    if not every and any(_is_long(example, asked.ends_at) for example in found["examples"]):
         terminal.note("--all shows long examples whole")
     on.print()
     _figures(found, asked, on)
     _faults(found, on)
 
 
-def _as_json(example: dict[str, Any], max_length: int) -> dict[str, Any]:
+def _as_json(example: dict[str, Any], ends_at: float) -> dict[str, Any]:
     ids, trained, texts = example["ids"], example["trained"], example["texts"]
-    cut = {"at": max_length, "tokens_lost": len(ids) - max_length, "trained_lost": sum(trained[max_length:])}
     return {
         **{"line": example["line"], "tokens": len(ids), "trained": sum(trained)},
-        **{name: example[name] for name in ("side", "part", "bos", "ends", "ends_trained", "fault")},
-        "cut": cut if len(ids) > max_length else None,
+        **{name: example[name] for name in ("side", "part", "bos", "ends", "ends_trained", "over", "fault")},
+        "cut_at": int(ends_at) if len(ids) > ends_at else None,
         "spans": [
             {"start": one.start, "end": one.end, "trained": one.trained, "text": "".join(texts[one.start : one.end])}
             for one in _stretches(trained, len(ids))
@@ -112,9 +126,9 @@ def _as_json(example: dict[str, Any], max_length: int) -> dict[str, Any]:
     }
 
 
-def _stretches(trained: Sequence[bool], max_length: int) -> list[Stretch]:
-    """Cut an example where training begins or ends, and at the limit."""
-    kinds = [(mark, at >= max_length) for at, mark in enumerate(trained)]
+def _stretches(trained: Sequence[bool], ends_at: float) -> list[Stretch]:
+    """Cut an example where training begins or ends, and where it is cut off."""
+    kinds = [(mark, at >= ends_at) for at, mark in enumerate(trained)]
     changes = [at for at in range(1, len(kinds)) if kinds[at] != kinds[at - 1]]
     borders = pairwise([0, *changes, len(kinds)] if kinds else [])
     return [Stretch(start, end, *kinds[start]) for start, end in borders]
@@ -145,7 +159,7 @@ def _head(found: dict[str, Any], asked: Asked, signs: Signs) -> Iterator[tuple[s
     }
     yield "file", f"{words.place(asked.file)}, {words.count(found['file']['examples'], 'example')}"
     yield "model", f"{words.model(asked.model)}; {template[marks]}"
-    yield "cut at", f"max_length {asked.max_length:,} ({asked.whence})"
+    yield "limit", f"max_length {asked.max_length:,} ({asked.whence}); {FATES[asked.over_length]}"
     before, after = signs.brackets
     if before:
         yield "tokens", f"{before}trained{after}, all others are only read"
@@ -154,7 +168,7 @@ def _head(found: dict[str, Any], asked: Asked, signs: Signs) -> Iterator[tuple[s
 
 
 def _example(
-    example: dict[str, Any], template: dict[str, Any], limit: int, signs: Signs, *, on: Console, every: bool
+    example: dict[str, Any], template: dict[str, Any], asked: Asked, signs: Signs, *, on: Console, every: bool
 ) -> None:
     """Show one example: its counts, what is wrong with it, its tokens."""
     ids, trained = example["ids"], sum(example["trained"])
@@ -169,11 +183,9 @@ def _example(
     on.print(head, soft_wrap=not on.is_terminal)
     if example["fault"]:
         _reason(example["fault"], on)
-    elif len(ids) > limit:
-        lost = sum(example["trained"][limit:])
-        over = f"{words.count(len(ids) - limit, 'token')} over max_length {limit:,}: {lost:,} of {trained:,} trained"
-        _hanging(Text(f"{over} tokens ({words.share(lost / max(trained, 1))}) are cut off", style=NOTE), on)
-    for block in _blocks(example, limit, signs, every=every):
+    elif example["over"]:
+        _hanging(Text(_lost(example["over"], asked), style=NOTE), on)
+    for block in _blocks(example, asked.ends_at, signs, every=every):
         _hanging(block, on)
 
 
@@ -184,9 +196,21 @@ def _borders(example: dict[str, Any], template: dict[str, Any]) -> str:
     return f"{opening}, {example['ends']} × {name}, {example['ends_trained']} of them trained"
 
 
-def _blocks(example: dict[str, Any], limit: int, signs: Signs, *, every: bool) -> Iterator[Text]:
+def _lost(over: dict[str, Any], asked: Asked) -> str:
+    """Say what becomes of an example that is over the limit."""
+    limit = f"longer than max_length {asked.max_length:,}"
+    if over["left_out"]:
+        alone = ", for its answer alone leaves no room" if asked.over_length == "truncate_left" else ""
+        return f"{limit}: left out{alone}"
+    side = "beginning" if asked.over_length == "truncate_left" else "end"
+    trained = f"{over['trained_lost']:,} of {over['trained']:,} trained ones"
+    share = words.share(over["trained_lost"] / max(over["trained"], 1))
+    return f"{limit}: its {side} is cut off, {over['tokens_lost']:,} of {over['tokens']:,} tokens, {trained} ({share})"
+
+
+def _blocks(example: dict[str, Any], ends_at: float, signs: Signs, *, every: bool) -> Iterator[Text]:
     """Yield the tokens up to the cut, the cut, and the tokens after it."""
-    stretches = _stretches(example["trained"], limit)
+    stretches = _stretches(example["trained"], ends_at)
     text, last = Text(), -1
     for at in range(len(stretches)) if every else _kept(stretches):
         one = stretches[at]
@@ -194,7 +218,7 @@ def _blocks(example: dict[str, Any], limit: int, signs: Signs, *, every: bool) -
             text.append(_left_out(one.start - stretches[last].end, signs), style=NOTE)
         if one.lost and (at == 0 or not stretches[at - 1].lost):
             yield text
-            yield Text(f"{signs.cut}  max_length {limit:,} ends here", style=NOTE)
+            yield Text(f"{signs.cut}  max_length {ends_at:,} ends here", style=NOTE)
             text = Text()
         text.append_text(_drawn(example["texts"][one.start : one.end], one, signs, every=every))
         last = at
@@ -212,9 +236,9 @@ def _kept(stretches: Sequence[Stretch]) -> list[int]:
     return sorted(near & set(range(len(stretches))))
 
 
-def _is_long(example: dict[str, Any], limit: int) -> bool:
+def _is_long(example: dict[str, Any], ends_at: float) -> bool:
     """Tell whether an example is not shown whole."""
-    stretches = _stretches(example["trained"], limit)
+    stretches = _stretches(example["trained"], ends_at)
     return len(_kept(stretches)) < len(stretches) or any(one.end - one.start > one.most for one in stretches)
 
 
@@ -272,9 +296,12 @@ def _over(file: dict[str, Any], limit: int) -> tuple[str, str]:
     if not over["examples"]:
         return f"over max_length {limit:,}", "no example"
     share = words.share(over["examples"] / file["counted"])
-    lost = f"{words.share(file['trained_lost'] / trained)} of all trained tokens are cut off"
+    left_out, cut = over["left_out"], over["examples"] - over["left_out"]
+    parts = [f"{cut:,} cut"] * bool(cut) + [f"{left_out:,} left out"] * bool(left_out)
+    lost = f"{words.share(file['trained_lost'] / trained)} of all trained tokens are lost"
     lines = _lines(over["lines"], over["examples"])
-    return f"over max_length {limit:,}", f"{words.count(over['examples'], 'example')} ({share}): {lines}; {lost}"
+    said = f"{words.count(over['examples'], 'example')} ({share}): {lines}; {', '.join(parts)}; {lost}"
+    return f"over max_length {limit:,}", said
 
 
 def _faults(found: dict[str, Any], on: Console) -> None:

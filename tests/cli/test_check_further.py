@@ -124,9 +124,20 @@ def test_the_share_of_an_answer_over_the_limit_is_told(anytune: Type, folder: Pa
 
 def test_a_local_run_refuses_an_answer_that_is_cut_off_whole(anytune: Type, folder: Path) -> None:
     write(folder / "chats.jsonl", *CHATS, chat(" ".join(PORTS * 90), "Brest."))
-    said = anytune("check", "chats.jsonl", "--for", "local", "--model", str(BASE), "--max-length", "200")
+    asked = ("check", "chats.jsonl", "--for", "local", "--model", str(BASE), "--max-length", "200")
+    said = anytune(*asked, "--over-length", "truncate_right")
     assert said.code == 3
     assert "answer-cut-off" in said.out
+    fates = {
+        "drop": "so it is left out",
+        "truncate_left": "so the oldest before the answer is cut off",
+        "refuse": "so a run is refused",
+    }
+    for policy, fate in fates.items():
+        said = anytune(*asked, "--over-length", policy, "--json")
+        assert counts(said) == {"over-limit": 1}
+        assert fate in said.document["files"][0]["warnings"][0]["message"]
+    assert "so it is left out" in anytune(*asked).out
 
 
 def test_what_stands_in_the_held_out_file_is_told(anytune: Type, folder: Path) -> None:

@@ -25,7 +25,7 @@ ODD = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 def example(*stretches: tuple[bool, str], line: int = 1, **changes: Any) -> dict[str, Any]:
     """Return an example of the worker's, a token a word."""
     pieces = [(word, trained) for trained, text in stretches for word in text.split("|")]
-    counts = {"side": None, "part": None, "bos": 1, "ends": 2, "ends_trained": 1, "fault": None}
+    counts = {"side": None, "part": None, "bos": 1, "ends": 2, "ends_trained": 1, "over": None, "fault": None}
     texts, trained = [word for word, _ in pieces], [mark for _, mark in pieces]
     return {"line": line, "ids": list(range(len(texts))), "texts": texts, "trained": trained, **counts, **changes}
 
@@ -33,7 +33,7 @@ def example(*stretches: tuple[bool, str], line: int = 1, **changes: Any) -> dict
 def found(*examples: dict[str, Any], faults: list[dict[str, Any]] | None = None, **figures: Any) -> dict[str, Any]:
     """Return a worker's answer."""
     spread = {"total": 90, "smallest": 3, "median": 20, "p95": 30, "largest": 37, "largest_line": 9}
-    over = {"examples": 0, "lines": [], "answers_cut": 0}
+    over = {"examples": 0, "lines": [], "left_out": 0, "answers_cut": 0}
     file = {"examples": 4, "counted": 4, "encoded": 4, "pairs": 0, "tokens": spread, "trained": spread, "over": over}
     kinds = faults or []
     return {
@@ -44,10 +44,12 @@ def found(*examples: dict[str, Any], faults: list[dict[str, Any]] | None = None,
     }
 
 
-def drawn(answer: dict[str, Any], *, max_length: int = 99, every: bool = False, **console: Any) -> str:
+def drawn(
+    answer: dict[str, Any], *, max_length: int = 99, over: Any = "truncate_right", every: bool = False, **console: Any
+) -> str:
     """Show an answer on a console in memory."""
     out = io.StringIO()
-    asked = preview.Asked(Path("t.jsonl"), None, "m", max_length, "as given", chosen=True)
+    asked = preview.Asked(Path("t.jsonl"), None, "m", max_length, over, "as given", chosen=True)
     on = Console(file=out, **{"width": 80, "highlight": False, "markup": False, "emoji": False, **console})
     preview.show(answer, asked, on=on, every=every)
     return out.getvalue()
@@ -83,13 +85,25 @@ def test_a_data_file_is_cut_where_the_model_ends_unless_told(anytune: Type, aske
     said = anytune("preview", "train.jsonl", "--model", model)
     assert said.code == 0
     assert "<s>Hi«Yo</s>»" in said.out
-    assert "max_length 256 (the default)" in said.out
+    assert "max_length 256 (the default); longer ones are left out" in said.out
     assert "next: anytune plan finetune.yaml" in said.err
-    anytune("preview", "train.jsonl", "--model", model, "--max-length", "64", "--lines", "7,3,7", "--exact")
+    anytune(
+        "preview",
+        "train.jsonl",
+        "--model",
+        model,
+        "--max-length",
+        "64",
+        "--over-length",
+        "refuse",
+        "--lines",
+        "7,3,7",
+        "--exact",
+    )
     common = ["preview", "--file=train.jsonl", f"--model={model}"]
     assert asked == [
-        [*common, "--max-length=256", "--first=3", "--sample=2000"],
-        [*common, "--max-length=64", "--line=7", "--line=3", "--first=3"],
+        [*common, "--max-length=256", "--over-length=drop", "--first=3", "--sample=2000"],
+        [*common, "--max-length=64", "--over-length=refuse", "--line=7", "--line=3", "--first=3"],
     ]
 
 
@@ -164,7 +178,7 @@ def test_a_fault_exits_3_and_names_its_lines_and_the_way_on(anytune: Type, asked
 def test_a_length_that_holds_all_is_named_where_the_model_can_hold_it(
     anytune: Type, asked: list[list[str]], model: str
 ) -> None:
-    over = {"over": {"examples": 1, "lines": [1], "answers_cut": 1}, "trained_lost": 5}
+    over = {"over": {"examples": 1, "lines": [1], "left_out": 1, "answers_cut": 1}, "trained_lost": 5}
     ANSWERS.append(found(example((False, "a|b"), (True, "c")), **over))
     got = anytune("preview", "train.jsonl", "--model", model, "--max-length", "32")
     assert "--max-length 64\n" in got.err
@@ -178,10 +192,28 @@ def test_a_missing_package_is_named(anytune: Type, monkeypatch: pytest.MonkeyPat
     assert "pip install 'anytune[local]'" in got.err
 
 
+OVER = {"tokens": 6, "trained": 4, "tokens_lost": 2, "trained_lost": 2, "left_out": False}
+
+
 def test_the_cut_is_marked_and_priced() -> None:
-    shown = drawn(found(example((False, "a|b"), (True, "c|d|e|</s>"))), max_length=4)
+    shown = drawn(found(example((False, "a|b"), (True, "c|d|e|</s>"), over=OVER)), max_length=4)
     assert "ab«cd»\n  ✂  max_length 4 ends here\n  «e</s>»" in shown
-    assert "2 tokens over max_length 4: 2 of 4 trained tokens (50.0%) are cut off" in shown
+    assert "longer than max_length 4: its end is cut off, 2 of 6 tokens, 2 of 4 trained ones (50.0%)" in one_line(shown)
+
+
+def test_what_lost_its_beginning_or_is_left_out_is_told_and_nothing_of_it_is_marked_as_cut() -> None:
+    long = example((False, "a|b"), (True, "c|d|e|</s>"), over={**OVER, "trained_lost": 0})
+    shown = drawn(found(long), max_length=4, over="truncate_left")
+    assert "its beginning is cut off, 2 of 6 tokens, 0 of 4 trained ones (0.0%)" in one_line(shown)
+    assert "✂" not in shown
+    long["over"]["left_out"] = True
+    assert "longer than max_length 4: left out\n" in drawn(found(long), max_length=4, over="drop")
+    alone = drawn(found(long), max_length=4, over="truncate_left")
+    assert "left out, for its answer alone leaves no room" in alone
+
+
+def one_line(shown: str) -> str:
+    return " ".join(shown.split())
 
 
 def test_a_long_example_is_shortened_but_never_its_borders() -> None:
@@ -216,9 +248,9 @@ def test_no_text_breaks_the_screen(stretches: list[tuple[bool, str]], width: int
 
 def test_the_document_holds_every_token_whatever_its_length() -> None:
     answer = found(example((False, "|".join(["x"] * 999)), (True, "y|</s>")))
-    asked = preview.Asked(Path("t.jsonl"), None, "m", 999, "as given", chosen=True)
+    asked = preview.Asked(Path("t.jsonl"), None, "m", 999, "truncate_right", "as given", chosen=True)
     document = json.loads(json.dumps(preview.document(answer, asked)))
     (shown,) = document["examples"]
-    assert shown["cut"] == {"at": 999, "tokens_lost": 2, "trained_lost": 2}
+    assert (shown["cut_at"], shown["over"]) == (999, None)
     assert [len(span["text"]) for span in shown["spans"]] == [999, 5]
     assert len(shown["ids"]) == 1001

@@ -123,7 +123,7 @@ def test_an_answer_without_content_is_an_error_that_names_the_side() -> None:
 
 
 def test_pairs_that_cutting_leaves_nothing_of_are_left_out_and_counted(tmp_path: Path) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
 
     def said(preferred: str, other: str) -> dict[str, Any]:
         sides = {"preferred_output": preferred, "non_preferred_output": other}
@@ -133,11 +133,13 @@ def test_pairs_that_cutting_leaves_nothing_of_are_left_out_and_counted(tmp_path:
     asked = pair(1) | {"input": {"messages": [{"role": "user", "content": "a " * 80}]}}
     same = said("yes", "yes")
     path = write_lines(tmp_path / "p.jsonl", [pair(0), alike, asked, same, said("b " * 80, "a")])
-    got = encode_file(path, encoder(), name="training", max_length=64)
-    assert (got.dropped, got.truncated, [p.line for p in got.examples]) == ([2, 3, 4], 3, [1, 5])
+    got = encode_file(path, encoder(), name="training", limit=Limit(64, "truncate_right"))
+    assert (got.left_out, got.idle, got.cut, [p.line for p in got.examples]) == ([2, 3], [4], 1, [1, 5])
     assert all(len(row) <= 64 for p in got.examples for row in p.rows)
     with pytest.raises(UsageError, match="no pair of different answers within max_length 64"):
-        encode_file(write_lines(tmp_path / "q.jsonl", [alike]), encoder(), name="training", max_length=64)
+        encode_file(
+            write_lines(tmp_path / "q.jsonl", [alike]), encoder(), name="training", limit=Limit(64, "truncate_right")
+        )
 
 
 # What is computed.
@@ -438,7 +440,7 @@ def test_pairs_left_out_are_told(base: Path, tmp_path: Path) -> None:
     run = folder(provider, request(provider, base, data, "left", epochs=1))
     assert run_now(provider, run)["state"] == "succeeded"
     warned = [e for e in provider.events("left") if e.level == "warning"]
-    assert "training file: 1 pairs are left out: an answer of theirs is cut off, or both are the same" in {
+    assert "training file: 1 pairs are left out: both answers are the same, or one is cut off" in {
         e.message for e in warned
     }
     assert warned[0].data["dropped_lines"] == [2]

@@ -143,27 +143,27 @@ def test_a_role_the_template_does_not_know_is_an_error_with_its_line() -> None:
 
 
 def test_cutting_at_max_length_is_counted(tmp_path: Path) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
 
     coder = encoder()
     long = {"messages": [{"role": "user", "content": "a " * 50}, {"role": "assistant", "content": "b"}]}
     tail = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b " * 60}]}
     path = write_lines(tmp_path / "t.jsonl", [chat(0), long, tail])
-    got = encode_file(path, coder, name="training", max_length=40)
-    assert (got.truncated, got.dropped, len(got.examples)) == (2, [2], 2)
+    got = encode_file(path, coder, name="training", limit=Limit(40, "truncate_right"))
+    assert (got.cut, got.left_out, got.idle, len(got.examples)) == (1, [2], [], 2)
     assert 0 < got.answer_tokens_lost < got.answer_tokens
     assert all(len(e) <= 40 for e in got.examples)
     with pytest.raises(UsageError, match="no answer within max_length 8"):
-        encode_file(write_lines(tmp_path / "u.jsonl", [long]), coder, name="training", max_length=8)
+        encode_file(write_lines(tmp_path / "u.jsonl", [long]), coder, name="training", limit=Limit(8, "truncate_right"))
 
 
 def test_a_line_that_is_no_json_is_an_error_with_its_number(tmp_path: Path) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
 
     path = write_lines(tmp_path / "t.jsonl", [chat(0)])
     path.write_text(path.read_text() + "\n{oops\n")
     with pytest.raises(UsageError, match="training file, line 3: not JSON"):
-        encode_file(path, encoder(), name="training", max_length=40)
+        encode_file(path, encoder(), name="training", limit=Limit(40, "truncate_right"))
 
 
 def test_every_example_comes_once_an_epoch_in_an_order_of_its_own() -> None:

@@ -329,19 +329,21 @@ def test_without_a_configuration_there_is_no_estimate(tmp_path: Path) -> None:
 
 @pytest.mark.local
 @pytest.mark.parametrize(
-    ("kind", "sizes", "way"),
+    ("kind", "sizes", "way", "quantize"),
     [
-        ("llama", {}, {"unpack": False, "recompute": True}),
-        ("qwen3", {"head_dim": 32}, {}),
-        ("gemma3_text", {"head_dim": 32, "layer_types": ["full_attention"] * 3}, {}),
-        ("phi3", {}, {"dtype": "float32"}),
-        ("mistral", {"sliding_window": None}, {"dtype": "float32", "products": "float32"}),
-        ("qwen2", {"vocab_size": 32000}, {"recompute": True}),
+        ("llama", {}, {"unpack": False, "recompute": True}, "nf4"),
+        ("llama", {}, {"unpack": False}, "int8"),
+        ("phi3", {}, {"unpack": False, "recompute": True}, "int8"),
+        ("qwen3", {"head_dim": 32}, {}, "nf4"),
+        ("gemma3_text", {"head_dim": 32, "layer_types": ["full_attention"] * 3}, {}, "nf4"),
+        ("phi3", {}, {"dtype": "float32"}, "nf4"),
+        ("mistral", {"sliding_window": None}, {"dtype": "float32", "products": "float32"}, "nf4"),
+        ("qwen2", {"vocab_size": 32000}, {"recompute": True}, "nf4"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_arithmetic_is_that_of_the_real_classes(
-    tmp_path: Path, kind: str, sizes: dict[str, Any], way: dict[str, Any]
+    tmp_path: Path, kind: str, sizes: dict[str, Any], way: dict[str, Any], quantize: str
 ) -> None:
     pytest.importorskip("torch")
     from transformers import AutoConfig
@@ -356,7 +358,7 @@ def test_the_arithmetic_is_that_of_the_real_classes(
     chosen = Way(
         **{"dtype": "bfloat16", "products": "bfloat16", "unpack": True, "micro_tokens": 1024, "recompute": False} | way
     )  # type: ignore[arg-type]
-    asked = training(lora={"rank": 8})
+    asked = training(lora={"rank": 8}, quantize=quantize)
     counted = step_bytes(tmp_path, asked, asdict(chosen), rows=4, length=256, supervised=400)
     need = fit.need(found, asked, chosen, Pass(1024, 400))
     assert counted["parameters"] == pytest.approx(found.parameters, rel=0.01)

@@ -318,9 +318,20 @@ def test_a_long_example_is_told_as_a_warning(base: Path, tmp_path: Path) -> None
     run = folder(provider, request(provider, base, data, "long", max_length=64, epochs=1))
     assert run_now(provider, run)["state"] == "succeeded"
     warning = next(e for e in provider.events("long") if e.level == "warning")
-    assert warning.data["truncated"] == 1
-    assert warning.data["dropped_lines"] == [2]
-    assert "left out" in warning.message
+    assert (warning.data["over_length"], warning.data["dropped_lines"]) == (1, [2])
+    lost = warning.data["tokens_dropped"]
+    assert warning.message.startswith(
+        f"training file: 1 examples are longer than max_length 64; 1 are left out, with {lost} tokens; "
+    )
+    told = []
+    for policy in ("truncate_left", "refuse"):
+        asked = request(provider, base, data, policy, max_length=64, over_length=policy, epochs=1)
+        run_now(provider, folder(provider, asked))
+        told.append(next(e for e in provider.events(policy) if e.level != "info"))
+    assert "1 lose their beginning" in told[0].message
+    assert (told[0].data["truncated"], told[0].data["dropped"]) == (1, 0)
+    assert "1 examples longer" not in told[1].message
+    assert f"an example longer than max_length 64: line 2 ({lost} tokens)" in told[1].message
 
 
 def test_two_workers_never_share_a_run(base: Path, chats: Path, tmp_path: Path) -> None:

@@ -66,8 +66,10 @@ def answers(coder: Any, record: dict[str, Any]) -> list[tuple[int, str]]:
 
 def ask(path: Path, **options: Any) -> dict[str, Any]:
     from anytune.local.preview import Question, preview
+    from anytune.local.records import Limit
 
-    return preview(Question(file=path, model=str(TINY), **{"max_length": 512, **options}))
+    limit = Limit(options.pop("max_length", 512), options.pop("over_length", "truncate_right"))
+    return preview(Question(file=path, model=str(TINY), limit=limit, **options))
 
 
 def test_a_call_of_a_tool_is_trained_with_its_arguments() -> None:
@@ -81,11 +83,12 @@ def test_a_call_of_a_tool_is_trained_with_its_arguments() -> None:
 
 def test_a_template_that_forgets_has_a_text_for_each_answer(tmp_path: Path) -> None:
     from anytune.local.preview import Question, look
+    from anytune.local.records import Limit
 
     coder = tiny("forgetful", **CHATML)
     path = write_lines(tmp_path / "t.jsonl", [{"messages": TALK}])
     with path.open("rb") as file:
-        found = look(Question(file=path, model="x", max_length=512, first=1), coder, file, 1)
+        found = look(Question(file=path, model="x", limit=Limit(512, "drop"), first=1), coder, file, 1)
     shown = [("".join(e["texts"]), e["part"]) for e in found["examples"]]
     first, second = (
         "<think>\n\n</think>\n\nGrüß dich\n\n👋<|im_end|>\n",
@@ -171,40 +174,40 @@ def test_a_record_that_cannot_be_trained_is_an_error_with_its_line(record: dict[
 
 
 def test_line_numbers_are_those_of_check(tmp_path: Path) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
 
     path = tmp_path / "t.jsonl"
     text = json.dumps(chat(0), ensure_ascii=False).replace("Be brief", "Be\u2028brief\u0085")
     path.write_bytes(b"\xef\xbb\xbf" + f"{text}\r\n \r\n{text}\n{{oops".encode())
     with pytest.raises(UsageError, match=r"training file, line 4: not JSON: .* at column 2"):
-        encode_file(path, tiny(), name="training", max_length=99)
+        encode_file(path, tiny(), name="training", limit=Limit(99, "truncate_right"))
     path.write_bytes(text.encode() + b"\n\xff\n")
     with pytest.raises(UsageError, match="training file, line 2: not JSON: 'utf-8'"):
-        encode_file(path, tiny(), name="training", max_length=99)
+        encode_file(path, tiny(), name="training", limit=Limit(99, "truncate_right"))
 
 
 def test_a_preview_counts_what_the_trainer_counts(tmp_path: Path) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
 
     path = write_lines(tmp_path / "t.jsonl", RECORDS)
-    trainer = encode_file(path, tiny(), name="training", max_length=40)
+    trainer = encode_file(path, tiny(), name="training", limit=Limit(40, "truncate_right"))
     found = ask(path, max_length=40, first=99)
     kept = [(e["ids"][:40], sum(e["trained"][:40])) for e in found["examples"] if e["fault"] is None]
     assert kept == [(e.ids, e.supervised) for e in trainer.examples]
-    assert [kind["lines"] for kind in found["faults"]["kinds"]] == [trainer.dropped]
-    assert found["file"]["over"]["examples"] == trainer.truncated
+    assert [kind["lines"] for kind in found["faults"]["kinds"]] == [trainer.left_out]
+    assert found["file"]["over"]["examples"] == len(trainer.over) == trainer.cut + len(trainer.left_out)
     assert found["file"]["trained_lost"] == trainer.answer_tokens_lost
     assert found["file"]["trained"]["total"] == trainer.answer_tokens
 
 
 @pytest.mark.parametrize("method", [None, "dpo"])
 def test_of_a_pair_both_sequences_are_those_that_the_trainer_compares(tmp_path: Path, method: str | None) -> None:
-    from anytune.local.records import encode_file
+    from anytune.local.records import Limit, encode_file
     from anytune.local.training.pair import PairEncoder
 
     path = write_lines(tmp_path / "p.jsonl", [pair(n) for n in range(6)])
     found = ask(path, first=6, method=method, max_length=64)
-    trainer = encode_file(path, PairEncoder(tiny()), name="training", max_length=64)
+    trainer = encode_file(path, PairEncoder(tiny()), name="training", limit=Limit(64, "truncate_right"))
     shown = [(e["ids"][:64], sum(e["trained"][:64])) for e in found["examples"]]
     assert shown == [(row.ids, row.supervised) for item in trainer.examples for row in item.rows]
     assert [(e["line"], e["side"]) for e in found["examples"][:3]] == [
@@ -214,7 +217,7 @@ def test_of_a_pair_both_sequences_are_those_that_the_trainer_compares(tmp_path: 
     ]
     file = found["file"]
     assert (file["encoded"], file["pairs"], file["bos"]) == (6, 6, 6)
-    assert file["over"]["examples"] == trainer.truncated > 0
+    assert file["over"]["examples"] == trainer.cut > 0
     assert file["trained_lost"] == trainer.answer_tokens_lost
 
 
@@ -288,6 +291,7 @@ def test_a_file_without_what_was_asked_for_is_an_error(tmp_path: Path) -> None:
 def test_a_worker_answers_without_torch_and_tells_errors_as_values(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.jsonl", RECORDS)
     words = ["preview", "--model", str(TINY), "--file", str(path), "--max-length", "40"]
+    words += ["--over-length", "truncate_right"]
     code = f"import sys; from anytune.local.worker import main; main({words}); print(sys.modules['torch'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     document, torch = done.stdout.splitlines()
@@ -305,7 +309,8 @@ def test_a_job_file_brings_its_data_its_model_and_its_length(
     write_lines(tmp_path / "t.jsonl", RECORDS)
     job = tmp_path / "job.yaml"
     job.write_text(
-        "name: x\nprovider: openai\nmodel: gpt-4.1\ndata: {train: t.jsonl}\ntraining: {max_length: 40}\n"
+        "name: x\nprovider: openai\nmodel: gpt-4.1\ndata: {train: t.jsonl}\n"
+        "training: {max_length: 40, over_length: truncate_right}\n"
         f"models: {{local: {TINY}}}\n"
     )
     assert cli.call(["preview", str(job), "--json"]) == 3

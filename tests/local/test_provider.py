@@ -136,7 +136,7 @@ def test_every_kept_setting_changes_the_request(tmp_path: Path, model: Path, dat
     other = {
         "epochs": 5, "batch_size": 3, "micro_batch_size": 2, "learning_rate": 0.01, "warmup_ratio": 0.5,
         "weight_decay": 0.1, "max_grad_norm": 2.0, "scheduler": "cosine", "lora": None, "quantize": None,
-        "max_length": 99, "seed": 3, "beta": 0.3, "simpo_gamma": 0.7, "orpo_lambda": 0.2,
+        "max_length": 99, "over_length": "refuse", "seed": 3, "beta": 0.3, "simpo_gamma": 0.7, "orpo_lambda": 0.2,
     }  # fmt: skip
     lora = {"rank": 4, "alpha": 5, "dropout": 0.5, "target_modules": ["q_proj"], "use_rslora": True}
 

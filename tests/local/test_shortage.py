@@ -31,7 +31,7 @@ def test_each_step_down_needs_less_and_learns_the_same() -> None:
         way = below
     assert said == [
         "2,048 tokens in a pass instead of 4,096",
-        "the weights stay in NF4",
+        "the weights stay packed",
         "layers are computed again on the way back",
     ]
 

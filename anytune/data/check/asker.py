@@ -52,7 +52,7 @@ class Looks:
     def look(self, wish: Wish, whole: Tally) -> tuple[Tokens | None, PrivacyReport | None]:
         """Return tokens and private data, and tell of faults, as far as they are wished for."""
         path, survey, start = self._path, self._survey, self._start
-        key: tuple[Any, ...] = ("tokens", wish.counter, wish.exact, wish.limit)
+        key: tuple[Any, ...] = ("tokens", wish.counter, wish.exact, wish.limit, wish.over_length)
         counted = self._once(key, lambda into: self._tokens.count(wish, into), whole)
         self._once(("leaks", wish.against, wish.near), lambda into: further.leaks(path, into, wish), whole)
         self._once(("near", wish.near), lambda into: further.likeness(path, survey, start, into, wish), whole)

@@ -15,6 +15,7 @@ from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Tally
 from anytune.data.quote import Plain
 from anytune.schema.data import PrivacyReport
+from anytune.schema.training import OverLength
 
 if TYPE_CHECKING:
     from anytune.data.privacy.text import Finder
@@ -26,14 +27,16 @@ _LEAKS = {"exact": "leak", "prompt": "leak-prompt", "turn": "leak-turn", "near":
 class Wish(NamedTuple):
     """Say how far to look: nothing of it by default.
 
-    `counter` counts tokens, of a sample or `exact`; examples longer than `limit` tokens are told. `against` is a file
-    of which nothing may stand in this one. `near` compares by likeness, too. `private` are the kinds of private data
+    `counter` counts tokens, of a sample or `exact`; examples longer than `limit` tokens are told, with what becomes of
+    them: the end is cut off unless `over_length` says otherwise. `against` is a file of which nothing may stand in
+    this one. `near` compares by likeness, too. `private` are the kinds of private data
     to look for, `names` finds further ones.
     """
 
     counter: TokenCounter | None = None
     exact: bool = False
     limit: int | None = None
+    over_length: OverLength | None = None
     against: Path | None = None
     near: bool = False
     private: frozenset[str] = frozenset()

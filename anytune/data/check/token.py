@@ -18,6 +18,7 @@ from anytune.data.check.survey import Survey
 from anytune.data.check.tally import Tally
 from anytune.data.quote import Plain
 from anytune.schema.data import Tokens
+from anytune.schema.training import OverLength
 
 if TYPE_CHECKING:
     from anytune.data.tokens import Candidate, Cut, Drawn, OverLimit
@@ -28,6 +29,11 @@ _TOKENS_PER_MESSAGE = 4
 _FEW = 100  # sampled records that tell whether those of a file can be read
 _LONGEST = 20  # records with the most bytes, of which one has the most tokens unless they are much alike
 _MOST_BYTES = 1 << 20  # counted in a tenth of a second
+FATES: dict[OverLength | None, str] = {
+    "refuse": "so a run is refused",
+    "drop": "so it is left out",
+    "truncate_left": "so the oldest before the answer is cut off",
+}
 
 
 class TokenLook:
@@ -60,7 +66,7 @@ class TokenLook:
         else:
             told, over = self._counts(wish.counter).within(wish.limit, whole.terms.show)
         if over is not None:
-            _tell_of_cuts(over, self.survey.rows, self.start, whole)
+            _tell_of_cuts(over, wish.over_length, self.survey.rows, self.start, whole)
         return told
 
     def _counts(self, counter: TokenCounter) -> _Counts:
@@ -108,7 +114,9 @@ class _Counts:
             told = self._estimated(by_size=True)
         told = told.model_copy(update={"longest": max(told.longest, most)})
         if over is not None:
-            told = told.model_copy(update={"limit": over.limit, "over_limit": over.over + over.likely})
+            told = told.model_copy(
+                update={"limit": over.limit, "over_limit": over.over + over.likely, "over_limit_tokens": over.tokens}
+            )
         return told, over
 
     def _beyond(self, limit: int, shown: int) -> OverLimit:
@@ -179,13 +187,18 @@ def _candidates(look: TokenLook, limit: int) -> Iterable[Candidate]:
             line, offset = line + len(lengths), offset + gather.total(lengths) + len(lengths)
 
 
-def _tell_of_cuts(over: OverLimit, rows: Rows, start: int, whole: Tally) -> None:
-    lost = Counter("answer-cut-off" if cut.lost >= 1 else "over-limit" for cut in over.cuts)
-    counted = {"answer-cut-off": over.answers_lost, "over-limit": over.over - over.answers_lost + over.likely}
+def _tell_of_cuts(over: OverLimit, policy: OverLength | None, rows: Rows, start: int, whole: Tally) -> None:
+    """Tell of the records over a limit; whole answers are lost only where the end is cut off."""
+
+    def code_of(cut: Cut) -> str:
+        return "answer-cut-off" if cut.lost >= 1 and policy not in FATES else "over-limit"
+
+    lost = Counter(map(code_of, over.cuts))
+    gone = 0 if policy in FATES else over.answers_lost
+    counted = {"answer-cut-off": gone, "over-limit": over.over - gone + over.likely}
     offsets = _offsets_of({cut.line for cut in over.cuts}, rows, start)
     for cut in over.cuts:
-        code = "answer-cut-off" if cut.lost >= 1 else "over-limit"
-        sighting = Sighting(Fault(code, (), _cut(cut, over.limit)), cut.line, offsets.get(cut.line), 1)
+        sighting = Sighting(Fault(code_of(cut), (), _cut(cut, over.limit, policy)), cut.line, offsets.get(cut.line), 1)
         if whole.counted(sighting.fault):
             whole.sightings.append(sighting)
     for code, number in counted.items():
@@ -193,11 +206,14 @@ def _tell_of_cuts(over: OverLimit, rows: Rows, start: int, whole: Tally) -> None
             whole.counts[code] += number - lost[code]
 
 
-def _cut(cut: Cut, limit: int) -> Plain:
+def _cut(cut: Cut, limit: int, policy: OverLength | None) -> Plain:
+    over = f"{cut.tokens:,} tokens; the limit is {limit:,}"
+    if policy in FATES:
+        return Plain(f"{over}, {FATES[policy]}")
     lost = (
         "all of the answer" if cut.lost >= 1 else f"{cut.lost:.0%} of the answer" if cut.lost else "none of the answer"
     )
-    return Plain(f"{cut.tokens:,} tokens; the limit is {limit:,}, which cuts off {lost}")
+    return Plain(f"{over}, which cuts off {lost}")
 
 
 def _offsets_of(wanted: set[int], rows: Rows, start: int) -> dict[int, int]:

@@ -54,6 +54,7 @@ class Exact:
             masked=self.masked,
             limit=self.over.limit if self.over else None,
             over_limit=self.over.over if self.over else None,
+            over_limit_tokens=self.over.tokens if self.over else None,
         )
 
 
@@ -72,7 +73,9 @@ def count_file(
             total = _count_together(path, counter, limit, processes, shown)
     over = None
     if limit is not None:
-        over = OverLimit(limit, total.over, total.answers_lost, tuple(total.cuts), total.longest)
+        over = OverLimit(
+            limit, total.over, total.answers_lost, tuple(total.cuts), total.longest, tokens=total.over_tokens
+        )
     return Exact(
         records=total.records,
         unreadable=total.unreadable,
@@ -100,6 +103,7 @@ class _Total:
     longest: int = 0
     longest_line: int = 0
     over: int = 0
+    over_tokens: int = 0
     answers_lost: int = 0
     cuts: list[Cut] = field(default_factory=list)
 
@@ -117,6 +121,7 @@ class _Total:
         cut = None if limit is None else cut_of(self.lines, counted, limit)
         if cut is not None:
             self.over += 1
+            self.over_tokens += cut.tokens
             self.answers_lost += cut.lost >= 1
             if len(self.cuts) < self.shown:
                 self.cuts.append(cut)
@@ -127,7 +132,7 @@ class _Total:
         del self.cuts[self.shown :]
         if next_span.longest > self.longest:
             self.longest, self.longest_line = next_span.longest, next_span.longest_line + self.lines
-        for name in ("lines", "records", "unreadable", "tokens", "trained", "over", "answers_lost"):
+        for name in ("lines", "records", "unreadable", "tokens", "trained", "over", "over_tokens", "answers_lost"):
             setattr(self, name, getattr(self, name) + getattr(next_span, name))
 
 

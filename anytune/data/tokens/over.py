@@ -39,7 +39,8 @@ class OverLimit(NamedTuple):
 
     `over` were counted and are longer; of those, `answers_lost` lose all of their last answer, and `cuts` are the
     first few by line. `uncounted` candidates were beyond the budget of work; `likely` of them are over, too, if they
-    have as many tokens a byte as the counted ones. `longest` is the longest record counted, in tokens.
+    have as many tokens a byte as the counted ones. `longest` is the longest record counted, in tokens; `tokens` are
+    those of all that are over, and likely so.
     """
 
     limit: int
@@ -49,6 +50,7 @@ class OverLimit(NamedTuple):
     longest: int
     uncounted: int = 0
     likely: int = 0
+    tokens: int = 0
 
 
 def may_exceed(size: Size, counter: Counter, limit: int) -> bool:
@@ -83,6 +85,7 @@ def over_limit(
     left = longest_first[len(within) :]
     held = sum(each.content_bytes for each in within)
     ratio = sum(one.length for one in counted) / held if held else 0.0
+    likely = [tokens for each in left if (tokens := each.content_bytes * ratio) > limit]
     return OverLimit(
         limit=limit,
         over=len(cuts),
@@ -90,7 +93,8 @@ def over_limit(
         cuts=tuple(cuts[:shown]),
         longest=max((one.length for one in counted), default=0),
         uncounted=len(left),
-        likely=sum(each.content_bytes * ratio > limit for each in left),
+        likely=len(likely),
+        tokens=round(sum(likely)) + sum(cut.tokens for cut in cuts),
     )
 
 

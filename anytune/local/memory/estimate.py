@@ -68,7 +68,26 @@ def job_of(
     report = data.role("train")
     if report is None or report.tokens is None:
         return None
-    return Job(model, Work(training, ladder.ROWS.get(method, 1), shards), method, report, report.tokens)
+    return Job(
+        model, Work(training, ladder.ROWS.get(method, 1), shards), method, *learnt(report, report.tokens, training)
+    )
+
+
+def learnt(report: FileReport, tokens: Tokens, training: Mapping[str, Any]) -> tuple[FileReport, Tokens]:
+    """Return a file and its tokens without what is over the limit."""
+    if not tokens.over_limit or tokens.limit is None or not tokens.over_limit_tokens:
+        return report, tokens
+    drops = training["over_length"] == "drop"
+    lost = tokens.over_limit_tokens - (0 if drops else tokens.over_limit * tokens.limit)
+    share = max(0.0, 1 - lost / max(tokens.expected, 1))
+    scaled = {
+        name: round(value * share)
+        for name in ("low", "expected", "high", "trained", "masked")
+        if (value := getattr(tokens, name)) is not None
+    }
+    examples = report.examples - (tokens.over_limit if drops else 0)
+    kept = {"longest": min(tokens.longest, tokens.limit)}
+    return report.model_copy(update={"examples": examples}), tokens.model_copy(update=scaled | kept)
 
 
 def shape_of(model: str) -> Shape | None:

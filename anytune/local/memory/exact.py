@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_iter
 from transformers import AutoConfig, AutoModelForCausalLM, masking_utils
 
 from anytune.errors import UsageError
-from anytune.local import loading
+from anytune.local import int8, loading
 from anytune.local.training.adapters import arrange, trainable
 from anytune.local.training.batches import MicroBatch
 from anytune.local.training.head import HeadFilter
@@ -71,10 +71,13 @@ def step_bytes(
     with torch.device("meta"):
         base = empty_base(folder, way)
         counts = counted(base)
+        kept = None if way["unpack"] else training["quantize"]
+        if kept == "int8":
+            int8.emptied(base, loading.DTYPES[way["dtype"]])
         bare = trainable(base, str(folder), training)
     live = LiveBytes()
     with FakeTensorMode(), live, without_packing():
-        net = filled(bare, packed=bool(training["quantize"]) and not way["unpack"])
+        net = filled(bare, packed=kept == "nf4")
         arrange(net, training, way)
         learnt = [p for p in net.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(learnt, lr=1e-3, fused=True)

@@ -17,6 +17,7 @@ from anytune.local.memory.layers import Layer, layer_of
 from anytune.local.memory.shape import Shape, products
 
 NF4_BYTES = 0.5159  # a weight in NF4 with double quantisation (measured)
+INT8_BYTES, SCALE_BYTES = 1, 4  # a weight of 8 bits; of each row, its scale
 WIDTH = {"bfloat16": 2, "float16": 2, "float32": 4}
 LOGITS_BYTES = 32 << 20  # float32 logits that are there at once: more gain nothing (measured)
 LEAST_POSITIONS = 256  # but never of fewer tokens: the head's weights are read once for each such chunk
@@ -36,7 +37,7 @@ BOUNDS = {"exact": (0.93, 1.10), "known": (0.92, 1.12), "guess": (0.6, 1.6)}
 class Way:
     """Be how a run uses memory: decided before it starts, kept when it goes on, and changed only when memory runs out.
 
-    `products` is the dtype of matrix products, `unpack` whether NF4 is written out as ordinary weights once,
+    `products` is the dtype of matrix products, `unpack` whether NF4 or int8 is written out as ordinary weights once,
     `micro_tokens` the tokens of one forward pass at most, `recompute` whether layers are computed again on the way
     back (gradient checkpointing). The frozen base is dealt out over so many processes as there are `shards`.
     """
@@ -91,10 +92,20 @@ def still_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
     lora, beside = training["lora"], training.get("beside_bytes", 0)  # reward models
     if lora is None:
         return beside + shape.parameters * TRAINED_BYTES
-    packed = training["quantize"] and not way.unpack
-    linear = NF4_BYTES / way.shards if packed else WIDTH[way.dtype if lora["dropout"] else way.products]
+    linear = linear_bytes(shape, training, way)
     whole = (shape.other + shape.routed) * WIDTH[way.dtype]
-    return beside + (shape.linear - shape.routed) * linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
+    return beside + linear + whole + shape.adapter(lora["rank"]) * TRAINED_BYTES
+
+
+def linear_bytes(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
+    """Return the bytes of the frozen matrices."""
+    count, kind = shape.linear - shape.routed, training["quantize"]
+    if way.unpack or kind is None:
+        return count * WIDTH[way.dtype if training["lora"]["dropout"] else way.products]
+    if kind == "nf4":
+        return count * NF4_BYTES / way.shards
+    rows = shape.layers * sum(out for group in shape.joined for _, out in group)
+    return count * INT8_BYTES + rows * SCALE_BYTES
 
 
 def positions_at_once(vocabulary: int) -> int:
@@ -171,7 +182,7 @@ def copies(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
 
 
 def unpacking(shape: Shape, training: Mapping[str, Any], way: Way) -> float:
-    """Return the bytes of the largest group of NF4 matrices as ordinary weights, while they are used."""
+    """Return the bytes of the largest group of packed matrices as ordinary weights, while they are used."""
     if not training["quantize"] or way.unpack:
         return 0
     return max(map(products, shape.joined)) * WIDTH[way.products] + gathered(shape, way)

@@ -1,9 +1,9 @@
 """Which way a run takes through the memory there is, and what it falls back to when that was too much.
 
 From the quickest on: weights unpacked and nothing computed twice, in large passes; smaller passes; weights kept in
-NF4; layers computed again on the way back; and, where several processes train, the base dealt out over them. None of
-these changes what is learnt, so a run takes them by itself. What would change it (a shorter length, NF4 that was not
-asked for) is only named.
+4 or 8 bits; layers computed again on the way back; and, where several processes train, the base dealt out over them.
+None of these changes what is learnt, so a run takes them by itself. What would change it (a shorter length, NF4 that
+was not asked for) is only named.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def divisible(way: Way, work: Work) -> int | None:
 
 
 def packed(way: Way, work: Work) -> Way | None:
-    """Return the way with weights kept in NF4, None where they are or are not to be."""
+    """Return the way with weights kept in their few bits, None where they are or are not to be."""
     return replace(way, unpack=False) if way.unpack and work.training["quantize"] else None
 
 
@@ -134,13 +134,13 @@ def step_words(before: Way, after: Way) -> str:
         return f"{after.micro_tokens:,} tokens in a pass instead of {before.micro_tokens:,}"
     if after.shards > before.shards:
         return f"the base is dealt out over {after.shards} processes"
-    return "the weights stay in NF4" if after.unpack < before.unpack else "layers are computed again on the way back"
+    return "the weights stay packed" if after.unpack < before.unpack else "layers are computed again on the way back"
 
 
 def other_settings(shape: Shape, work: Work, machine: Hardware) -> list[dict[str, Any]]:
     """Return settings with which it would fit, the least change first: none that the user has to be asked less for."""
     found: list[dict[str, Any]] = []
-    quantises = work.training["lora"] is not None and not work.training["quantize"]
+    quantises = work.training["lora"] is not None and work.training["quantize"] != "nf4"
     if quantises and fits(shape, work.changed(quantize="nf4"), machine):
         found.append({"training.quantize": "nf4"})
     if (length := longest_fitting(shape, work, machine)) is not None:

@@ -31,7 +31,7 @@ class Pairwise(Given):
     """Read pairs, and learn from them as they are."""
 
     rows, kind = 2, "pairs"
-    lost = "are left out: an answer of theirs is cut off, or both are the same"
+    lost = "are left out: both answers are the same, or one is cut off"
 
     def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
         """Return what reads the records."""

@@ -62,10 +62,6 @@ class Tried:
         """Tell that it counts."""
         return True
 
-    def cut(self, max_length: int) -> Tried:  # noqa: ARG002
-        """Return it as it is: it was made to fit."""
-        return self
-
 
 class Grpo:
     """Prefer what is rewarded."""
@@ -74,7 +70,7 @@ class Grpo:
     opens: Says = "words"
     head: Callable[[Any], Any] = HeadFilter
     shares_beginnings = True
-    lost = "are left out: an answer of max_new_tokens has no room behind them"
+    lost = "teach nothing and are left out"
 
     def __init__(self, rewards: Rewards, *, beta: float, group_size: int, room: int) -> None:
         self.rewards = rewards

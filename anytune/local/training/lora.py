@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from anytune.local.int8 import Int8Linear
+
 if TYPE_CHECKING:
     from anytune.local.training.shards import Shards
 
@@ -150,15 +152,20 @@ def member(group: LayerGroup, at: int) -> Callable[[Tensor], Tensor]:
 
 
 def is_packed(base: Any) -> bool:
-    """Tell whether the layer still holds NF4."""
-    return getattr(base.weight, "quant_state", None) is not None
+    """Tell whether the layer still holds NF4, or whole numbers."""
+    return isinstance(base, Int8Linear) or getattr(base.weight, "quant_state", None) is not None
 
 
 def reader(bases: list[Any]) -> Callable[[], list[Tensor]]:
-    """Return a function that gives the layers' frozen weights, unpacked if they are NF4."""
+    """Return a function that gives the layers' frozen weights, unpacked."""
     from anytune.local.loading import unpacked
 
-    return lambda: [unpacked(base) if is_packed(base) else base.weight for base in bases]
+    def weight(base: Any) -> Tensor:
+        if isinstance(base, Int8Linear):
+            return base.unpacked()
+        return unpacked(base) if is_packed(base) else base.weight
+
+    return lambda: [weight(base) for base in bases]
 
 
 def slices(sizes: list[int]) -> list[slice]:

@@ -158,7 +158,7 @@ class Sft(Given):
     """Learn to say what the assistant says: the cross-entropy of its tokens."""
 
     rows, kind = 1, "examples"
-    lost = "lose their whole answer and are left out"
+    lost = "have no answer and are left out"
 
     def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
         """Return what reads the records."""

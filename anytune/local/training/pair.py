@@ -7,10 +7,13 @@ answer, its end included, is what supervised fine-tuning would train of it. Earl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from anytune.errors import UsageError
+from anytune.local import shorten
 from anytune.local.encode import ChatEncoder, Encoded
+from anytune.local.messages import plain
 
 SIDES = ("preferred_output", "non_preferred_output")
 CHECK = "run anytune check --method dpo on the file"
@@ -53,7 +56,7 @@ class Pair:
 class PairEncoder:
     """Turn preference records into pairs, by a model's own template."""
 
-    teaching = "pair of different answers"
+    teaching, room = "pair of different answers", 0
 
     def __init__(self, chats: ChatEncoder) -> None:
         self.chats = chats
@@ -64,6 +67,17 @@ class PairEncoder:
             self.chats.encoded(chat(record, side, where=where), where=f"{where}, {side}", line=line) for side in SIDES
         )
         return Pair(chosen, rejected, line)
+
+    def shortened(self, record: dict[str, Any], most: int, *, where: str) -> dict[str, Any] | None:
+        """Return a pair of `most` tokens at most on each side, both without the oldest of what was asked."""
+        asked = record["input"]
+        return shorten.longest(
+            plain(asked, where),
+            lambda cut: {**record, "input": {**asked, "messages": cut}},
+            partial(self.example, where=where, line=0),
+            self.chats.starts,
+            most=most,
+        )
 
 
 def chat(record: dict[str, Any], side: str, *, where: str) -> dict[str, Any]:

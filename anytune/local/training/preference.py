@@ -8,19 +8,16 @@ Ouyang et al. 2022 (arXiv:2203.02155) train it from.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from anytune.errors import UsageError
-from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.loading import Says
 from anytune.local.training.batches import MicroBatch
 from anytune.local.training.dpo import Pairwise, compared
 from anytune.local.training.objective import Outcome, Stage
-from anytune.local.training.pair import Pair, PairEncoder
 
 
 class ScoreHead:
@@ -54,40 +51,11 @@ def last(ids: Sequence[int], filler: int | None) -> int:
 class Preference(Pairwise):
     """Score the preferred answer above the other."""
 
-    lost = "are left out: one of their answers is too long, or both are the same"
+    lost = "are left out: both answers are the same"
     opens: Says = "score"
     head: Callable[[Any], Any] = ScoreHead
     shares_beginnings = False
 
-    def encoder(self, chats: ChatEncoder) -> Encoder[Item]:
-        """Return what reads the records."""
-        return WholePairEncoder(chats)
-
     def outcome(self, stage: Stage, batch: MicroBatch) -> Outcome:
         """Return the summed loss of the batch's pairs, and their scores."""
         return compared(stage.head.scores(batch).view(-1, 2), wanted=0.0)
-
-
-@dataclass(frozen=True)
-class WholePair(Pair):
-    """Be a pair that is never cut: half an answer is not what somebody preferred."""
-
-    fits: bool = True
-
-    @property
-    def teaches(self) -> bool:
-        """Tell whether both answers are there, and not the same."""
-        return self.fits and super().teaches
-
-    def cut(self, max_length: int) -> Pair:
-        """Return it as it is, marked where an answer does not fit."""
-        return self if len(self) <= max_length else replace(self, fits=False)
-
-
-class WholePairEncoder(PairEncoder):
-    """Turn preference records into pairs that are scored whole."""
-
-    def example(self, record: dict[str, Any], *, where: str, line: int) -> Pair:
-        """Encode one record; `where` names it in errors."""
-        pair = super().example(record, where=where, line=line)
-        return WholePair(pair.chosen, pair.rejected, pair.line)

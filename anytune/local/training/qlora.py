@@ -12,7 +12,7 @@ that goes on from a checkpoint ends with the same bits.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date
@@ -28,7 +28,7 @@ from anytune.local.base_model import fingerprint
 from anytune.local.encode import ChatEncoder, Encoder, Item
 from anytune.local.machine import hardware
 from anytune.local.memory import estimate, ladder, shortage
-from anytune.local.records import encode_file
+from anytune.local.records import EncodedFile, Limit, encode_file, tokens
 from anytune.local.runs import Run, read_json, write_json
 from anytune.local.training import attention
 from anytune.local.training.adapters import prepare
@@ -152,28 +152,40 @@ def machine_choices(run: Run, request: dict[str, Any], *, rows: int, size: int) 
 def read_file(
     request: dict[str, Any], role: str, files: Path, encoder: Encoder[Item], objective: Objective, events: EventLog
 ) -> list[Item]:
-    """Encode one file and say aloud what was cut off."""
-    longest = request["training"]["max_length"]
+    """Encode one file and say aloud what of it is not learnt."""
+    limit = Limit(request["training"]["max_length"], request["training"]["over_length"])
     path = files / request[f"{role}_file"].removeprefix("file-")
     if not path.is_file():
         raise UsageError(f"the {role} file is no longer under {files}", fix="submit the job again")
-    got = encode_file(path, encoder, name=role, max_length=longest)
+    got = encode_file(path, encoder, name=role, limit=limit)
     figures: dict[str, Any] = {
         "examples": len(got.examples),
-        "tokens": sum(len(row) for e in got.examples for row in e.rows),
+        "tokens": sum(map(tokens, got.examples)),
         "supervised_tokens": sum(e.supervised for e in got.examples),
-        "truncated": got.truncated,
+        "over_length": len(got.over),
+        "truncated": got.cut,
+        "tokens_cut": got.tokens_cut,
+        "dropped": len(got.left_out) + len(got.idle),
+        "dropped_lines": sorted([*got.left_out, *got.idle])[:20],
+        "tokens_dropped": got.tokens_left_out,
         "answer_share_lost": got.answer_tokens_lost / max(1, got.answer_tokens),
-        "dropped": len(got.dropped),
-        "dropped_lines": got.dropped[:20],
     }
     events.tell(f"{role} file: {figures['examples']} {objective.kind}, {figures['tokens']} tokens", **figures)
-    said = []
-    if got.truncated:
-        said.append(f"{got.truncated} {objective.kind} are longer than max_length {longest}")
-        said.append(f"{figures['answer_share_lost']:.1%} of the answer tokens are cut off")
-    if got.dropped:
-        said.append(f"{len(got.dropped)} {objective.kind} {objective.lost}")
-    if said:
-        events.tell(f"{role} file: {'; '.join(said)}", level="warning", **figures)
+    if said := "; ".join(lost(got, limit, objective)):
+        events.tell(f"{role} file: {said}", level="warning", **figures)
     return got.examples
+
+
+def lost(got: EncodedFile[Item], limit: Limit, objective: Objective) -> Iterator[str]:
+    """Say what of a file is not learnt."""
+    if got.over:
+        yield f"{len(got.over):,} {objective.kind} are longer than max_length {limit.tokens:,}"
+    if got.cut:
+        side = "end" if limit.over == "truncate_right" else "beginning"
+        yield f"{got.cut:,} lose their {side}, {got.tokens_cut:,} tokens"
+    if got.left_out:
+        yield f"{len(got.left_out):,} are left out, with {got.tokens_left_out:,} tokens"
+    if got.over:
+        yield f"{got.answer_tokens_lost / max(1, got.answer_tokens):.1%} of the answer tokens are lost"
+    if got.idle:
+        yield f"{len(got.idle):,} {objective.kind} {objective.lost}"

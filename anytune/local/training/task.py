@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from anytune.errors import UsageError
+from anytune.local import shorten
 from anytune.local.encode import ChatEncoder, Encoded
+from anytune.local.messages import plain
 from anytune.local.training.reward import Rewards
 
 CHECK = "run anytune check --method rft on the file"
@@ -16,16 +19,11 @@ OF_THE_CHAT = ("messages", "tools", "parallel_tool_calls")
 
 @dataclass(frozen=True)
 class Task:
-    """Be one question; `item` is what its record says besides, `room` the tokens that its answer may take.
-
-    `messages` are the chat up to the answer, for a reward model.
-    """
+    """Be one question; `item` is what its record says besides, `messages` the chat up to the answer."""
 
     asked: Encoded
     item: Mapping[str, Any]
-    room: int
     messages: Sequence[Mapping[str, Any]] = ()
-    fits: bool = True
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -47,16 +45,12 @@ class Task:
 
     @property
     def teaches(self) -> bool:
-        """Tell whether question and answer can stand together."""
-        return self.fits
-
-    def cut(self, max_length: int) -> Task:
-        """Return it as it is: a question is never cut, but left out where its answer has no room."""
-        return self if len(self) + self.room <= max_length else replace(self, fits=False)
+        """Tell that there is something to answer."""
+        return True
 
 
 class TaskEncoder:
-    """Turn reinforcement records into questions, by a model's own template."""
+    """Turn reinforcement records into questions, by a model's own template; `room` is left for the answers."""
 
     teaching = "question that leaves room for its answer"
 
@@ -78,4 +72,14 @@ class TaskEncoder:
             ids = self.chats.prompt(messages, record.get("tools"))
         except UsageError as error:
             raise UsageError(f"{where}: {error.message}", fix=error.fix) from error
-        return Task(Encoded(ids, [False] * len(ids), line), item, self.room, messages)
+        return Task(Encoded(ids, [False] * len(ids), line), item, messages)
+
+    def shortened(self, record: dict[str, Any], most: int, *, where: str) -> dict[str, Any] | None:
+        """Return a question of `most` tokens at most, without the oldest of what stands before the answer."""
+        return shorten.longest(
+            plain(record, where),
+            lambda cut: {**record, "messages": cut},
+            partial(self.example, where=where, line=0),
+            self.chats.starts,
+            most=most,
+        )

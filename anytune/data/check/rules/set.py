@@ -88,7 +88,7 @@ SET_RULES = (
         "over-limit",
         "W",
         "the record has {value}",
-        why="The end is cut off before training, which is the answer, or part of it.",
+        why="Hosted trainers cut off the end, the answer or part of it; ours does what training.over_length says.",
         fix="shorten or split the example, or raise the limit",
     ),
     Rule(
