@@ -191,7 +191,7 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
 
 
 def as_sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
-    """Fill in where each setting stands in the request and with what, as far as the provider's own name is found there."""
+    """Fill in where each setting stands in the request and with what, where the provider's own name is found there."""
     return tuple(
         setting.model_copy(
             update={"to": _place(setting.to, request), "sent": _found(setting.to.rpartition(".")[2], request)}
