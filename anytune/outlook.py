@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from anytune import clock as clocks
 from anytune import config
-from anytune.clock import Clock, SystemClock
 from anytune.config import Settings
 from anytune.errors import ConflictError, UsageError
 from anytune.offers import Offers
@@ -37,13 +37,13 @@ class Outlook:
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
         settings: Settings | None = None,
-        clock: Clock | None = None,
+        clock: clocks.Clock | None = None,
     ) -> None:
         """Read the settings that hold in `folder` (the current one if None)."""
         known = os.environ if environment is None else environment
         self.settings = settings or config.load_settings(folder=folder or Path.cwd(), environment=known)
         self.environment = known
-        self.clock = clock or SystemClock()
+        self.clock = clock or clocks.SystemClock()
         self.offers = Offers(self.settings, today=lambda: self.today)
         self.reach = Reach(self.settings, offers=self.offers, environment=known, clock=self.clock)
         self.planning = Planning(self.settings, reach=self.reach, offers=self.offers, today=lambda: self.today)

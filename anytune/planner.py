@@ -192,11 +192,23 @@ def _out_of_bounds(value: Any, rule: Rule, *, provider: str) -> str | None:
 
 
 def as_sent(settings: tuple[Setting, ...], request: dict[str, Any]) -> tuple[Setting, ...]:
-    """Fill in what stands for each setting in the request, where the provider's own name of it is found there."""
+    """Fill in where each setting stands in the request and with what, where the provider's own name is found there."""
     return tuple(
-        setting.model_copy(update={"sent": _found(setting.to.rpartition(".")[2], request)}) if setting.to else setting
+        setting.model_copy(
+            update={"to": _place(setting.to, request), "sent": _found(setting.to.rpartition(".")[2], request)}
+        )
+        if setting.to
+        else setting
         for setting in settings
     )
+
+
+def _place(to: str, request: dict[str, Any]) -> str:
+    """Return the one of the places `a.{b|c}.d` that the request has."""
+    before, _, rest = to.partition("{")
+    names, _, after = rest.partition("}")
+    there = next((name for name in names.split("|") if _found(name, request) is not None), None)
+    return f"{before}{there}{after}" if rest and there else to
 
 
 def _found(name: str, body: dict[str, Any]) -> Any:

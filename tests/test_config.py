@@ -53,6 +53,14 @@ def test_overrides_hold_for_their_provider_only(tmp_path: Path) -> None:
     assert (hosted.learning_rate, hosted.lora) == ("auto", "auto")
 
 
+def test_set_stands_above_the_overrides_of_the_file(tmp_path: Path) -> None:
+    text = BASE + "overrides: {openai: {training: {epochs: 5, learning_rate: auto, lora: auto}}}\n"
+    changes = ["training.epochs=1", "training.lora.rank=4", "provider=local"]
+    made = load(tmp_path, text, provider="openai", changes=changes)
+    assert (made.provider, made.training.epochs) == ("openai", 1)
+    assert (made.training.lora, made.training.learning_rate) == (Lora(rank=4), "auto")
+
+
 def test_set_changes_any_key_deep_or_new(tmp_path: Path) -> None:
     spec = load(tmp_path, changes=["training.epochs=1", "training.lora.rank=4", "data.residency=eu"])
     assert spec.training.epochs == 1

@@ -10,7 +10,7 @@ import pytest
 
 from anytune import catalog, planner
 from anytune.schema.data import DataReport, FileReport, Issue
-from anytune.schema.plan import Capabilities, Plan, Policy, Rule
+from anytune.schema.plan import Capabilities, Plan, Policy, Rule, Setting
 from anytune.testing import FakeProvider, sample_file, sample_spec
 from tests.rigs import make_plan, profile, report_of
 
@@ -172,3 +172,10 @@ def test_what_stands_in_the_request_for_a_setting_is_told(tmp_path: Path, provid
     request = {"tag": "x", "body": {"epochs": 4, "deep": {"seed": 8}}}
     assert [setting.sent for setting in planner.as_sent(plan.settings, request)] == [4, 8]
     assert [setting.sent for setting in planner.as_sent(plan.settings, {})] == [None, None]
+
+
+def test_of_several_places_the_one_that_the_request_has_is_told() -> None:
+    either = Setting(path="training.epochs", value=4, outcome="kept", to="method.{supervised|dpo}.n")
+    request = {"method": {"type": "dpo", "dpo": {"n": 4}}}
+    assert [made.to for made in planner.as_sent((either,), request)] == ["method.dpo.n"]
+    assert [made.to for made in planner.as_sent((either,), {"n": 4})] == [either.to]

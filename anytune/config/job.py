@@ -28,19 +28,20 @@ def load_job(
 ) -> TuneSpec:
     """Read a job file, apply `--set` changes, and settle provider, model, overrides and paths.
 
+    What `--set` says stands above the file's overrides, too: nobody types it to see it passed over.
+
     `known` names the providers that there are, and `gone` has the answer to one that was there once. Raises
     `UsageError` with file, line and column for what is wrong.
     """
     document = Document(path)
-    data = document.data
-    for change in changes:
-        data = _changed(data, change)
-        document.changed.append(change.partition("=")[0].split("."))
+    data = _all_changed(document.data, changes)
+    document.changed += [change.partition("=")[0].split(".") for change in changes]
     if provider is not None:
         data = {**data, "provider": provider}
     spec: TuneSpec = validated(TuneSpec, data, document)
     if override := spec.overrides.get(spec.provider):
-        spec = validated(TuneSpec, merge(data, override), document)
+        above = _all_changed(merge(data, override), changes)
+        spec = validated(TuneSpec, {**above, "provider": spec.provider}, document)
     for name in (spec.provider, *spec.fallback):
         if known and name not in known:
             raise gone(name) or UsageError(f"no provider is called {name!r}", fix=nearest(name, known))
@@ -108,6 +109,12 @@ def _kept(reward: Reward, placed: Callable[[Path | None], Path | None]) -> Rewar
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"{path}: the file of a reward cannot be read: {why}", fix="mend the path") from error
     return reward.model_copy(update={"file": path, "text": text})
+
+
+def _all_changed(data: dict[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    for change in changes:
+        data = _changed(data, change)
+    return data
 
 
 def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:

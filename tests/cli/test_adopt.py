@@ -48,7 +48,7 @@ def test_a_submit_left_open_says_what_the_user_can_say(anytune: Type, service: F
 def test_a_job_given_up_in_an_outage_is_told_to_be_there_perhaps(
     anytune: Type, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anytune.jobs.desk.time.sleep", lambda _: None)
+    monkeypatch.setattr("anytune.clock.time.sleep", lambda _: None)
     anytune("submit", "-y")
     service.faults["retrieve"] = [UnavailableError("fake: away")] * 10
     said = anytune("abandon", "sums", "--json")

@@ -166,7 +166,7 @@ def test_an_outage_leads_on_when_it_lasts(
     anytune: Type, service: FakeService, spare: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anytune.jobs.elsewhere.OUTAGE", 0.0)
-    monkeypatch.setattr("anytune.jobs.desk.time.sleep", lambda _: None)
+    monkeypatch.setattr("anytune.clock.time.sleep", lambda _: None)
     service.faults["upload"] = [UnavailableError("fake: cannot be reached")] * 100
     assert anytune("submit", "-y", "--json").document["job"]["provider"] == "spare"
     assert (len(service.jobs), len(spare.jobs)) == (0, 1)
@@ -176,7 +176,7 @@ def test_an_outage_of_all_leaves_the_job_with_the_last_to_go_on(
     anytune: Type, service: FakeService, spare: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("anytune.jobs.elsewhere.OUTAGE", 0.0)
-    monkeypatch.setattr("anytune.jobs.desk.time.sleep", lambda _: None)
+    monkeypatch.setattr("anytune.clock.time.sleep", lambda _: None)
     for far in (service, spare):
         far.faults["upload"] = [UnavailableError("fake: cannot be reached")] * 100
     said = anytune("submit", "-y")

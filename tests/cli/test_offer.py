@@ -40,7 +40,7 @@ def together(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 def on(day: date, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every command think that it is this day."""
     clock = FakeClock()
-    monkeypatch.setattr("anytune.outlook.SystemClock", lambda: clock)
+    monkeypatch.setattr("anytune.clock.SystemClock", lambda: clock)
     clock.sleep((day - clock.now().date()).days * 86400.0)
 
 

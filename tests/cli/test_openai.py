@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import anytune.jobs
+import anytune.clock
 from tests.cli.conftest import Type
 from tests.providers.test_openai_own import WEIGHTS
 from tests.soak.work import QuickClock
@@ -33,7 +33,7 @@ At = Callable[[str], OpenAIStub]
 @pytest.fixture
 def at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
     """Serve a provider, and stand in a folder with a job for it; waits are a thousandth of what they say."""
-    monkeypatch.setattr(anytune.jobs, "SystemClock", QuickClock)
+    monkeypatch.setattr(anytune.clock, "SystemClock", QuickClock)
     running: list[OpenAIStub] = []
 
     def served(name: str) -> OpenAIStub:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import anytune.jobs
+import anytune.clock
 from anytune import cli
 from anytune.schema.job import Job
 from anytune.store import SqliteStore
@@ -108,7 +108,7 @@ class Desk:
         with (
             chdir(self.folder),
             mock.patch.dict(os.environ, self.environment()),
-            mock.patch.object(anytune.jobs, "SystemClock", return_value=at),
+            mock.patch.object(anytune.clock, "SystemClock", return_value=at),
             redirect_stdout(out),
             redirect_stderr(err),
         ):
@@ -126,7 +126,7 @@ class Desk:
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), stream.fileno())
             os.chdir(self.folder)
             os.environ.update(self.environment())
-            with mock.patch.object(anytune.jobs, "SystemClock", QuickClock):
+            with mock.patch.object(anytune.clock, "SystemClock", QuickClock):
                 if start is not None:
                     start()
                 code = cli.call(list(arguments))

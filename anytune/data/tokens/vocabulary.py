@@ -92,7 +92,7 @@ def part(texts: Sequence[str]) -> Encoding:
 def _windows(texts: Sequence[str]) -> set[bytes] | None:
     """Return all runs of two to four bytes within the words of texts, None for too many words."""
     words: set[str] = set()
-    for text in texts:
+    for text in set(texts):
         words.update(text.split(" "))
     joined = _utf8(f" {' '.join(words)}")
     if len(joined) > _MOST_WORDS:
