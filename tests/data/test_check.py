@@ -99,6 +99,11 @@ def test_an_unknown_key_is_shown_at_the_key(tmp_path: Path) -> None:
     assert issue.path == '$["an id"]'
 
 
+def test_an_old_call_without_text_beside_it_is_looked_at(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", chat(user(), {"role": "assistant", "function_call": "get_tide"}))
+    assert only(path, "functions-invalid").path == "$.messages[1].function_call"
+
+
 def test_a_turn_as_sharegpt_writes_it_is_shown_at_the_turn(tmp_path: Path) -> None:
     turns = {"messages": [{"from": "human", "value": "Tide?"}, {"from": "gpt", "value": "5.9 m"}]}
     issue = only(write(tmp_path / "a.jsonl", turns), "sharegpt")
