@@ -84,7 +84,7 @@ def check(
     )
     named = {"--for": providers or (), "--ignore": ignore or (), "--method": () if method == "sft" else (method,)}
     also = [part for option, values in named.items() for one in values for part in (option, one)]
-    then = report.then(found, also, _looked(look))
+    then = report.then(found, also, _looked(look), redacted=redact)
     if as_json or form == "json":
         terminal.emit(report.document(found), then=then)
     elif form == "github":

@@ -29,6 +29,11 @@ class Issue(Value):
     fix: str | None = None
     providers: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """Say what is wrong, at which path, and what to do, in one line."""
+        said = f"{self.level} {self.code}{f' at {self.path}' if self.path else ''}: {self.message}"
+        return f"{said}; {self.fix}" if self.fix else said
+
 
 class DataFile(Value):
     """Be one file as it stood when it was read: `bytes` long, with this SHA-256 and so many examples."""
@@ -157,11 +162,33 @@ class FileReport(Value):
     file: DataFile | None = None
     part: Part | None = None
 
+    def __str__(self) -> str:
+        """Say in a line how many faults there are, and each that is shown in a line of its own."""
+        issues = (*self.errors, *self.warnings)
+        count = sum(self.counts.values())
+        head = f"{self.path}: {self.examples:,} examples, {count or 'no'} fault{'' if count == 1 else 's'}"
+        places = (":".join(str(at) for at in (self.path, i.line, i.column) if at is not None) for i in issues)
+        return "\n".join([head, *(f"{at}: {issue}" for at, issue in zip(places, issues, strict=True))])
+
 
 class DataReport(Value):
     """Report all files of one run."""
 
     files: tuple[FileReport, ...]
+
+    def __str__(self) -> str:
+        """Say of each file what its own report says."""
+        return "\n".join(map(str, self.files))
+
+    @property
+    def errors(self) -> tuple[Issue, ...]:
+        """Return the errors of all files."""
+        return tuple(issue for report in self.files for issue in report.errors)
+
+    @property
+    def warnings(self) -> tuple[Issue, ...]:
+        """Return the warnings of all files."""
+        return tuple(issue for report in self.files for issue in report.warnings)
 
     @property
     def ok(self) -> bool:

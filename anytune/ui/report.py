@@ -157,8 +157,15 @@ def _escaped(value: object, *, also: str = "") -> str:
     return "".join(f"%{ord(c):02X}" if c in f"%\r\n{also}" else c for c in str(value))
 
 
-def then(report: DataReport, also: Sequence[str] = (), looked: Sequence[str] = ()) -> list[terminal.Command]:
-    """Name the next command; `also` are options of the check that a mender has, too, `looked` those that it has not."""
+def then(
+    report: DataReport, also: Sequence[str] = (), looked: Sequence[str] = (), *, redacted: Path | None = None
+) -> list[terminal.Command]:
+    """Name the next command; `also` are options of the check that a mender has, too, `looked` those that it has not.
+
+    `redacted` is the copy that was written, if one was.
+    """
+    if report.ok and redacted is not None:
+        return [(shlex.join(["anytune", "check", words.place(redacted), *also, "--privacy"]), "the copy")]
     private = [words.place(file.path) for file in report.files if file.privacy is not None and file.privacy.counts]
     if report.ok and private:
         copy = Path(private[0]).with_suffix(".redacted.jsonl")

@@ -242,6 +242,7 @@ def test_a_line_that_was_not_looked_through_is_told(anytune: Type, folder: Path)
 def test_a_redacted_copy_holds_placeholders_and_nothing_private(anytune: Type, folder: Path) -> None:
     write(folder / "chats.jsonl", *CHATS, chat("Write to jeanne.martin@example.org", "Done."))
     said = anytune("check", "chats.jsonl", "--redact", "copy.jsonl")
+    assert "next: anytune check copy.jsonl --privacy" in said.err
     assert said.code == 0
     assert "<EMAIL_1>" in (folder / "copy.jsonl").read_text()
     assert counts(anytune("check", "copy.jsonl", "--privacy", "--json")) == {}

@@ -99,6 +99,11 @@ def test_an_unknown_key_is_shown_at_the_key(tmp_path: Path) -> None:
     assert issue.path == '$["an id"]'
 
 
+def test_an_old_call_without_text_beside_it_is_looked_at(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", chat(user(), {"role": "assistant", "function_call": "get_tide"}))
+    assert only(path, "functions-invalid").path == "$.messages[1].function_call"
+
+
 def test_a_turn_as_sharegpt_writes_it_is_shown_at_the_turn(tmp_path: Path) -> None:
     turns = {"messages": [{"from": "human", "value": "Tide?"}, {"from": "gpt", "value": "5.9 m"}]}
     issue = only(write(tmp_path / "a.jsonl", turns), "sharegpt")
@@ -169,6 +174,18 @@ def test_a_mark_at_the_start_moves_nothing(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(chat(user(1), assistant())).encode())
     issue = only(path, "content-type")
     assert (issue.line, issue.column) == (1, 43)
+
+
+def test_a_printed_report_has_a_line_for_each_fault(tmp_path: Path) -> None:
+    good, bad = write(tmp_path / "a.jsonl", *GOOD), write(tmp_path / "b.jsonl", *GOOD, chat(user(), assistant(7)))
+    found = check([good, bad])
+    assert [issue.code for issue in found.errors] == ["content-type"]
+    assert found.warnings == ()
+    said, faults, where = str(found).splitlines()
+    assert said == f"{good}: 10 examples, no faults"
+    assert faults == f"{bad}: 11 examples, 1 fault"
+    assert where.startswith(f"{bad}:11:86: error content-type at $.messages[1].content: content is 7, ")
+    assert where.endswith("; write a string")
 
 
 def test_only_the_first_of_a_kind_are_shown_but_all_are_counted(tmp_path: Path) -> None:

@@ -115,6 +115,15 @@ SAFE = {
         chat(user([IMAGE]), assistant([text()])),
         providers=("openai",),
     ),
+    "an image whose type is spelt otherwise": Case(
+        chat(
+            user([{"type": "image_url", "image_url": {"url": "data:IMAGE/jpg;base64,/9j/4A=="}}]), assistant([text()])
+        ),
+        chat(
+            user([{"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4A=="}}]), assistant([text()])
+        ),
+        providers=("together",),
+    ),
     "a tool's answer in parts": Case(
         tooled(calls(), answer(content=[text("5.9")]), assistant()), tooled(calls(), answer(), assistant())
     ),

@@ -23,6 +23,7 @@ _NOT_LOCAL = ("openai", "together", "fireworks", "azure", "nebius")
 _DETAILS = ("auto", "low", "high", "original", None)
 _REMOTE = ("http://", "https://")
 _DATA = re.compile(r"data:image/(png|jpe?g|webp);base64,", re.IGNORECASE)
+_AS_TOGETHER_WANTS = frozenset(f"data:image/{kind};base64," for kind in ("jpeg", "png", "webp"))
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _MOST_IMAGE_BYTES = 10 << 20
 
@@ -73,7 +74,7 @@ def _check_keys(message: dict[str, Any], role: str | None, path: Path, out: list
             out.append(Fault("null-key", (*path, key), key, at_key=True))
     if message.get("name") is not None and not isinstance(message["name"], str):
         out.append(Fault("name-not-a-string", (*path, "name"), message["name"]))
-    if role == "assistant" and len(message) > 2:
+    if role == "assistant" and (len(message) > 2 or "content" not in message):
         for key in (key for key in _REASONING if message.get(key) is not None):
             out.append(Fault("reasoning-content", (*path, key), key, at_key=True))
             if not isinstance(message[key], str):
@@ -110,12 +111,13 @@ def _check_content(message: dict[str, Any], role: str | None, path: Path, out: l
         if not _speaks_otherwise(message, role):
             out.append(Fault("content-null", path))
     elif isinstance(content, list):
-        _check_parts(content, role, path, out)
+        check_parts(content, role, path, out)
     else:
         out.append(Fault("content-type", path, content))
 
 
-def _check_parts(parts: list[Any], role: str | None, path: Path, out: list[Fault]) -> None:
+def check_parts(parts: list[Any], role: str | None, path: Path, out: list[Fault]) -> None:
+    """Check the parts of which a content is made."""
     if not parts:
         out.append(Fault("parts-empty", path))
     elif role == "tool":
@@ -175,7 +177,9 @@ def _check_data_url(url: str, at: Path, out: list[Fault]) -> None:
         out.append(Fault("image-url-invalid", at, url[:60]))
         return
     if head[1].lower() == "webp":
-        out.append(Fault("image-format", at, head[1]))
+        out.append(Fault("image-format", at, head[1], among=("fireworks",)))
+    if head[0] not in _AS_TOGETHER_WANTS:
+        out.append(Fault("image-format", at, head[1], among=("together",)))
     size = (len(url) - head.end()) * 3 // 4
     if size > _MOST_IMAGE_BYTES:
         out.append(Fault("image-too-large", at, Plain(f"{size / 1e6:.1f} MB")))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anytune.data.check.fault import Fault, Path
-from anytune.data.check.message import check_message
+from anytune.data.check.message import check_message, check_parts
 from anytune.data.check.rules.base import COLUMNS, OUR_TRAINER, DataMethod
 from anytune.data.check.seen import OUTPUTS
 from anytune.data.check.tool import check_functions, check_pairing, check_tools
@@ -21,6 +21,8 @@ FORMS = {
     "sharegpt": Plain("a ShareGPT conversation"),
     "alpaca": Plain("an Alpaca instruction"),
 }
+_SPEAKERS = {"prompt": "user", "completion": "assistant"}
+_WITHOUT_PARTS = (*(column for column in COLUMNS if column != "together"), *OUR_TRAINER)  # in prompt and completion
 RAW = {"prompt-completion": ("prompt", "completion"), "text-record": ("text",)}
 _OLD_OUTPUTS = ("preferred_completion", "non_preferred_completion")
 _OPTIONAL = frozenset({"tools", "parallel_tool_calls", "functions"})
@@ -75,7 +77,10 @@ def _check_raw(record: dict[str, Any], keys: tuple[str, ...], out: list[Fault]) 
     if keys:
         _check_keys(record, (), frozenset({*keys, "weight"}), out)
     for key in keys:
-        if not isinstance(record[key], str):
+        if isinstance(record[key], list) and key in _SPEAKERS:
+            out.append(Fault("content-type", (key,), record[key], among=_WITHOUT_PARTS))
+            check_parts(record[key], _SPEAKERS[key], (key,), out)
+        elif not isinstance(record[key], str):
             out.append(Fault("content-type", (key,), record[key]))
         elif not record[key].strip():
             out.append(Fault("content-empty", (key,)))

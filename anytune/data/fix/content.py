@@ -131,6 +131,19 @@ def _wrap_url(record: Record, path: Path) -> str | None:
     return ""
 
 
+def _spell_type(record: Record, path: Path) -> str | None:
+    image = walk.part(record, path).get("image_url")
+    url = image.get("url") if isinstance(image, dict) else None
+    if not isinstance(url, str):
+        return None
+    head, comma, data = url.partition(",")
+    spelt = head.lower().replace("image/jpg", "image/jpeg")
+    if spelt == head:
+        return None
+    image["url"] = f"{spelt}{comma}{data}"
+    return ""
+
+
 def _drop_part(record: Record, path: Path) -> str | None:
     place = walk.part_place(record, path)
     if place is None:
@@ -184,6 +197,7 @@ CONTENT_MENDERS = (
     Mender("image-url-invalid", "remove the image", _drop_part, asks=True),
     Mender("image-not-from-user", "remove the image", _drop_part, asks=True),
     Mender("image-url-remote", "remove the image", _drop_part, asks=True, least="error"),
+    Mender("image-format", "write the type of an image in lower case, and JPEG as jpeg", _spell_type),
     Mender("image-format", "remove the image", _drop_part, asks=True, least="error"),
     Mender("image-too-large", "remove the image", _drop_part, asks=True, least="error"),
     Mender("image-detail", "remove the detail of the image", drop),

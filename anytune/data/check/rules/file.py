@@ -147,7 +147,7 @@ FILE_RULES = (
     ),
     Rule(
         "mixed-formats",
-        "EEEEEW",
+        "E",
         "this record is {value}, unlike the first one",
         why="Together refuses a file in which two formats are found, and a trainer expects one.",
         fix="put each format in a file of its own",

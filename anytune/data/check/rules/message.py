@@ -226,10 +226,10 @@ MESSAGE_RULES = (
     ),
     Rule(
         "image-format",
-        "--E---",
+        "-EE---",
         "an image of type {value}",
-        why="Fireworks takes PNG and JPEG only.",
-        fix="convert the image to PNG or JPEG",
+        why="Fireworks takes PNG and JPEG only; Together reads data:image/png, jpeg and webp, in just this spelling.",
+        fix="convert the image to PNG or JPEG, or write its type as data:image/jpeg;base64,",
     ),
     Rule(
         "image-not-base64",
