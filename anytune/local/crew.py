@@ -7,12 +7,10 @@ one on each GPU. No torch is here.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from typing import Any
 
 from anytune.errors import AnytuneError, UsageError
 from anytune.local.memory.shortage import ShortOfMemory
+from anytune.local.parent import die_by_the_kernel
 from anytune.local.processes import PROCESSES, worker_command, worker_environment
 from anytune.local.runs import read_json, write_json
 
@@ -152,7 +151,6 @@ def died(status: int) -> str:
 
 def die_with_the_leader(leader: int | None) -> None:
     """Have the kernel end this process when the leader does (Linux); it may be gone already."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    die_by_the_kernel()
     if os.getppid() != leader:
         os._exit(1)

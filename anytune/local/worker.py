@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from anytune.errors import AnytuneError
-from anytune.local import confine, crew
+from anytune.local import confine, crew, parent
 from anytune.local.memory import shortage
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
 from anytune.local.target import TARGETS
@@ -69,6 +69,7 @@ def main(arguments: list[str]) -> int:
     preview.add_argument("--first", type=int, default=0)
     preview.add_argument("--sample", type=int)
     given = parser.parse_args(arguments)
+    parent.die_with_it()
     if given.command == "run":
         return run_folder(Run(given.folder.absolute()))
     if given.command == "follow":
