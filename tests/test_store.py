@@ -66,6 +66,36 @@ def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((home / "jobs.sqlite3").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("name", ["home", ".anytune"])
+def test_a_home_that_others_could_open_is_closed_when_it_is_ours(tmp_path: Path, name: str) -> None:
+    """One of another name is ours where it holds nothing but what anytune makes."""
+    home = tmp_path / name
+    SqliteStore(home)
+    (home / "rates").mkdir()
+    if name == ".anytune":
+        (home / "notes.txt").touch()
+    home.chmod(0o755)
+    SqliteStore(home)
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_holds_more_stays_open_and_one_line_says_why(tmp_path: Path) -> None:
+    home = tmp_path / "thesis"
+    home.mkdir(mode=0o755)
+    (home / "chapter-1.tex").touch()
+    code = (
+        "import sys; from pathlib import Path; from anytune.store import SqliteStore\n"
+        "for _ in range(3): SqliteStore(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True)
+    assert done.stderr == (
+        f"{home} is open to others (mode 0755) and stays so, for it holds more than anytune's own files "
+        f"(chapter-1.tex): chmod 700 {home}, or set ANYTUNE_HOME to a folder of anytune's alone\n"
+    )
+    assert home.stat().st_mode & 0o777 == 0o755
+    assert (home / "jobs.sqlite3").stat().st_mode & 0o777 == 0o600
+
+
 def test_writes_are_on_disk_when_they_return(tmp_path: Path) -> None:
     """A process that is killed right after `add` returned has lost nothing."""
     script = (
