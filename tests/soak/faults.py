@@ -22,6 +22,7 @@ from tests.soak.work import DEFECTS, HASTE, Desk, QuickClock, Said, laid_out
 from tests.stubs._http import StubServer, Trap
 
 HELD_OUT = 2  # questions that a model is compared on
+REFUSED = 3  # exit code
 HASTY = 0.5  # seconds of the deadline of one call where the service is slow
 BUDGET = "budget: {usd: 50}\n"
 ENDED = {"cancelled", "JOB_STATE_CANCELLED"}
@@ -102,10 +103,14 @@ def _struck(desk: Desk, stub: StubServer, scene: Scene, fault: Fault, tally: Tal
         stub.drop_next(scene.loses, when="after")
     fault.order(stub, scene.pattern, scene.provider.name)
     said = desk.typed(*_worded(scene.command, stub), clock=_clock(scene, fault.ahead))
-    wrong = _told_badly(said, scene, fault)
     stub.settle()
     stub.answer = whole  # type: ignore[method-assign]
     jobs = desk.jobs()
+    if not jobs and _is_closed_by_then(said, stub, scene, fault):
+        tally.told += 1
+        again = desk.typed(*SUBMIT, clock=_clock(scene))
+        return _went_on_badly(desk, stub, scene) if again.code == 0 else [f"submit afterwards: {again.err}"]
+    wrong = _told_badly(said, scene, fault)
     if len(jobs) != 1 and not (scene.forgets and not jobs):
         return [*wrong, f"{len(jobs)} jobs in the record"]
     tally.got_over += said.code == 0
@@ -114,6 +119,12 @@ def _struck(desk: Desk, stub: StubServer, scene: Scene, fault: Fault, tally: Tal
         tally.refused += 1
         return wrong + _refused_badly(jobs[0], stub, scene, said)
     return wrong + _went_on_badly(desk, stub, scene)
+
+
+def _is_closed_by_then(said: Said, stub: StubServer, scene: Scene, fault: Fault) -> bool:
+    """Tell whether a clock of another year had a submit refused by a day of the catalogue, with nothing sent."""
+    refused = said.code == REFUSED and "takes no new jobs" in said.err
+    return refused and fault.ahead > 0 and scene.command == SUBMIT and not stub.journal
 
 
 def _told_badly(said: Said, scene: Scene, fault: Fault) -> Iterable[str]:
