@@ -18,8 +18,9 @@ from anytune.errors import AnytuneError, StoreError, UsageError
 from anytune.jobs import Bucket, Lease
 from anytune.schema.audit import first_broken
 from anytune.schema.data import Source
-from anytune.schema.job import Event, Summary
-from anytune.store import HomeRates, SqliteStore
+from anytune.schema.job import Event, JobState, Summary
+from anytune.schema.plan import Plan
+from anytune.store import HomeRates, SqliteStore, Summaries
 from anytune.store.migration import SQLITE as MIGRATIONS
 from anytune.store.migration import SUMMARIES
 from anytune.testing import FakeClock, sample_file, sample_job
@@ -311,7 +312,8 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 from anytune.errors import StoreError
-from anytune.schema.job import Event, Summary
+from anytune.schema.job import Event, JobState, Summary
+from anytune.schema.plan import Plan
 from anytune.store import SqliteStore
 from anytune.testing import sample_job
 from anytune.testing.store import START
@@ -472,3 +474,28 @@ def test_decisions_of_ten_processes_at_once_make_one_chain(tmp_path: Path) -> No
     links = SqliteStore(tmp_path).decisions()
     assert len(links) == 50
     assert first_broken(links) is None
+
+
+def test_a_list_as_json_is_what_was_written_and_of_other_versions_what_they_would_have_written(tmp_path: Path) -> None:
+    """Most texts go through as they stand; what lacks a field, as one of an earlier anytune, is written anew."""
+    store = SqliteStore(tmp_path)
+    jobs = [store.add(sample_job(f"sample-{n}aaaaaaaaa", attempt=n, minute=n)) for n in range(1, 4)]
+    first = Summary.of(jobs[0])
+    older = first.model_dump_json(exclude={"project", "cost_basis"})
+    store._db.execute("UPDATE summaries SET body = ? WHERE id = ?", (older, jobs[0].id))
+    store._db.execute("DELETE FROM summaries WHERE id = ?", (jobs[1].id,))
+    found = store.summaries()
+    assert isinstance(found, Summaries)
+    texts = [(Summary.of(job).model_dump_json(), False) for job in reversed(jobs)]
+    assert list(found.texts()) == texts
+    here = jobs[2].model_copy(update={"state": JobState.RUNNING, "plan": _local(jobs[2].plan)})
+    store.put(here)
+    assert [is_open for _, is_open in store.summaries().texts()] == [True, False, False]  # type: ignore[attr-defined]
+    for body in ("{}", older.replace('"name"', '"unheard-of"'), older[:-1]):
+        store._db.execute("UPDATE summaries SET body = ? WHERE id = ?", (body, jobs[0].id))
+        with pytest.raises(StoreError, match="another version"):
+            list(store.summaries().texts())  # type: ignore[attr-defined]
+
+
+def _local(plan: Plan) -> Plan:
+    return plan.model_copy(update={"capabilities": plan.capabilities.model_copy(update={"local": True})})
