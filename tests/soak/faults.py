@@ -129,7 +129,8 @@ def _is_closed_by_then(said: Said, stub: StubServer, scene: Scene, fault: Fault)
 
 def _told_badly(said: Said, scene: Scene, fault: Fault) -> Iterable[str]:
     ends = fault.ends | TOLD if scene.act == "resume" else fault.ends  # it may cost: unclear is told, not tried again
-    ends = TOLD if scene.act == "store" and fault.ends == KEY else ends  # no key goes to a storage: none is refused
+    stored = scene.act == "store" or "/storage/" in scene.pattern
+    ends = TOLD if stored and fault.ends == KEY else ends  # no key goes to a storage: none is refused
     wrong = [] if said.code in ends else [f"ended with {said.code}: {said.err.strip()[-300:]}"]
     if any(defect in said.err for defect in DEFECTS):
         wrong.append(said.err)
