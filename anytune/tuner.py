@@ -34,7 +34,7 @@ from anytune.schema.job import Event, Job, JobState, Summary
 from anytune.schema.model import Checkpoint, TunedModel
 from anytune.schema.plan import Plan
 from anytune.schema.spec import TuneSpec
-from anytune.store import JobStore
+from anytune.store import JobStore, Summaries
 
 if TYPE_CHECKING:
     from anytune.notify import Notifier
@@ -267,7 +267,18 @@ class Tuner:
 
         A job that runs on another machine is in a shared store only.
         """
-        return [Summary.of(self.refresh(job.id)) if self._runs_here(job) else job for job in self.store.summaries()]
+        return [self._as_it_is(job) for job in self.store.summaries()]
+
+    def all_documents(self) -> list[str]:
+        """Return what a list shows of all jobs, as `all_jobs`, each as JSON."""
+        found = self.store.summaries()
+        if not isinstance(found, Summaries):
+            return [self._as_it_is(job).model_dump_json() for job in found]
+        texts = enumerate(found.texts())
+        return [self._as_it_is(found[at]).model_dump_json() if is_open else text for at, (text, is_open) in texts]
+
+    def _as_it_is(self, job: Summary) -> Summary:
+        return Summary.of(self.refresh(job.id)) if self._runs_here(job) else job
 
     def _runs_here(self, job: Summary) -> bool:
         if not job.local or job.remote is None or job.state.is_terminal:

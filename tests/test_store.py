@@ -18,8 +18,9 @@ from anytune.errors import AnytuneError, StoreError, UsageError
 from anytune.jobs import Bucket, Lease
 from anytune.schema.audit import first_broken
 from anytune.schema.data import Source
-from anytune.schema.job import Event, Summary
-from anytune.store import HomeRates, SqliteStore
+from anytune.schema.job import Event, JobState, Summary
+from anytune.schema.plan import Plan
+from anytune.store import HomeRates, SqliteStore, Summaries
 from anytune.store.migration import SQLITE as MIGRATIONS
 from anytune.store.migration import SUMMARIES
 from anytune.testing import FakeClock, sample_file, sample_job
@@ -64,6 +65,36 @@ def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
     SqliteStore(home)
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert stat.S_IMODE((home / "jobs.sqlite3").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["home", ".anytune"])
+def test_a_home_that_others_could_open_is_closed_when_it_is_ours(tmp_path: Path, name: str) -> None:
+    """One of another name is ours where it holds nothing but what anytune makes."""
+    home = tmp_path / name
+    SqliteStore(home)
+    (home / "rates").mkdir()
+    if name == ".anytune":
+        (home / "notes.txt").touch()
+    home.chmod(0o755)
+    SqliteStore(home)
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_holds_more_stays_open_and_one_line_says_why(tmp_path: Path) -> None:
+    home = tmp_path / "thesis"
+    home.mkdir(mode=0o755)
+    (home / "chapter-1.tex").touch()
+    code = (
+        "import sys; from pathlib import Path; from anytune.store import SqliteStore\n"
+        "for _ in range(3): SqliteStore(Path(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True)
+    assert done.stderr == (
+        f"{home} is open to others (mode 0755) and stays so, for it holds more than anytune's own files "
+        f"(chapter-1.tex): chmod 700 {home}, or set ANYTUNE_HOME to a folder of anytune's alone\n"
+    )
+    assert home.stat().st_mode & 0o777 == 0o755
+    assert (home / "jobs.sqlite3").stat().st_mode & 0o777 == 0o600
 
 
 def test_writes_are_on_disk_when_they_return(tmp_path: Path) -> None:
@@ -281,7 +312,8 @@ FULL_DISK = """
 import sys
 from pathlib import Path
 from anytune.errors import StoreError
-from anytune.schema.job import Event, Summary
+from anytune.schema.job import Event, JobState, Summary
+from anytune.schema.plan import Plan
 from anytune.store import SqliteStore
 from anytune.testing import sample_job
 from anytune.testing.store import START
@@ -442,3 +474,28 @@ def test_decisions_of_ten_processes_at_once_make_one_chain(tmp_path: Path) -> No
     links = SqliteStore(tmp_path).decisions()
     assert len(links) == 50
     assert first_broken(links) is None
+
+
+def test_a_list_as_json_is_what_was_written_and_of_other_versions_what_they_would_have_written(tmp_path: Path) -> None:
+    """Most texts go through as they stand; what lacks a field, as one of an earlier anytune, is written anew."""
+    store = SqliteStore(tmp_path)
+    jobs = [store.add(sample_job(f"sample-{n}aaaaaaaaa", attempt=n, minute=n)) for n in range(1, 4)]
+    first = Summary.of(jobs[0])
+    older = first.model_dump_json(exclude={"project", "cost_basis"})
+    store._db.execute("UPDATE summaries SET body = ? WHERE id = ?", (older, jobs[0].id))
+    store._db.execute("DELETE FROM summaries WHERE id = ?", (jobs[1].id,))
+    found = store.summaries()
+    assert isinstance(found, Summaries)
+    texts = [(Summary.of(job).model_dump_json(), False) for job in reversed(jobs)]
+    assert list(found.texts()) == texts
+    here = jobs[2].model_copy(update={"state": JobState.RUNNING, "plan": _local(jobs[2].plan)})
+    store.put(here)
+    assert [is_open for _, is_open in store.summaries().texts()] == [True, False, False]  # type: ignore[attr-defined]
+    for body in ("{}", older.replace('"name"', '"unheard-of"'), older[:-1]):
+        store._db.execute("UPDATE summaries SET body = ? WHERE id = ?", (body, jobs[0].id))
+        with pytest.raises(StoreError, match="another version"):
+            list(store.summaries().texts())  # type: ignore[attr-defined]
+
+
+def _local(plan: Plan) -> Plan:
+    return plan.model_copy(update={"capabilities": plan.capabilities.model_copy(update={"local": True})})

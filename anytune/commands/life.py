@@ -54,26 +54,30 @@ def submit(
 def list_jobs(every: options.Every = False, as_json: options.Json = False) -> None:
     """List jobs, newest first, 50 on a screen; hosted ones as last seen."""
     from anytune.tuner import Tuner
-    from anytune.ui import jobs as ui
     from anytune.ui import terminal
 
     tuner = Tuner()
-    found, worker = tuner.all_jobs(), tuner.worker.pid()
-    then = (
-        [("anytune show JOB", "how one stands"), ("anytune watch JOB", "follow one")]
-        if found
-        else [("anytune init", "write a first job file"), ("anytune run finetune.yaml", "run one")]
-    )
+    worker = tuner.worker.pid()
     if as_json:
-        terminal.emit({"jobs": found, "worker": worker}, then=then)
+        documents = tuner.all_documents()
+        terminal.emit_many("jobs", documents, {"worker": worker}, then=_after_list(bool(documents)))
         return
+    found = tuner.all_jobs()
     if found:
+        from anytune.ui import jobs as ui  # and rich with it, which a document does not need
+
         ui.many(found, newest=None if every or not sys.stdout.isatty() else ON_A_SCREEN)
     else:
         typer.echo("no jobs so far")
     if worker is not None:
         terminal.note(f"a detached process ({worker}) watches them")
-    terminal.next_commands(then)
+    terminal.next_commands(_after_list(bool(found)))
+
+
+def _after_list(some: bool) -> list[tuple[str, str]]:
+    if some:
+        return [("anytune show JOB", "how one stands"), ("anytune watch JOB", "follow one")]
+    return [("anytune init", "write a first job file"), ("anytune run finetune.yaml", "run one")]
 
 
 def show(job: options.JobName = "last", as_json: options.Json = False) -> None:

@@ -7,11 +7,9 @@ of each (`WHO`). Those on another machine are started and watched there (`join.p
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from typing import Any
 from anytune.errors import AnytuneError
 from anytune.local.memory.shortage import ShortOfMemory
 from anytune.local.muster import Away
+from anytune.local.parent import die_by_the_kernel
 from anytune.local.processes import worker_command, worker_environment
 from anytune.local.runs import read_json, write_json
 from anytune.local.spread import own_gpu
@@ -168,7 +167,6 @@ def died(status: int) -> str:
 
 def die_with_the_parent() -> None:
     """Have the kernel end this process when the one that started it does (Linux); it may be gone already."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    die_by_the_kernel()
     if os.getppid() != int(os.environ[PARENT]):
         os._exit(1)

@@ -15,6 +15,7 @@ from typing import Any
 
 from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
+from anytune.local.parent import answered
 from anytune.local.runs import LOCK_FD, Run, is_held
 from anytune.local.spread import PROCESSES, machines, told
 
@@ -52,16 +53,7 @@ def start_worker(run: Run, lock: int, *, parted: Mapping[str, str] = ALONE) -> N
 
 def worker_answer(*arguments: str) -> dict[str, Any]:
     """Run one verb of a worker to its end and return the JSON document that it printed."""
-    done = subprocess.run(
-        confined(worker_command(*arguments)),
-        env=worker_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    done = answered(confined(worker_command(*arguments)), worker_environment())
     try:
         return dict(json.loads(done.stdout))
     except ValueError as error:

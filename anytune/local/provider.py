@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from anytune.local import start as starts
 from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
 from anytune.local.memory import estimate, foresee
+from anytune.local.parent import answered
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
 from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
 from anytune.local.target import TARGETS
@@ -267,7 +267,7 @@ class LocalProvider:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise RejectedError(f"{out} is there already and not empty", fix="name a new folder", param="out")
         command = worker_command("export", "--tuned", tuned.path or tuned.name, "--to", to, "--out", str(out))
-        done = subprocess.run(confined(command), env=worker_environment(), capture_output=True, text=True, check=False)
+        done = answered(confined(command), worker_environment())
         manifest = base_model.read(out / "manifest.json")
         if done.returncode != 0 or manifest is None:
             lines = done.stderr.strip().splitlines() or [f"the worker ended with status {done.returncode}"]

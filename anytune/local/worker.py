@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from anytune.errors import AnytuneError
-from anytune.local import confine, crew, spread
+from anytune.local import confine, crew, parent, spread
 from anytune.local.ending import SPARE, TERMINATED, explain, finish, stopped
 from anytune.local.memory import shortage
 from anytune.local.muster import AGAIN, PATIENCE, Muster
@@ -73,6 +73,7 @@ def main(arguments: list[str]) -> int:
     preview.add_argument("--first", type=int, default=0)
     preview.add_argument("--sample", type=int)
     given = parser.parse_args(arguments)
+    parent.die_with_it()
     if given.command == "run":
         return run_folder(Run(given.folder.absolute()))
     if given.command == "follow":

@@ -10,9 +10,10 @@ from pathlib import Path
 from anytune.errors import MissingExtraError
 from anytune.store.protocol import JobStore
 from anytune.store.rates import HomeRates, Rates, Slip
+from anytune.store.row import Summaries
 from anytune.store.sqlite import SqliteStore
 
-__all__ = ["HomeRates", "JobStore", "Rates", "Slip", "SqliteStore", "open_rates", "open_store"]
+__all__ = ["HomeRates", "JobStore", "Rates", "Slip", "SqliteStore", "Summaries", "open_rates", "open_store"]
 
 
 def open_store(home: Path, *, address: str | None = None) -> JobStore:

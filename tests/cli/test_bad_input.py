@@ -209,7 +209,8 @@ def test_a_defect_asks_for_a_report_and_keeps_its_traceback(anytune: Type, monke
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr("anytune.tuner.Tuner.all_jobs", broken)
+    for name in ("all_jobs", "all_documents"):
+        monkeypatch.setattr(f"anytune.tuner.Tuner.{name}", broken)
     said = anytune("list")
     assert "ZeroDivisionError: by nought" in mistaken(said, code=1)
     error = anytune("list", "--json").document["error"]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +100,46 @@ def test_an_adapter_is_handed_out_with_its_hashes(finished: Finished, base: Path
     assert (tmp_path / "out" / "adapter_config.json").is_file()
     assert manifest["files"]["adapter_model.safetensors"] == sha256(tmp_path / "out" / "adapter_model.safetensors")
     assert manifest["base"] == str(base)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from anytune.local.provider import LocalProvider
+from anytune.providers.base import Profile
+from anytune.schema.model import TunedModel
+provider = LocalProvider(Profile(name="local", home=Path(sys.argv[1]), key=lambda: ""))
+provider.export(TunedModel.model_validate_json(sys.argv[2]), to="merged", out=Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="there is no /proc to find the worker by")
+def test_who_is_killed_while_it_exports_leaves_no_worker_that_writes_on(
+    finished: Finished, base: Path, tmp_path: Path
+) -> None:
+    model, out = tuned(finished, base), tmp_path / "merged"
+    asks = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), model.model_dump_json(), str(out)])
+    until = time.monotonic() + 60
+    while not (begun := writing(out)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert begun
+    asks.kill()
+    asks.wait()
+    while writing(out) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not writing(out)
+    assert not out.exists()
+    assert finished[0].export(model, to="merged", out=out)["check"]["logits_relative_error"] <= 0.03
+
+
+def writing(out: Path) -> bool:
+    """Tell whether a worker that was asked to write there lives."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (process / "cmdline").read_bytes().split(b"\0")
+            if b"anytune.local.worker" in line and str(out).encode() in line:
+                return True
+    return False
 
 
 def test_a_merge_that_answers_otherwise_is_no_export(

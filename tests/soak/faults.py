@@ -22,6 +22,7 @@ from tests.soak.work import DEFECTS, HASTE, Desk, QuickClock, Said, laid_out
 from tests.stubs._http import StubServer, Trap
 
 HELD_OUT = 2  # questions that a model is compared on
+REFUSED = 3  # exit code
 HASTY = 0.5  # seconds of the deadline of one call where the service is slow
 BUDGET = "budget: {usd: 50}\n"
 ENDED = {"cancelled", "JOB_STATE_CANCELLED"}
@@ -102,10 +103,14 @@ def _struck(desk: Desk, stub: StubServer, scene: Scene, fault: Fault, tally: Tal
         stub.drop_next(scene.loses, when="after")
     fault.order(stub, scene.pattern, scene.provider.name)
     said = desk.typed(*_worded(scene.command, stub), clock=_clock(scene, fault.ahead))
-    wrong = _told_badly(said, scene, fault)
     stub.settle()
     stub.answer = whole  # type: ignore[method-assign]
     jobs = desk.jobs()
+    if not jobs and _is_closed_by_then(said, stub, scene, fault):
+        tally.told += 1
+        again = desk.typed(*SUBMIT, clock=_clock(scene))
+        return _went_on_badly(desk, stub, scene) if again.code == 0 else [f"submit afterwards: {again.err}"]
+    wrong = _told_badly(said, scene, fault)
     if len(jobs) != 1 and not (scene.forgets and not jobs):
         return [*wrong, f"{len(jobs)} jobs in the record"]
     tally.got_over += said.code == 0
@@ -116,9 +121,16 @@ def _struck(desk: Desk, stub: StubServer, scene: Scene, fault: Fault, tally: Tal
     return wrong + _went_on_badly(desk, stub, scene)
 
 
+def _is_closed_by_then(said: Said, stub: StubServer, scene: Scene, fault: Fault) -> bool:
+    """Tell whether a clock of another year had a submit refused by a day of the catalogue, with nothing sent."""
+    refused = said.code == REFUSED and "takes no new jobs" in said.err
+    return refused and fault.ahead > 0 and scene.command == SUBMIT and not stub.journal
+
+
 def _told_badly(said: Said, scene: Scene, fault: Fault) -> Iterable[str]:
     ends = fault.ends | TOLD if scene.act == "resume" else fault.ends  # it may cost: unclear is told, not tried again
-    ends = TOLD if scene.act == "store" and fault.ends == KEY else ends  # no key goes to a storage: none is refused
+    stored = scene.act == "store" or "/storage/" in scene.pattern
+    ends = TOLD if stored and fault.ends == KEY else ends  # no key goes to a storage: none is refused
     wrong = [] if said.code in ends else [f"ended with {said.code}: {said.err.strip()[-300:]}"]
     if any(defect in said.err for defect in DEFECTS):
         wrong.append(said.err)
