@@ -1,6 +1,6 @@
 """Train with the frozen base whole in each process, and dealt out over them: memory, speed, and the same bits.
 
-    python bench/shard.py [--size 300M|1B|8B|70B | --model FOLDER] [--processes N] [--rounds N] [--json]
+    python bench/shard.py [--size 300M|1B|8B|70B | --model FOLDER] [--processes N] [--steps N] [--rounds N] [--json]
 
 Each side is a real run of the local provider on one machine, NF4 kept packed and layers computed twice, with one batch
 a process in each step; sides take turns. Measured are the most that each process holds of its own (on a CPU; files that
@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--length", type=int, default=192, help="tokens of an example, about")
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--length", type=int, default=96, help="tokens of an example, about")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="anytune-shard-") as place:
         home = Path(place)
         model = given.model or made(home / "model", *SIZES[given.size])
-        data = written(home / "train.jsonl", 4 * given.processes * 3, words=given.length * 2 // 3)
+        data = written(home / "train.jsonl", 2 * given.processes * given.steps, words=given.length * 2 // 3)
         found: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
         for number in range(given.rounds):
             for side in SIDES:
@@ -102,7 +103,7 @@ def written(path: Path, count: int, *, words: int) -> Path:
 def run(home: Path, model: Path, data: Path, name: str, processes: int, *, dealt: bool) -> dict[str, Any]:
     """Train once, and return what was measured."""
     provider = LocalProvider(Profile(name="local", home=home, key=lambda: "", processes=processes, shard=dealt))
-    training = Training(epochs=1, batch_size=4 * processes, micro_batch_size=4, lora=Lora(rank=16), max_length=1024)
+    training = Training(epochs=1, batch_size=2 * processes, micro_batch_size=2, lora=Lora(rank=16), max_length=1024)
     spec = TuneSpec(name="x", provider="local", model=str(model), data=DataSpec(train=data), training=training)
     digest = hashlib.sha256(data.read_bytes()).hexdigest()
     file = provider.upload(DataFile(role="train", path=data, sha256=digest, bytes=data.stat().st_size, examples=1))
