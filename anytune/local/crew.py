@@ -100,7 +100,8 @@ class Crew:
         while not self._over.wait(1.0):
             if self.death() is not None:
                 if not self._over.wait(STUCK) and (death := self.death()) is not None:
-                    write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **death})
+                    if "gone" not in death:  # else the run is as one whose own machine went away
+                        write_json(self._folder / "result.json", {"state": "failed", "cause": "provider", **death})
                     self.end()
                     os._exit(1)
                 return

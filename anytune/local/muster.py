@@ -105,7 +105,7 @@ class Away:
             if "status" in message and self._death is None:
                 self._death = message
         if self._death is None and self.line.lost:
-            self._death = {"status": -1, "error": f"{self.name} is gone"}
+            self._death = {"status": -1, "error": f"{self.name} is gone", "gone": True}
         return self._death
 
 

@@ -275,12 +275,9 @@ class LocalProvider:
         return manifest
 
     def _spread(self, spec: TuneSpec, training: Mapping[str, Any]) -> dict[str, Any]:
-        """Return how many processes train, and over how many of them the base may be dealt out."""
+        """Return over what a run is spread, as the plan reckons with it."""
         told = {**os.environ, **spread.told(self.processes, self.shard)}
-        if spec.method == "rft":
-            return {}
-        parted = spread.shards(told, training, size=spread.everywhere(told))
-        return {"processes": spread.wanted(told), "machines": spread.machines(told), "shards": parted}
+        return {} if spec.method == "rft" else spread.reckoned(told, training)
 
     def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
         """Return the settings with all defaults, and what stands in memory besides."""

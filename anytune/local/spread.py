@@ -123,6 +123,12 @@ def shards(environment: Mapping[str, str], training: Mapping[str, Any], *, size:
     return WHOLE if why is not None else (1, size)
 
 
+def reckoned(environment: Mapping[str, str], training: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many processes a machine has, how many machines there are, and over how many the base may be dealt."""
+    parted = shards(environment, training, size=everywhere(environment))
+    return {"processes": wanted(environment), "machines": machines(environment), "shards": parted}
+
+
 def against(training: Mapping[str, Any]) -> str | None:
     """Say which setting stands against dealing out the base, None if none does."""
     if training["lora"] is None:

@@ -238,6 +238,9 @@ def carry_out(run: Run, events: EventLog, stop: StopWish, muster: Muster | None)
         return stopped(run)
     except Exception as error:
         if gather.crew is not None and (death := gather.crew.cause()) is not None:
+            if "gone" in death:
+                events.tell(death["error"], level="error")
+                return stopped(run)
             raise crew.another_died(death) from error
         raise
     finally:

@@ -79,7 +79,7 @@ def goes_on(far: LocalProvider, name: str, before: int) -> None:
     until(lambda: any(event.data.get("loss") for event in far.events(name)[before:]))
 
 
-def until(true: Callable[[], Any], seconds: float = 120) -> None:
+def until(true: Callable[[], Any], seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"not in {seconds} s"

@@ -78,9 +78,7 @@ class Stage:
         return self._in_step(self.batches(examples))
 
     def _in_step(self, batches: Sequence[MicroBatch]) -> list[MicroBatch]:
-        rounds = self.team.rounds(batches, tokens)
-        shortest = min((item for batch in batches for item in batch.items), key=len)
-        return [replace(collate([shortest]), idle=True) if batch is None else batch for batch in rounds]
+        return [_idle(batches) if batch is None else batch for batch in self.team.rounds(batches, tokens)]
 
     def halts(self) -> bool:
         """Tell whether any process is told to stop; each must ask at the same place."""
@@ -91,6 +89,12 @@ class Stage:
         return micro_batches(
             examples, most_tokens=self.micro_tokens, most_examples=self.micro_examples, trees=self.trees
         )
+
+
+def _idle(batches: Sequence[MicroBatch]) -> MicroBatch:
+    """Return the shortest of their examples as a batch that counts for nothing."""
+    shortest = min((item for batch in batches for item in batch.items), key=len)
+    return replace(collate([shortest]), idle=True)
 
 
 def tokens(batch: MicroBatch) -> int:

@@ -11,6 +11,7 @@ torch's `fully_shard` does not take these layers: it makes plain parameters of t
 
 from __future__ import annotations
 
+import ctypes
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from anytune.local.loading import linear_4bit
 
 MEMORY = 6  # groups asked for before: so many tell where in a pass one is, layers computed twice or not
 KIND = "bitsandbytes_4bit"  # what transformers calls the way of opening a model that is replaced here
+MAP_FROM, TRIM_FROM = -3, -1  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Shards:
         known = AUTO_QUANTIZER_MAPPING[KIND]
         AUTO_QUANTIZER_MAPPING[KIND] = Quantizer
         try:
-            yield
+            with given_back():
+                yield
         finally:
             AUTO_QUANTIZER_MAPPING[KIND] = known
 
@@ -169,6 +172,24 @@ class Shards:
         own = self._groups[group]
         whole = own.new_empty(self.size, len(own))
         return whole, dist.all_gather_into_tensor(whole.view(-1), own, async_op=True)
+
+
+@contextmanager
+def given_back() -> Iterator[None]:
+    """Have glibc give back what is freed at once, and afterwards keep what it keeps at most by itself.
+
+    Whole matrices come and go here, and what stays of each is small: it would hold on to all that lies between.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        yield
+        return
+    mallopt(MAP_FROM, 1 << 18)
+    try:
+        yield
+    finally:
+        mallopt(MAP_FROM, 32 << 20)
+        mallopt(TRIM_FROM, 64 << 20)
 
 
 class Frozen(torch.autograd.Function):
