@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +14,9 @@ pytestmark = pytest.mark.local
 from anytune.errors import UsageError  # noqa: E402
 from anytune.schema.training import OverLength  # noqa: E402
 from tests.local.conftest import TINY, chat, pair, write_lines  # noqa: E402
+from tests.local.talks import FAMILIES, Maker, wanted, worded  # noqa: E402
 from tests.local.test_encode import BOS, FORGETFUL, encoder  # noqa: E402
+from tests.local.test_masks import coder as of_family  # noqa: E402
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 ANSWER = {"role": "assistant", "content": "It is high."}
@@ -191,3 +194,38 @@ def test_a_preview_shows_what_is_left_as_the_trainer_has_it(tmp_path: Path) -> N
     assert found["faults"]["examples"] == 0
     refused = preview(Question(file=path, model=str(TINY), limit=Limit(60, "refuse")))
     assert [kind["lines"] for kind in refused["faults"]["kinds"]] == [[1, 3]]
+
+
+def as_written(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record with the arguments of calls as JSON text, as data files have them."""
+    made = []
+    for message in record["messages"]:
+        calls = [
+            call | {"function": call["function"] | {"arguments": json.dumps(call["function"]["arguments"])}}
+            for call in message.get("tool_calls", ())
+        ]
+        made.append({**message, "content": message.get("content"), **({"tool_calls": calls} if calls else {})})
+    return {**record, "messages": made}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_each_familys_syntax_a_shorter_chat_is_trained_as_brute_force_has_it(family: str) -> None:
+    """The answer that stays is the one there was, whole, and each mask is that of the shorter chat by itself."""
+    make, coder = Maker(FAMILIES[family], seed=2), of_family(family)
+    cut = 0
+    for _ in range(12):
+        record = make.record()
+        whole = coder.example(record, where="x", line=1)
+        last = wanted(coder.tokenizer, record, FAMILIES[family])[-1][1]
+        for most in (len(whole) - 1, len(whole) * 2 // 3, len(whole) // 2, len(last) + 4):
+            found = seen(coder, record, most)
+            if found.kept is None or not found.is_over:
+                continue
+            cut += 1
+            assert len(found.kept) <= most
+            reference = wanted(coder.tokenizer, as_written(found.changed), FAMILIES[family])
+            assert worded(found.kept.rows, coder.stop_ids) == sorted(reference)
+            assert reference[-1][1] == last
+            instructions = [m["content"] for m in record["messages"] if m["role"] == "system"]
+            assert [m["content"] for m in found.changed["messages"] if m["role"] == "system"] == instructions
+    assert cut > 12
