@@ -119,6 +119,14 @@ def test_models_of_an_unknown_provider_gets_the_nearest_name(anytune: Type) -> N
     assert "catalog: {fake:" in anytune("models", "--provider", "fake").err
 
 
+def test_models_of_a_server_of_ones_own_asks_for_what_it_tunes(anytune: Type, folder: Path) -> None:
+    server = "profiles: {mine: {like: openai, base_url: 'http://127.0.0.1:9/v1'}}\n"
+    (folder / "anytune.yaml").write_text(server)
+    assert "catalog: {mine: {models: …}}" in anytune("models", "--provider", "mine").err
+    (folder / "anytune.yaml").write_text(server + "catalog: {mine: {models: {tide-1: {methods: [sft]}}}}\n")
+    assert "tide-1" in anytune("models", "--provider", "mine").out
+
+
 def test_a_model_and_price_of_the_users_own_are_listed_and_planned(anytune: Type, folder: Path) -> None:
     price = "catalog: {together: {models: {my/model: {methods: [sft], price: {sft: '50000'}}}}}\n"
     (folder / "anytune.yaml").write_text(price)
