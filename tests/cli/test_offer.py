@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -35,6 +37,17 @@ def together(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         (folder / "anytune.yaml").write_text(f"profiles: {{together: {{base_url: '{stub.base_url}'}}}}\n")
         monkeypatch.setenv("TOGETHER_API_KEY", stub.key)
         yield stub
+
+
+def test_a_plan_for_all_loads_no_sdk_and_nothing_of_what_follows_jobs(tmp_path: Path) -> None:
+    job = Path(__file__).parents[2] / "examples" / "english-to-sql" / "finetune.yaml"
+    looking = [sys.executable, "-X", "importtime", "-m", "anytune", "plan", str(job), "--all"]
+    around = {**os.environ, "ANYTUNE_HOME": str(tmp_path)}
+    done = subprocess.run(looking, env=around, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert "anytune.planner" in loaded
+    far = {"openai", "together", "httpx", "httpx2", "huggingface_hub", "torch", "sqlite3"}
+    assert not loaded & {*far, "anytune.jobs", "anytune.store", "anytune.tuner", "anytune.evals"}
 
 
 def on(day: date, monkeypatch: pytest.MonkeyPatch) -> None:
