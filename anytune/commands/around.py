@@ -10,6 +10,8 @@ import typer
 from anytune.commands import options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anytune.schema.catalog import Catalog
     from anytune.schema.training import Method
 
@@ -65,7 +67,7 @@ def models(
     from anytune.ui import offer, terminal
 
     tuner = Tuner()
-    found = [_by(method, catalog) for catalog in _asked_for(provider, tuner.catalogs())]
+    found = [_by(method, catalog) for catalog in _asked_for(provider, tuner.catalogs(), names=tuner.reach.names())]
     then = [("anytune plan --all", "what a job would cost at each")]
     if as_json:
         told = [{**one.model_dump(mode="json"), "warnings": offer.remarks(one, tuner.today)} for one in found]
@@ -75,7 +77,7 @@ def models(
     terminal.next_commands(then)
 
 
-def _asked_for(provider: str | None, known: list[Catalog]) -> list[Catalog]:
+def _asked_for(provider: str | None, known: list[Catalog], *, names: Sequence[str]) -> list[Catalog]:
     from anytune import providers as all_providers
     from anytune.config import nearest
     from anytune.errors import UsageError
@@ -83,10 +85,10 @@ def _asked_for(provider: str | None, known: list[Catalog]) -> list[Catalog]:
     found = [catalog for catalog in known if provider in (None, catalog.provider)]
     if found or provider is None:
         return found
-    if provider in all_providers.names():
+    if provider in names:
         fix = f"say in your settings what it tunes: catalog: {{{provider}: {{models: …}}}}"
         raise UsageError(f"there is no catalogue of {provider!r}", fix=fix)
-    unknown = UsageError(f"there is no catalogue of {provider!r}", fix=nearest(provider, all_providers.names()))
+    unknown = UsageError(f"there is no catalogue of {provider!r}", fix=nearest(provider, names))
     raise all_providers.gone(provider) or unknown
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -35,6 +37,17 @@ def together(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         (folder / "anytune.yaml").write_text(f"profiles: {{together: {{base_url: '{stub.base_url}'}}}}\n")
         monkeypatch.setenv("TOGETHER_API_KEY", stub.key)
         yield stub
+
+
+def test_a_plan_for_all_loads_no_sdk_and_nothing_of_what_follows_jobs(tmp_path: Path) -> None:
+    job = Path(__file__).parents[2] / "examples" / "english-to-sql" / "finetune.yaml"
+    looking = [sys.executable, "-X", "importtime", "-m", "anytune", "plan", str(job), "--all"]
+    around = {**os.environ, "ANYTUNE_HOME": str(tmp_path)}
+    done = subprocess.run(looking, env=around, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")}
+    assert "anytune.planner" in loaded
+    far = {"openai", "together", "httpx", "httpx2", "huggingface_hub", "torch", "sqlite3"}
+    assert not loaded & {*far, "anytune.jobs", "anytune.store", "anytune.tuner", "anytune.evals"}
 
 
 def on(day: date, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,6 +130,14 @@ def test_models_of_an_unknown_provider_gets_the_nearest_name(anytune: Type) -> N
     assert "there is no catalogue of 'togther'" in mistaken(said, code=2)
     assert "did you mean together?" in said.err
     assert "catalog: {fake:" in anytune("models", "--provider", "fake").err
+
+
+def test_models_of_a_server_of_ones_own_asks_for_what_it_tunes(anytune: Type, folder: Path) -> None:
+    server = "profiles: {mine: {like: openai, base_url: 'http://127.0.0.1:9/v1'}}\n"
+    (folder / "anytune.yaml").write_text(server)
+    assert "catalog: {mine: {models: …}}" in anytune("models", "--provider", "mine").err
+    (folder / "anytune.yaml").write_text(server + "catalog: {mine: {models: {tide-1: {methods: [sft]}}}}\n")
+    assert "tide-1" in anytune("models", "--provider", "mine").out
 
 
 def test_a_model_and_price_of_the_users_own_are_listed_and_planned(anytune: Type, folder: Path) -> None:
