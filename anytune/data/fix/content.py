@@ -133,8 +133,7 @@ def _wrap_url(record: Record, path: Path) -> str | None:
 
 def _spell_type(record: Record, path: Path) -> str | None:
     image = walk.part(record, path).get("image_url")
-    url = image.get("url") if isinstance(image, dict) else None
-    if not isinstance(url, str):
+    if not isinstance(image, dict) or not isinstance(url := image.get("url"), str):
         return None
     head, comma, data = url.partition(",")
     spelt = head.lower().replace("image/jpg", "image/jpeg")
