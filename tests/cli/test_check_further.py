@@ -140,6 +140,21 @@ def test_a_local_run_refuses_an_answer_that_is_cut_off_whole(anytune: Type, fold
     assert "so it is left out" in anytune(*asked).out
 
 
+@pytest.mark.parametrize("how", [[], ["--exact"]], ids=["sampled", "exact"])
+def test_answers_cut_off_whole_are_told_behind_many_that_are_cut_in_part(
+    anytune: Type, folder: Path, how: list[str]
+) -> None:
+    parts = [chat(f"Which ports, {number}?", " ".join(PORTS * 40)) for number in range(25)]
+    write(folder / "chats.jsonl", *CHATS, *parts, chat(" ".join(PORTS * 90), "Brest."))
+    said = anytune(
+        "check", "chats.jsonl", "--for", "local", "--model", str(BASE), "--max-length", "200", "--json", *how
+    )
+    assert said.code == 3
+    (file,) = said.document["files"]
+    assert [(issue["code"], issue["line"]) for issue in file["errors"]] == [("answer-cut-off", 36)]
+    assert file["counts"]["over-limit"] == 25
+
+
 def test_what_stands_in_the_held_out_file_is_told(anytune: Type, folder: Path) -> None:
     write(folder / "train.jsonl", *CHATS)
     near = chat(f"{WORDS} of {PORTS[2]}. Is it so indeed?", f"See the table of {PORTS[2]}.")

@@ -11,7 +11,7 @@ from anytune.data.input import told
 from anytune.data.lines import Lines
 from anytune.data.tokens.counter import Counter
 from anytune.data.tokens.measure import Count, measure_content, remembering
-from anytune.data.tokens.over import SHOWN, Cut, OverLimit, cut_of
+from anytune.data.tokens.over import SHOWN, Cut, OverLimit, cut_of, few_of_each
 from anytune.schema.data import Tokens
 
 _SMALL = 8 << 20  # bytes; below, starting a process costs more than it saves
@@ -123,13 +123,14 @@ class _Total:
             self.over += 1
             self.over_tokens += cut.tokens
             self.answers_lost += cut.lost >= 1
-            if len(self.cuts) < self.shown:
+            alike = self.answers_lost if cut.lost >= 1 else self.over - self.answers_lost
+            if alike <= self.shown:
                 self.cuts.append(cut)
 
     def add(self, next_span: _Total) -> None:
         """Take in the span that follows."""
-        self.cuts += [cut._replace(line=cut.line + self.lines) for cut in next_span.cuts]
-        del self.cuts[self.shown :]
+        moved = [cut._replace(line=cut.line + self.lines) for cut in next_span.cuts]
+        self.cuts = few_of_each([*self.cuts, *moved], self.shown)
         if next_span.longest > self.longest:
             self.longest, self.longest_line = next_span.longest, next_span.longest_line + self.lines
         for name in ("lines", "records", "unreadable", "tokens", "trained", "over", "over_tokens", "answers_lost"):

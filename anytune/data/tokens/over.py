@@ -38,9 +38,9 @@ class OverLimit(NamedTuple):
     """Report the records over a limit.
 
     `over` were counted and are longer; of those, `answers_lost` lose all of their last answer, and `cuts` are the
-    first few by line. `uncounted` candidates were beyond the budget of work; `likely` of them are over, too, if they
-    have as many tokens a byte as the counted ones. `longest` is the longest record counted, in tokens; `tokens` are
-    those of all that are over, and likely so.
+    first few by line that do, and the first few that do not. `uncounted` candidates were beyond the budget of work;
+    `likely` of them are over, too, if they have as many tokens a byte as the counted ones. `longest` is the longest
+    record counted, in tokens; `tokens` are those of all that are over, and likely so.
     """
 
     limit: int
@@ -90,7 +90,7 @@ def over_limit(
         limit=limit,
         over=len(cuts),
         answers_lost=sum(cut.lost >= 1 for cut in cuts),
-        cuts=tuple(cuts[:shown]),
+        cuts=tuple(few_of_each(cuts, shown)),
         longest=max((one.length for one in counted), default=0),
         uncounted=len(left),
         likely=len(likely),
@@ -101,6 +101,17 @@ def over_limit(
 def cut_of(line: int, counted: Counted, limit: int) -> Cut | None:
     """Return what the limit does to a record, None if it is within."""
     return Cut(line, counted.length, counted.lost(limit)) if counted.length > limit else None
+
+
+def few_of_each(cuts: Iterable[Cut], shown: int) -> list[Cut]:
+    """Return the first of those that lose all of their answer, and of the others: they are two kinds of fault."""
+    met = {True: 0, False: 0}
+    kept: list[Cut] = []
+    for cut in cuts:
+        met[cut.lost >= 1] += 1
+        if met[cut.lost >= 1] <= shown:
+            kept.append(cut)
+    return kept
 
 
 def _affordable(longest_first: list[Candidate]) -> list[Candidate]:
