@@ -20,6 +20,7 @@ from anytune.testing import StoreContract, sample_job
 from anytune.testing.store import START, sample_decision
 from tests.postgres import Server
 
+ALL_TABLES = "ON ALL TABLES IN SCHEMA anytune"
 PASSWORD = "correct-horse-battery"
 
 
@@ -246,6 +247,27 @@ def test_what_a_user_may_not_do_is_told_with_the_grant(server: Server, database:
     store.decide(sample_decision())
     server.sql("UPDATE anytune.version SET number = number - 1", database=database)
     told(refused(guest), fix="let the owner of the schema anytune run anytune list once")
+
+
+def test_who_shared_a_record_before_shares_what_a_newer_anytune_adds_to_it(
+    server: Server, database: str, address: str
+) -> None:
+    guest = f"{database}_friend"
+    old = (statement for script in MIGRATIONS[:-1] for statement in statements(script))
+    server.sql(f"DROP ROLE IF EXISTS {guest}", f"CREATE ROLE {guest} LOGIN")
+    server.sql("CREATE SCHEMA anytune", "SET search_path = anytune", *old, database=database)
+    version = f"INSERT INTO anytune.version VALUES ({len(MIGRATIONS) - 1})"
+    server.sql("CREATE TABLE anytune.version (number INTEGER)", version, database=database)
+    grants = (
+        f"GRANT {what} TO {guest}" for what in ("USAGE ON SCHEMA anytune", f"SELECT, INSERT, UPDATE {ALL_TABLES}")
+    )
+    server.sql(*grants, database=database)
+    opened(address)
+    store = opened(server.address(database, user=guest))
+    job = store.add(sample_job())
+    store.put(job.model_copy(update={"state": JobState.FAILED}), ended=True)
+    (news,) = store.untold("me", since=START)
+    store.told(news, "me")
 
 
 def test_a_server_that_takes_no_writes_can_be_read_and_says_so(server: Server, database: str, address: str) -> None:

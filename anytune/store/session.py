@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from anytune.errors import StoreError
 from anytune.store import beside, libpq, mend, row
@@ -101,7 +102,21 @@ class Session:
                 if number == CHARGES:
                     self._charge_all()
                 self._db.execute("UPDATE version SET number = %s", (number,))
+            if 0 < version < len(MIGRATIONS):
+                self._grant_alike()
         return max(version, len(MIGRATIONS))
+
+    def _grant_alike(self) -> None:
+        """Let those who share the record do with its newest tables what they may do with its jobs."""
+        found = self._db.execute(
+            "SELECT grantee, privilege_type FROM information_schema.role_table_grants WHERE table_schema = %s "
+            "AND table_name = 'jobs' AND grantee <> current_user AND privilege_type IN ('SELECT', 'INSERT', 'UPDATE')",
+            (SCHEMA,),
+        ).fetchall()
+        for whom, right in found:
+            grantee = sql.SQL("PUBLIC") if whom == "PUBLIC" else sql.Identifier(whom)
+            given = sql.SQL("GRANT {} ON ALL TABLES IN SCHEMA {} TO {}")
+            self._db.execute(given.format(sql.SQL(right), sql.Identifier(SCHEMA), grantee))
 
     def _charge_all(self) -> None:
         """Write what older jobs count for; a job that cannot be read is told when it is asked for."""
