@@ -64,7 +64,7 @@ def provider(home: Path, *, shard: Any = False, machines: tuple[str, ...] = ()) 
     return LocalProvider(Profile(name="local", home=home, key=lambda: "", shard=shard, machines=machines))
 
 
-def come(where: str, others: list[Other], machine: int = 1, patience: int = 60) -> Other:
+def come(where: str, others: list[Other], machine: int = 1, patience: int = 300) -> Other:
     command = worker_command("join", where, "--machine", str(machine), "--patience", str(patience))
     others.append(subprocess.Popen(command, env=worker_environment(), stderr=subprocess.PIPE))
     return others[-1]
