@@ -86,6 +86,26 @@ def test_what_surely_does_not_fit_here_is_refused_with_settings_that_would(
     assert any("GiB of memory" in warning for warning in forced["warnings"])
 
 
+def test_several_gpus_hold_together_what_none_holds_alone(
+    anytune: Type, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on(Hardware("cuda", "NVIDIA L4", 1, 6 << 30, True, 4), monkeypatch)
+    alone = anytune("plan", "--json").document["resources"]
+    assert (alone["fits"], alone["way"]["shards"]) == ("no", 1)
+    (folder / "anytune.yaml").write_text("profiles: {local: {processes: 4}}\n")
+    together = anytune("plan", "--json").document["resources"]
+    assert together["way"]["shards"] == 4
+    assert together["memory_expected"] < alone["memory_expected"] - (2 << 30)
+    assert "that 4 processes share the work is reckoned, not measured" in together["basis"]
+    assert "base dealt out over 4 processes" in anytune("plan").out
+    (folder / "anytune.yaml").write_text("profiles: {local: {processes: 4, shard: false}}\n")
+    assert anytune("plan", "--json").document["resources"]["way"]["shards"] == 1
+    (folder / "anytune.yaml").write_text("profiles: {local: {processes: 4, shard: true}}\n")
+    refused = anytune("plan", "--set", "training.quantize=null", "--json")
+    assert refused.code != 0
+    assert "the base cannot be dealt out over 4 processes: it is not in NF4" in refused.out + refused.err
+
+
 def test_a_guess_is_called_one_and_refuses_nothing(anytune: Type, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (model / "config.json").write_text(json.dumps(LLAMA_8B | {"num_local_experts": 8, "num_experts_per_tok": 2}))
     on(Hardware("cuda", "NVIDIA L4", 1, 12 << 30, True), monkeypatch)

@@ -26,7 +26,7 @@ from anytune.schema.spec import DataSpec, TuneSpec
 from tests.local.conftest import end_workers, ended, request, wait
 from tests.local.test_crew import first_step, followers, furthest, goes_on, until, weights
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 Other = subprocess.Popen[bytes]
 
 
@@ -64,7 +64,7 @@ def provider(home: Path, *, shard: Any = False, machines: tuple[str, ...] = ()) 
     return LocalProvider(Profile(name="local", home=home, key=lambda: "", shard=shard, machines=machines))
 
 
-def come(where: str, others: list[Other], machine: int = 1, patience: int = 60) -> Other:
+def come(where: str, others: list[Other], machine: int = 1, patience: int = 300) -> Other:
     command = worker_command("join", where, "--machine", str(machine), "--patience", str(patience))
     others.append(subprocess.Popen(command, env=worker_environment(), stderr=subprocess.PIPE))
     return others[-1]
@@ -90,7 +90,7 @@ def test_two_machines_make_what_two_processes_of_one_make(
 
 
 @pytest.mark.local
-def test_a_machine_that_is_gone_pauses_the_run_and_a_process_that_dies_there_fails_it(
+def test_a_machine_that_is_gone_pauses_the_run(
     home: Path, base: Path, chats: Path, two: str, others: list[Other]
 ) -> None:
     far = provider(home)
@@ -102,15 +102,27 @@ def test_a_machine_that_is_gone_pauses_the_run_and_a_process_that_dies_there_fai
     wait(far, "died", lambda job: job.state is JobState.PAUSED, seconds=60)
     assert "machine 1 of 2 (127.0.0.1) is gone" in [event.message for event in far.events("died")]
     until(lambda: not Path(f"/proc/{follower}").exists() and not is_held(home / "runs" / "died"))
-    before = len(far.events("died"))
-    far.resume("died")
-    again = come(two, others)
-    goes_on(far, "died", before)
+
+
+@pytest.mark.local
+def test_a_process_that_dies_on_another_machine_fails_the_run_with_one_line_and_it_goes_on_with_the_next(
+    home: Path, base: Path, chats: Path, two: str, others: list[Other]
+) -> None:
+    far = provider(home)
+    far.create(request(far, base, chats, "died", epochs=40))
+    other = come(two, others)
+    first_step(far, "died")
     (follower,) = followers(home, "died")
     os.kill(follower, signal.SIGKILL)
-    job = wait(far, "died", ended, seconds=60)
+    job = wait(far, "died", ended, seconds=120)
+    assert (job.state, job.cause) == (JobState.FAILED, "provider")
     assert job.error == "process 1 of 2: it was ended by SIGKILL"
-    assert again.wait(30) == 1
+    assert other.wait(60) == 1
+    until(lambda: not is_held(home / "runs" / "died"))
+    before = len(far.events("died"))
+    far.resume("died")
+    come(two, others)
+    goes_on(far, "died", before)
 
 
 @pytest.mark.local
