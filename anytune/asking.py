@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from anytune import evals, jobs
 from anytune.data.input import opened
-from anytune.errors import AnytuneError, RefusedError, UsageError
+from anytune.errors import AnytuneError, JobFailedError, NotYetError, RefusedError, UsageError
 from anytune.planning import Planning
 from anytune.providers.base import Endpoint, Generates, Generator, Serves
 from anytune.reach import Reach
@@ -17,6 +17,7 @@ from anytune.schema.audit import Act
 from anytune.schema.data import DataReport
 from anytune.schema.evals import EvalReport
 from anytune.schema.job import Job
+from anytune.schema.model import TunedModel
 
 Progress = Callable[[int, int], None]
 
@@ -122,9 +123,17 @@ class Asking:
         provider = self._reach.provider(job.provider)
         if not isinstance(provider, Generates):
             raise UsageError(f"models at {job.provider} cannot be asked from here", fix=f"anytune export {job.id}")
+        local = job.plan.capabilities.local
         tuned = None if base else jobs.model_at(self._fresh(job), step=step, desk=self._desk)
-        opened = provider.generator(base=job.plan.spec.model, tuned=tuned)
-        return opened if job.plan.capabilities.local else jobs.Patient(opened, self._desk.clock)
+        beside = self._made(job, step) if base and local else None
+        opened = provider.generator(base=job.plan.spec.model, tuned=tuned, beside=beside)
+        return opened if local else jobs.Patient(opened, self._desk.clock)
+
+    def _made(self, job: Job, step: int | None) -> TunedModel | None:
+        """Return what the job made, None where there is nothing yet: its base can be asked before."""
+        with suppress(NotYetError, JobFailedError):
+            return jobs.model_at(self._fresh(job), step=step, desk=self._desk)
+        return None
 
     def _permit(
         self, job: Job, *, act: Act, data: DataReport = DataReport(files=()), found: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ def test_a_job_that_was_taken_in_by_half_is_still_followed(
 ) -> None:
     """The process died after the first line of the record."""
     with monkeypatch.context() as dying:
-        dying.setattr(bench.store, "put", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        dying.setattr(bench.store, "put", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             jobs.adopt("fake", elsewhere, desk=bench.desk)
     (half,) = bench.store.list()

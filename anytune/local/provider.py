@@ -219,17 +219,17 @@ class LocalProvider:
         model, parted = settings.local_model(spec), self._spread(spec, training)
         return foresee.everywhere(model, training, data, method=spec.method, gpus=gpus, exact=exact, **parted)
 
-    def generator(self, *, base: str, tuned: TunedModel | None, quantize: str | None = "nf4") -> Generator:
+    def generator(self, *, base: str, tuned: TunedModel | None, beside: TunedModel | None = None) -> Generator:
         """Start a process that answers with the tuned model, or with the base alone.
 
-        The base is quantised as QLoRA's is unless `quantize` says None, so that base and tuned differ by the adapter
-        alone; a tuned model brings its own setting.
+        A base alone is quantised as that of the model `beside` it, so that the two differ by what was learnt; as
+        QLoRA's where there is none.
         """
         demand_packages()
         arguments = ["--base", settings.stable_name(base)]
         if tuned is not None:
             arguments += ["--tuned", tuned.path or tuned.name]
-        elif quantize is not None:
+        elif quantize := _under(beside):
             arguments += ["--quantize", quantize]
         return ChildGenerator(confined(worker_command("generate", *arguments)), worker_environment())
 
@@ -302,6 +302,12 @@ def origin_of(folder: Path) -> dict[str, Any]:
     if found is None:
         raise NotFoundError(f"{folder} is no model that anytune has tuned: it has no anytune.json")
     return found
+
+
+def _under(tuned: TunedModel | None) -> str | None:
+    """Return how the base under a tuned model is quantised; as QLoRA's where there is none, or no more."""
+    found = base_model.read(Path(tuned.path or tuned.name) / "anytune.json") if tuned is not None else None
+    return "nf4" if found is None else found["quantize"]
 
 
 def _require_alike(origins: Mapping[str, Mapping[str, Any]]) -> None:

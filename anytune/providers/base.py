@@ -220,8 +220,11 @@ class Generator(Protocol):
 class Generates(Protocol):
     """Be a provider whose models can be asked."""
 
-    def generator(self, *, base: str, tuned: TunedModel | None) -> Generator:
-        """Open the tuned model, or the base alone when `tuned` is None."""
+    def generator(self, *, base: str, tuned: TunedModel | None, beside: TunedModel | None = None) -> Generator:
+        """Open the tuned model, or the base alone when `tuned` is None.
+
+        `beside` is the tuned model with which the base alone is compared: it is opened as under that.
+        """
         ...
 
 

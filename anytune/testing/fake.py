@@ -188,9 +188,9 @@ class FakeProvider:
         found = next(tagged, None)
         return self._remote(found) if found else None
 
-    def generator(self, *, base: str, tuned: TunedModel | None) -> FakeGenerator:
+    def generator(self, *, base: str, tuned: TunedModel | None, beside: TunedModel | None = None) -> FakeGenerator:
         """Open a model that knows the training answers once it is tuned."""
-        del base
+        del base, beside
         return FakeGenerator(self.service if tuned else FakeService())
 
     def _call(self, act: str) -> None:

@@ -146,9 +146,8 @@ def test_answers_cut_off_whole_are_told_behind_many_that_are_cut_in_part(
 ) -> None:
     parts = [chat(f"Which ports, {number}?", " ".join(PORTS * 40)) for number in range(25)]
     write(folder / "chats.jsonl", *CHATS, *parts, chat(" ".join(PORTS * 90), "Brest."))
-    said = anytune(
-        "check", "chats.jsonl", "--for", "local", "--model", str(BASE), "--max-length", "200", "--json", *how
-    )
+    cut = ("--model", str(BASE), "--max-length", "200", "--over-length", "truncate_right")
+    said = anytune("check", "chats.jsonl", "--for", "local", *cut, "--json", *how)
     assert said.code == 3
     (file,) = said.document["files"]
     assert [(issue["code"], issue["line"]) for issue in file["errors"]] == [("answer-cut-off", 36)]

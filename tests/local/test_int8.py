@@ -163,5 +163,18 @@ def test_it_can_be_asked(trained: Trained, base: Path) -> None:
     asked: Any = [[{"role": "user", "content": "Hello!"}]]
     with closing(provider.generator(base=str(base), tuned=tuned)) as generator:
         assert len(list(generator.answer(asked, max_new_tokens=4))) == 1
-    with closing(provider.generator(base=str(base), tuned=None, quantize="int8")) as generator:
+    with closing(provider.generator(base=str(base), tuned=None, beside=tuned)) as generator:
         assert len(list(generator.answer(asked, max_new_tokens=4))) == 1
+
+
+def test_the_base_is_compared_as_it_stands_under_the_model(
+    trained: Trained, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the comparison would be of two ways to quantise, too."""
+    provider, run = trained
+    tuned = TunedModel(provider="local", name="eight", job_id="eight", base=str(base), path=str(run.path / "model"))
+    asked: list[list[str]] = []
+    monkeypatch.setattr("anytune.local.provider.ChildGenerator", lambda command, _: asked.append(command))
+    for beside in (tuned, None):
+        provider.generator(base=str(base), tuned=None, beside=beside)
+    assert [command[-2:] for command in asked] == [["--quantize", "int8"], ["--quantize", "nf4"]]

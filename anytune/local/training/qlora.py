@@ -153,7 +153,8 @@ def read_file(
     request: dict[str, Any], role: str, files: Path, encoder: Encoder[Item], objective: Objective, events: EventLog
 ) -> list[Item]:
     """Encode one file and say aloud what of it is not learnt."""
-    limit = Limit(request["training"]["max_length"], request["training"]["over_length"])
+    over = request["training"].get("over_length", "truncate_right")  # a run made before there was a choice
+    limit = Limit(request["training"]["max_length"], over)
     path = files / request[f"{role}_file"].removeprefix("file-")
     if not path.is_file():
         raise UsageError(f"the {role} file is no longer under {files}", fix="submit the job again")

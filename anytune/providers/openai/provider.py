@@ -180,11 +180,12 @@ class OpenAIProvider:
             whole=self._speech.like.provider == "openai" and not self._speech.foreign,
         )
 
-    def generator(self, *, base: str, tuned: TunedModel | None) -> ChatGenerator:
-        """Open the tuned model, or the base alone when `tuned` is None.
+    def generator(self, *, base: str, tuned: TunedModel | None, beside: TunedModel | None = None) -> ChatGenerator:
+        """Open the tuned model, or the base alone when `tuned` is None; it is the same `beside` any.
 
         A tuned model that is not there yet is answered with `RateLimitedError`.
         """
+        del beside
         model = tuned.name if tuned is not None else base
         return ChatGenerator(self._client, model, missing=partial(self._missing, tuned=tuned))
 
