@@ -151,13 +151,14 @@ def test_a_model_that_cannot_share_exactly_lies_side_by_side_and_says_why(family
     from anytune.local.runs import Run
     from anytune.local.training import attention
     from anytune.local.training.events import EventLog, read_events
+    from anytune.local.training.team import Team
 
     net = model(family, **ELSE[family])
     before = getattr(net.config, "_attn_implementation", None)
     run = Run(tmp_path)
     for _ in range(2):  # the second worker of a run does as the first
         events = EventLog(tmp_path / "events.jsonl")
-        assert attention.chosen(run, net, longest=64, events=events) is False
+        assert attention.chosen(run, net, longest=64, events=events, team=Team()) is False
     assert getattr(net.config, "_attn_implementation", None) == before
     (said,) = read_events(tmp_path / "events.jsonl")
     assert "side by side" in said.message
