@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from anytune import catalog, private
 from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
-from anytune.local import base_model, judge, settings, spread
+from anytune.local import base_model, judge, settings, speakers, spread
 from anytune.local import start as starts
-from anytune.local.ask import ChildGenerator
 from anytune.local.confine import confined
 from anytune.local.memory import estimate, foresee
 from anytune.local.parent import answered
@@ -220,44 +219,14 @@ class LocalProvider:
         return foresee.everywhere(model, training, data, method=spec.method, gpus=gpus, exact=exact, **parted)
 
     def generator(self, *, base: str, tuned: TunedModel | None, beside: TunedModel | None = None) -> Generator:
-        """Start a process that answers with the tuned model, or with the base alone.
-
-        A base alone is quantised as that of the model `beside` it, so that the two differ by what was learnt; as
-        QLoRA's where there is none.
-        """
+        """Start a process that answers with the tuned model, or with the base alone; see `speakers.one`."""
         demand_packages()
-        arguments = ["--base", settings.stable_name(base)]
-        if tuned is not None:
-            arguments += ["--tuned", tuned.path or tuned.name]
-        elif quantize := _under(beside):
-            arguments += ["--quantize", quantize]
-        return ChildGenerator(confined(worker_command("generate", *arguments)), worker_environment())
+        return speakers.one(base, tuned, beside)
 
     def endpoint(self, tuned: Mapping[str, TunedModel]) -> Engine:
-        """Make one process ready that answers with each of these models, and with their base by its own name.
-
-        They must be adapters of the same base, quantised alike; a wholly trained model is served by itself.
-        """
+        """Make one process ready that answers with each of these models; see `speakers.many`."""
         demand_packages()
-        folders = {name: Path(model.path or model.name) for name, model in tuned.items()}
-        origins = {name: origin_of(folder) for name, folder in folders.items()}
-        if any(origin.get("says", "words") != "words" for origin in origins.values()):
-            raise RejectedError(judge.SILENT, fix=judge.JUDGES)
-        if not all(origin["adapter"] for origin in origins.values()):
-            (name, folder), *others = folders.items()
-            if others:
-                raise RejectedError(f"{name} has weights of its own: it cannot share a process", fix="serve it alone")
-            return self._engine("--base", str(folder), "--alone", name, names=(name,))
-        _require_alike(origins)
-        base = str(next(iter(origins.values()))["base"])
-        named = [part for name, folder in folders.items() for part in ("--tuned", name, str(folder))]
-        alone = Path(base).name if Path(base).is_dir() else base
-        return self._engine("--base", base, "--alone", alone, *named, names=(*folders, alone))
-
-    def _engine(self, *arguments: str, names: tuple[str, ...]) -> Engine:
-        from anytune.local.engine import Engine  # asyncio is behind it, for those alone who serve
-
-        return Engine(confined(worker_command("serve", *arguments)), worker_environment(), names=names)
+        return speakers.many(tuned)
 
     def export(self, tuned: TunedModel, *, to: str, out: Path) -> dict[str, Any]:
         """Write the adapter, or base and adapter merged into one ordinary model, and return the manifest."""
@@ -294,30 +263,6 @@ class LocalProvider:
         if SAFE_ID.fullmatch(remote_id) is None or not (run.path / "request.json").is_file():
             raise NotFoundError(f"there is no run {remote_id} under {self.home}")
         return run
-
-
-def origin_of(folder: Path) -> dict[str, Any]:
-    """Return what a tuned model was made from, as its folder says."""
-    found = base_model.read(folder / "anytune.json")
-    if found is None:
-        raise NotFoundError(f"{folder} is no model that anytune has tuned: it has no anytune.json")
-    return found
-
-
-def _under(tuned: TunedModel | None) -> str | None:
-    """Return how the base under a tuned model is quantised; as QLoRA's where there is none, or no more."""
-    found = base_model.read(Path(tuned.path or tuned.name) / "anytune.json") if tuned is not None else None
-    return "nf4" if found is None else found["quantize"]
-
-
-def _require_alike(origins: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raise `RejectedError` where adapters do not stand on the same weights."""
-    (first, one), *others = origins.items()
-    for name, other in others:
-        for key in ("base_fingerprint", "quantize", "dtype"):
-            if one[key] != other[key]:
-                what = "another base" if key == "base_fingerprint" else f"its base as {other[key] or 'it is'}"
-                raise RejectedError(f"{name} stands on {what}, {first} does not", fix="serve them apart")
 
 
 def stand(run: Run) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from anytune.errors import MissingExtraError
 from anytune.local import processes
-from anytune.ui import preview
+from anytune.ui import preview, stretch
 from tests.amount import examples
 from tests.cli.conftest import Type
 
@@ -243,7 +243,7 @@ def test_on_a_screen_colour_says_what_is_trained_and_without_colour_brackets_do(
 @given(st.lists(st.tuples(st.booleans(), ODD), min_size=1, max_size=6), st.integers(8, 60), st.booleans())
 def test_no_text_breaks_the_screen(stretches: list[tuple[bool, str]], width: int, screen: bool) -> None:
     shown = drawn(found(example(*stretches)), width=width, force_terminal=screen, color_system=None, max_length=8)
-    assert all(c == "\n" or c.isprintable() or c in preview.SHOWN for c in shown)
+    assert all(c == "\n" or c.isprintable() or c in stretch.SHOWN for c in shown)
 
 
 def test_the_document_holds_every_token_whatever_its_length() -> None:

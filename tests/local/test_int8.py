@@ -174,7 +174,7 @@ def test_the_base_is_compared_as_it_stands_under_the_model(
     provider, run = trained
     tuned = TunedModel(provider="local", name="eight", job_id="eight", base=str(base), path=str(run.path / "model"))
     asked: list[list[str]] = []
-    monkeypatch.setattr("anytune.local.provider.ChildGenerator", lambda command, _: asked.append(command))
+    monkeypatch.setattr("anytune.local.speakers.ChildGenerator", lambda command, _: asked.append(command))
     for beside in (tuned, None):
         provider.generator(base=str(base), tuned=None, beside=beside)
     assert [command[-2:] for command in asked] == [["--quantize", "int8"], ["--quantize", "nf4"]]
