@@ -1,8 +1,10 @@
 """Tell that a job has ended, or costs more than expected: to a command, on its stdin, to a webhook, to the desktop.
 
 A webhook that cannot be reached, or is out of order, is tried again for some seconds, each time signed anew under the
-same id, and then left alone for a while. What fails is told to whoever watches, once, and harms nothing. A redirect is
-not followed: the document would go to another host than the user named.
+same id. A way that fails is left alone for a while, one for which something is missing here for as long as the process
+lives; what it was to tell is still to be told. Only what a webhook refuses is not sent again. What fails is told to
+whoever watches, once, and harms nothing. A redirect is not followed: the document would go to another host than the
+user named.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import inf
 from typing import Any, Protocol
 
 from anytune import retry, webhook
@@ -25,7 +28,7 @@ SECONDS = 30.0  # that a command or a webhook has
 TRIES = 5  # of a webhook, over some fifteen seconds
 LONGEST = 120.0  # seconds for which it is tried, with all waits
 TOO_MANY, FAULTY = 429, 500
-REST = 600.0  # seconds for which a webhook is left alone that could not be reached
+REST = 600.0  # seconds for which a way is left alone that failed
 
 
 class Clock(retry.Clock, Protocol):
@@ -36,24 +39,30 @@ class Clock(retry.Clock, Protocol):
         ...
 
 
+class WebhookRefusedError(AnytuneError):
+    """Report that a webhook was reached and does not take what it is sent."""
+
+
 class Notifier:
     """Tell news by the ways that the user's settings name; the webhook's secret is among the keys."""
 
     def __init__(self, settings: NotifySettings, keys: Keys, *, clock: Clock) -> None:
         self._settings, self._keys, self._clock = settings, keys, clock
         self._told: set[str] = set()
-        self._rests = float("-inf")
+        self._rests = dict[str, float]()
 
     def ways(self) -> tuple[str, ...]:
-        """Return the ways that can be tried now: a webhook out of reach rests."""
-        rests = self._clock.monotonic() < self._rests
-        return tuple(way for way in self._settings.ways if not (way == "webhook" and rests))
+        """Return the ways that can be tried now: one that failed rests."""
+        now = self._clock.monotonic()
+        return tuple(way for way in self._settings.ways if now >= self._rests.get(way, now))
 
     def tell(self, news: News, way: str) -> tuple[bool, str | None]:
         """Tell some news by one way; return whether that is done with, and what went wrong and was not told before.
 
-        It is not where a webhook could not be reached, or asked to come later.
+        It is not where the way rests or fails, unless a webhook was reached and refuses what it is sent.
         """
+        if way not in self.ways():
+            return False, None
         job = json.loads(news.body)
         body = json.dumps({"type": f"job.{news.what}", "timestamp": news.at.isoformat(), "data": job})
         try:
@@ -63,12 +72,17 @@ class Notifier:
                 self._post(body.encode(), webhook_id=f"anytune-{news.id}")
             else:
                 _called(_shown(f"{news.job_id} {_said(news, job)}"), "notify.desktop")
-        except (UnavailableError, RateLimitedError) as error:
-            self._rests = self._clock.monotonic() + REST
-            return False, self._once(error)
-        except AnytuneError as error:
+        except (CredentialError, UsageError) as error:
+            return self._left(way, error, rest=inf)
+        except WebhookRefusedError as error:
             return True, self._once(error)
+        except AnytuneError as error:
+            return self._left(way, error, rest=REST)
         return True, None
+
+    def _left(self, way: str, error: AnytuneError, *, rest: float) -> tuple[bool, str | None]:
+        self._rests[way] = self._clock.monotonic() + rest
+        return False, self._once(error)
 
     def _once(self, error: AnytuneError) -> str | None:
         if error.message in self._told:
@@ -130,13 +144,13 @@ def _posted(address: str, body: bytes, headers: Mapping[str, str]) -> None:
         raise UsageError("notify.webhook: it is no address") from None
     said = f"notify.webhook: HTTP {answer.status_code}"
     if answer.is_redirect:
-        raise AnytuneError(f"{said}: redirected, which is not followed")
+        raise WebhookRefusedError(f"{said}: redirected, which is not followed")
     if answer.status_code == TOO_MANY:
         raise RateLimitedError(said, retry_after=retry_after(answer.headers))
     if answer.status_code >= FAULTY:
         raise UnavailableError(said)
     if not answer.is_success:
-        raise AnytuneError(said)
+        raise WebhookRefusedError(said)
 
 
 def _called(command: tuple[str, ...], whose: str, *, stdin: str = "") -> None:

@@ -63,7 +63,8 @@ class Outbox:
             with _locked(self._folder):
                 known = _read(self._folder / "ways.json")
                 self._whom = str(known.get("whom") or uuid4().hex[:12])
-                self._since = {way: _time(known, way) or now for way in sorted(ways)}
+                # A time that lies ahead was written by a clock that was wrong.
+                self._since = {way: min(_time(known, way) or now, now) for way in sorted(ways)}
                 wanted = {"whom": self._whom, "since": {way: at.isoformat() for way, at in self._since.items()}}
                 if wanted != known:
                     aside = self._folder / f".ways.{os.getpid()}"

@@ -188,3 +188,34 @@ def test_a_webhook_that_could_not_be_reached_is_still_to_be_told_and_left_alone_
     assert notifier.ways() == ("command", "webhook")
     ear.reply = Reply(410, b"")
     assert notifier.tell(END, "webhook") == (True, "notify.webhook: HTTP 410"), "who refuses it is not sent it again"
+
+
+def test_a_way_that_rests_is_not_tried_whatever_is_due_by_it(ear: Ear) -> None:
+    ear.reply = Reply(503, b"")
+    settings = NotifySettings(webhook=ear.origin, secret_variable="HOOK")
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=FakeClock(NOW))
+    assert notifier.tell(END, "webhook")[1] == "notify.webhook: HTTP 503"
+    assert [notifier.tell(news, "webhook") for news in (END, PAST)] == [(False, None)] * 2
+    assert len(ear.journal) == TRIES
+
+
+def test_what_a_command_could_not_tell_is_still_to_be_told(tmp_path: Path) -> None:
+    there, clock = tmp_path / "there", FakeClock(NOW)
+    settings = NotifySettings(command=("test", "-e", str(there)))
+    notifier = Notifier(settings, Keys(Path("/nowhere"), {}), clock=clock)
+    assert notifier.tell(END, "command")[0] is False
+    there.touch()
+    clock.sleep(REST)
+    assert notifier.tell(END, "command") == (True, None)
+
+
+def test_without_the_secret_here_another_process_may_tell_it(ear: Ear) -> None:
+    settings, clock = NotifySettings(webhook=ear.origin, secret_variable="HOOK"), FakeClock(NOW)
+    without = Notifier(settings, Keys(Path("/nowhere"), {}), clock=clock)
+    assert without.tell(END, "webhook")[0] is False
+    clock.sleep(10 * REST)
+    assert without.ways() == ()
+    assert Notifier(settings, Keys(Path("/nowhere"), {"HOOK": SECRET}), clock=clock).tell(END, "webhook") == (
+        True,
+        None,
+    )

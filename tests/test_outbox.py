@@ -78,6 +78,14 @@ def test_a_way_is_told_what_comes_after_it_was_named_and_nothing_older_than_a_we
     assert due(opened(tmp_path, minute=6), store) == [], "it was taken out of the settings for a while"
 
 
+def test_a_clock_that_was_a_year_ahead_once_silences_nobody(tmp_path: Path, store: SqliteStore) -> None:
+    Outbox(tmp_path).open(("command",), START + timedelta(days=365))
+    outbox = opened(tmp_path)
+    assert due(outbox, store) == []
+    news = ended(store, minute=1)
+    assert due(outbox, store) == [(news, ("command",))]
+
+
 def test_another_home_that_shares_the_record_is_told_for_itself(tmp_path: Path, store: SqliteStore) -> None:
     one, two, news = opened(tmp_path / "one"), opened(tmp_path / "two"), ended(store)
     (first,) = one.due(store, ("command",), SOON)

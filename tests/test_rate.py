@@ -389,7 +389,7 @@ def watching(folder: Path, settings: str) -> subprocess.Popen[bytes]:
     (folder / "anytune" / "config.yaml").write_text(settings)
     own = {"ANYTUNE_HOME": str(folder / "home"), "XDG_CONFIG_HOME": str(folder), "OPENAI_API_KEY": OpenAIStub().key}
     return subprocess.Popen(
-        [sys.executable, "-m", "anytune", "watch", "--all"],
+        [sys.executable, "-P", "-m", "anytune", "watch", "--all"],  # its settings stand in a folder named anytune
         cwd=folder,
         env={**os.environ, **own},
         stdout=subprocess.DEVNULL,

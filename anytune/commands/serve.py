@@ -129,7 +129,7 @@ def _look(remote_id: str) -> str | None:
         return None
     job = tuner.refresh(job_id)
     tuner.events(job_id)
-    wrong = [said for due in tuner.due() for said in tuner.tell(due)]
+    wrong = [said for due in tuner.due() if due.news.job_id == job.id for said in tuner.tell(due)]
     return "; ".join((f"{job.id} is {job.state}", *wrong))
 
 

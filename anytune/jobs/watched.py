@@ -159,10 +159,9 @@ class Roster:
 
         The known jobs of the providers `but` these stay as they are.
         """
-        first, unheard = not self.jobs, self.store.unheard()
-        changed = [
-            job for each in reversed(self.store.summaries()) for job in self._taken(each, now, but, unheard=unheard)
-        ]
+        first, summaries = not self.jobs, self.store.summaries()
+        unheard = self.store.unheard()  # read second: what ended in the summaries is in it, unless it was heard since
+        changed = [job for each in reversed(summaries) for job in self._taken(each, now, but, unheard=unheard)]
         for job in (job for job in self.jobs.values() if job.state.is_terminal and job.provider not in but):
             if job.id in unheard:
                 job.grant(1 if job.late else LAST_WORDS)

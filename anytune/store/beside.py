@@ -69,7 +69,7 @@ def event_ids(run: Run, job_id: str) -> frozenset[str]:
 
 def ended(run: Run, job: Job) -> None:
     """Note that a job has ended: for those who are to be told, and that its last events are still to be had."""
-    announce(run, job, str(job.state), Summary.of(job).model_dump_json())
+    announce(run, job, str(job.state), Summary.of(job).model_dump_json(), at=job.updated_at)
     if job.remote is not None:
         run(
             "INSERT INTO ends (job_id, heard) VALUES (?, 0) ON CONFLICT (job_id) DO UPDATE SET heard = excluded.heard",
@@ -77,11 +77,11 @@ def ended(run: Run, job: Job) -> None:
         )
 
 
-def announce(run: Run, job: Job, what: str, body: str) -> None:
+def announce(run: Run, job: Job, what: str, body: str, *, at: datetime) -> None:
     """Note what those who are to be told are to be told; a job that ends a second time is other news."""
     names = (f"{job.id}-{what}" + (f"-{number}" if number > 1 else "") for number in count(1))
     free = next(name for name in names if not run("SELECT 1 FROM news WHERE id = ?", (name,)))
-    values = (free, job.id, what, _at(job.updated_at), body)
+    values = (free, job.id, what, _at(at), body)
     run("INSERT INTO news (id, job_id, what, at, body) VALUES (?, ?, ?, ?, ?)", values)
 
 

@@ -133,7 +133,7 @@ class PostgresStore:
             libpq.alone(db, f"events of {job.id}")
             first = bool(beside.add_events(runner(db), job.id, [event]))
             if first:
-                beside.announce(runner(db), job, what, body)
+                beside.announce(runner(db), job, what, body, at=event.at)
         return first
 
     def event_ids(self, job_id: str) -> frozenset[str]:

@@ -132,7 +132,7 @@ class SqliteStore:
         with self._writing() as db:
             first = bool(beside.add_events(_runner(db), job.id, [event]))
             if first:
-                beside.announce(_runner(db), job, what, body)
+                beside.announce(_runner(db), job, what, body, at=event.at)
         return first
 
     def event_ids(self, job_id: str) -> frozenset[str]:
