@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -157,6 +160,29 @@ def test_an_answer_is_not_lost_for_what_cannot_be_written_down(tmp_path: Path) -
     bucket(tmp_path, FakeClock()).after(429, {"retry-after": "5"})
     with pytest.raises(StoreError):
         bucket(tmp_path, FakeClock()).before()
+
+
+def test_a_file_that_cannot_be_locked_or_written_is_told_with_its_path_and_a_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network drives lock nothing; what a disk that is full says comes by the same way as a limit of size."""
+    at, most = bucket(tmp_path, FakeClock()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with pytest.raises(StoreError, match=f"cannot write {tmp_path}/rates/openai-.*: File too large") as caught:
+            at.before()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert "ANYTUNE_HOME" in (caught.value.fix or "")
+
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match=r"rates/openai-.*: No locks available") as caught:
+        at.before()
+    assert "ANYTUNE_HOME" in (caught.value.fix or "")
+    at.after(429, {})
 
 
 @pytest.mark.parametrize("left", ["", "{}", "[1", '{"free": "much"}'])
