@@ -16,13 +16,17 @@ from itertools import count, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 from anytune.errors import RateLimitedError, StoreError
 from anytune.jobs import SystemClock
 from anytune.jobs.rate import BURST, LONGEST, SPREAD, Bucket
 from anytune.providers.base import Profile
+from anytune.providers.edge import bounded_client
 from anytune.providers.fireworks import FireworksProvider
 from anytune.providers.openai import OpenAIProvider
 from anytune.providers.together import TogetherProvider
@@ -269,6 +273,24 @@ def test_every_call_passes_the_gate_and_what_was_answered_is_heard(stub: OpenAIS
     provider.find("a-job")
     assert gate.passed == len(stub.journal) == 2
     assert gate.heard == [429, 200]
+
+
+class Slow(Counting):
+    """Be a gate that takes longer to hear of an answer than a call may last."""
+
+    def after(self, status: int, headers: object) -> None:
+        time.sleep(0.5)
+        super().after(status, headers)
+
+
+@pytest.mark.parametrize("http", [httpx, httpx2])
+def test_a_gate_that_is_slow_to_hear_takes_no_answer_away(stub: OpenAIStub, http: Any) -> None:
+    gate = Slow()
+    client = bounded_client(http, seconds=0.3, gate=gate)
+    assert client.get(f"{stub.base_url}/models").status_code == 401
+    with client.stream("GET", f"{stub.base_url}/models") as answer:
+        assert answer.read()
+    assert gate.heard == [401, 401]
 
 
 @pytest.mark.parametrize("kind", [OpenAIProvider, TogetherProvider, FireworksProvider])
