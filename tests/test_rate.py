@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from multiprocessing import get_context
@@ -30,7 +31,7 @@ from anytune.providers.edge import bounded_client
 from anytune.providers.fireworks import FireworksProvider
 from anytune.providers.openai import OpenAIProvider
 from anytune.providers.together import TogetherProvider
-from anytune.store import HomeRates, Rates, open_rates
+from anytune.store import HomeRates, Rates, Slip, open_rates
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
 from tests.postgres import Server
@@ -382,6 +383,39 @@ def test_a_server_that_is_away_lets_no_call_through_and_says_so(server: Server) 
     at.after(429, {})
     with pytest.raises(StoreError, match="does not exist"):
         at.before()
+
+
+class Cut(HomeRates):
+    """Be a record that cannot be had for some times."""
+
+    def __init__(self, home: Path, times: int) -> None:
+        super().__init__(home)
+        self.times = times
+
+    def lent(self, name: str) -> AbstractContextManager[Slip]:
+        self.times -= 1
+        if self.times >= 0:
+            raise StoreError("the server closed the session")
+        return super().lent(name)
+
+
+@pytest.mark.parametrize(("cut", "passes"), [(2, True), (3, False)])
+def test_a_record_that_cannot_be_had_is_tried_again_twice(tmp_path: Path, *, cut: int, passes: bool) -> None:
+    at = Bucket(Cut(tmp_path, cut), "p", rate=1, key=lambda: "k", clock=FakeClock())
+    with nullcontext() if passes else pytest.raises(StoreError):
+        at.before()
+
+
+@pytest.mark.engine
+def test_a_machine_that_falls_asleep_with_the_budget_ends_nobodys_call(server: Server, tmp_path: Path) -> None:
+    address = server.address(server.database())
+    asleep, awake = (open_rates(tmp_path, address=address) for _ in range(2))
+    with pytest.raises(StoreError), asleep.lent("name"):
+        began = time.monotonic()
+        with awake.lent("name") as slip:
+            slip.text = "written"
+        assert 1 < time.monotonic() - began < 8
+    assert asleep.seen("name") == "written"
 
 
 @pytest.mark.engine
