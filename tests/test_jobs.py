@@ -13,6 +13,7 @@ import pytest
 from anytune import jobs
 from anytune.errors import (
     AmbiguousError,
+    AnytuneError,
     ClosedError,
     ConflictError,
     JobFailedError,
@@ -23,6 +24,7 @@ from anytune.errors import (
     RateLimitedError,
     RefusedError,
     RejectedError,
+    StoreError,
     UnavailableError,
 )
 from anytune.jobs.submit import adopted
@@ -127,6 +129,37 @@ def test_a_job_that_another_process_submits_while_we_look_is_ours(
 def test_a_budget_or_a_test_file_does_not_make_it_another_job(bench: Bench) -> None:
     first = jobs.submit(bench.plan(), desk=bench.desk)
     assert jobs.submit(bench.plan(budget={"usd": 5}), desk=bench.desk).id == first.id
+
+
+@pytest.mark.parametrize(
+    "error", [StoreError("the budget's record is away"), RateLimitedError("later", retry_after=7200)]
+)
+def test_a_create_that_surely_was_not_asked_for_is_not_looked_for(bench: Bench, error: AnytuneError) -> None:
+    bench.service.faults["create"] = [error]
+    with pytest.raises(type(error)):
+        jobs.submit(bench.plan(), desk=bench.desk)
+    (kept,) = bench.store.list()
+    assert (kept.state, kept.creating, kept.creates) == (JobState.SUBMITTING, None, 0)
+    assert jobs.submit(bench.plan(), desk=bench.desk).id == kept.id
+    assert (bench.service.calls.count("find"), len(bench.service.jobs), bench.clock.slept) == (0, 1, [])
+
+
+def test_a_job_that_was_made_and_could_not_be_written_down_is_looked_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = bench.store.put
+
+    def full(job: Job, **how: Any) -> None:
+        if job.remote is not None:
+            raise StoreError("the disk is full")
+        put(job, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "put", full)
+        with pytest.raises(StoreError):
+            jobs.submit(bench.plan(), desk=bench.desk)
+    assert jobs.submit(bench.plan(), desk=bench.desk).remote is not None
+    assert len(bench.service.jobs) == 1
 
 
 def test_a_lost_answer_does_not_pay_twice(bench: Bench) -> None:

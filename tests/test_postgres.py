@@ -65,6 +65,15 @@ def test_writes_are_in_the_database_when_they_return(address: str) -> None:
     assert opened(address).get("sample-0123456789") == sample_job()
 
 
+def test_a_session_gives_up_a_network_that_is_gone_within_a_minute_or_as_its_address_says(address: str) -> None:
+    from anytune.store import libpq
+
+    for own, told in (("", "60000"), ("&tcp_user_timeout=5000", "5000")):
+        given = f"{address}{own}"
+        with libpq.connected(given, libpq.parts(given), schema="anytune", busy_seconds=1) as db:
+            assert db.info.get_parameters()["tcp_user_timeout"] == told
+
+
 def test_ten_at_once_make_one_record_and_add_one_job(address: str) -> None:
     added: list[str] = []
 

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 from anytune.errors import RateLimitedError, StoreError
 from anytune.jobs import SystemClock
 from anytune.jobs.rate import BURST, LONGEST, SPREAD, Bucket
 from anytune.providers.base import Profile
+from anytune.providers.edge import bounded_client
 from anytune.providers.fireworks import FireworksProvider
 from anytune.providers.openai import OpenAIProvider
 from anytune.providers.together import TogetherProvider
-from anytune.store import HomeRates, Rates, open_rates
+from anytune.store import HomeRates, Rates, Slip, open_rates
 from anytune.testing import FakeClock, sample_file
 from anytune.tuner import Tuner
 from tests.postgres import Server
@@ -159,6 +167,29 @@ def test_an_answer_is_not_lost_for_what_cannot_be_written_down(tmp_path: Path) -
         bucket(tmp_path, FakeClock()).before()
 
 
+def test_a_file_that_cannot_be_locked_or_written_is_told_with_its_path_and_a_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network drives lock nothing; what a disk that is full says comes by the same way as a limit of size."""
+    at, most = bucket(tmp_path, FakeClock()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most[1]))
+    try:
+        with pytest.raises(StoreError, match=f"cannot write {tmp_path}/rates/openai-.*: File too large") as caught:
+            at.before()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert "ANYTUNE_HOME" in (caught.value.fix or "")
+
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match=r"rates/openai-.*: No locks available") as caught:
+        at.before()
+    assert "ANYTUNE_HOME" in (caught.value.fix or "")
+    at.after(429, {})
+
+
 @pytest.mark.parametrize("left", ["", "{}", "[1", '{"free": "much"}'])
 def test_a_file_that_makes_no_sense_is_begun_anew(tmp_path: Path, left: str) -> None:
     clock = FakeClock()
@@ -243,6 +274,24 @@ def test_every_call_passes_the_gate_and_what_was_answered_is_heard(stub: OpenAIS
     provider.find("a-job")
     assert gate.passed == len(stub.journal) == 2
     assert gate.heard == [429, 200]
+
+
+class Slow(Counting):
+    """Be a gate that takes longer to hear of an answer than a call may last."""
+
+    def after(self, status: int, headers: object) -> None:
+        time.sleep(0.5)
+        super().after(status, headers)
+
+
+@pytest.mark.parametrize("http", [httpx, httpx2])
+def test_a_gate_that_is_slow_to_hear_takes_no_answer_away(stub: OpenAIStub, http: Any) -> None:
+    gate = Slow()
+    client = bounded_client(http, seconds=0.3, gate=gate)
+    assert client.get(f"{stub.base_url}/models").status_code == 401
+    with client.stream("GET", f"{stub.base_url}/models") as answer:
+        assert answer.read()
+    assert gate.heard == [401, 401]
 
 
 @pytest.mark.parametrize("kind", [OpenAIProvider, TogetherProvider, FireworksProvider])
@@ -334,6 +383,39 @@ def test_a_server_that_is_away_lets_no_call_through_and_says_so(server: Server) 
     at.after(429, {})
     with pytest.raises(StoreError, match="does not exist"):
         at.before()
+
+
+class Cut(HomeRates):
+    """Be a record that cannot be had for some times."""
+
+    def __init__(self, home: Path, times: int) -> None:
+        super().__init__(home)
+        self.times = times
+
+    def lent(self, name: str) -> AbstractContextManager[Slip]:
+        self.times -= 1
+        if self.times >= 0:
+            raise StoreError("the server closed the session")
+        return super().lent(name)
+
+
+@pytest.mark.parametrize(("cut", "passes"), [(2, True), (3, False)])
+def test_a_record_that_cannot_be_had_is_tried_again_twice(tmp_path: Path, *, cut: int, passes: bool) -> None:
+    at = Bucket(Cut(tmp_path, cut), "p", rate=1, key=lambda: "k", clock=FakeClock())
+    with nullcontext() if passes else pytest.raises(StoreError):
+        at.before()
+
+
+@pytest.mark.engine
+def test_a_machine_that_falls_asleep_with_the_budget_ends_nobodys_call(server: Server, tmp_path: Path) -> None:
+    address = server.address(server.database())
+    asleep, awake = (open_rates(tmp_path, address=address) for _ in range(2))
+    with pytest.raises(StoreError), asleep.lent("name"):
+        began = time.monotonic()
+        with awake.lent("name") as slip:
+            slip.text = "written"
+        assert 1 < time.monotonic() - began < 8
+    assert asleep.seen("name") == "written"
 
 
 @pytest.mark.engine

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from anytune import private
 from anytune.data import mix, split
 from anytune.errors import AnytuneError, StoreError, UsageError
-from anytune.jobs import Bucket, Lease
+from anytune.jobs import Bucket, Lease, Worker
 from anytune.schema.audit import first_broken
 from anytune.schema.data import Source
 from anytune.schema.job import Event, JobState, Summary
@@ -67,17 +68,54 @@ def test_the_folder_and_the_file_are_for_the_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((home / "jobs.sqlite3").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("name", ["home", ".anytune"])
-def test_a_home_that_others_could_open_is_closed_when_it_is_ours(tmp_path: Path, name: str) -> None:
-    """One of another name is ours where it holds nothing but what anytune makes."""
-    home = tmp_path / name
+def test_a_home_that_others_could_open_is_closed_when_it_is_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
     SqliteStore(home)
     (home / "rates").mkdir()
-    if name == ".anytune":
-        (home / "notes.txt").touch()
-    home.chmod(0o755)
+    for left in ("credentials", ".worker.77", "worker.json", "jobs.sqlite3-journal"):
+        (home / left).touch()
+    home.chmod(0o2755)
     SqliteStore(home)
-    assert home.stat().st_mode & 0o777 == 0o700
+    assert home.stat().st_mode & 0o7777 == 0o2700
+    (tmp_path / "empty").mkdir(mode=0o755)
+    SqliteStore(tmp_path / "empty")
+    assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o700
+    assert [line.partition(")")[0] for line in caplog.messages] == [
+        f"{home} was open to others (mode 2755",
+        f"{tmp_path / 'empty'} was open to others (mode 0755",
+    ]
+
+
+@pytest.mark.parametrize("holds", [["jobs.sqlite3", "setup.py"], ["jobs.sqlite3", "runs.csv"], ["runs", "files"]])
+@pytest.mark.parametrize("name", ["anytune", ".anytune", "link"])
+def test_a_home_that_is_not_known_to_be_ours_stays_open_whatever_its_name(
+    tmp_path: Path, name: str, holds: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / name
+    if name == "link":
+        home = tmp_path / "sources"
+        (tmp_path / name).symlink_to(home)
+    home.mkdir()
+    for each in holds:
+        (home / each).touch()
+    home.chmod(0o2775)
+    private.home(tmp_path / name)
+    assert home.stat().st_mode & 0o7777 == 0o2775
+    (line,) = caplog.messages
+    assert line.startswith(f"{home} is open to others (mode 2775) and stays so, for ")
+
+
+def test_what_locks_the_home_leaves_it_as_open_as_it_is(tmp_path: Path) -> None:
+    home = tmp_path / "thesis"
+    home.mkdir(mode=0o755)
+    worker = Worker(home, FakeClock())
+    with worker.lease as lease:
+        assert lease.take()
+        assert Worker(home, FakeClock()).lease.is_taken()
+    assert worker.pid() is None
+    assert home.stat().st_mode & 0o777 == 0o755
 
 
 def test_a_home_that_holds_more_stays_open_and_one_line_says_why(tmp_path: Path) -> None:

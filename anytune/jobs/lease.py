@@ -109,7 +109,7 @@ class Lease:
 
     def _opened(self) -> int:
         try:
-            private.folder(self._folder)
+            private.made(self._folder)  # it may be the home, and of that `private.home` judges
             return os.open(self._folder / f"{self._name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error

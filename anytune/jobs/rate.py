@@ -14,12 +14,15 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 from urllib.parse import quote
 
 from anytune.clock import Clock
 from anytune.errors import CredentialError, RateLimitedError, StoreError
 from anytune.providers.edge import retry_after
 from anytune.store import Rates, Slip
+
+T = TypeVar("T")
 
 BURST = 10.0  # seconds' worth of calls that may go out at once after a while without any: a submit, a look
 SPREAD = 1 - BURST / 60  # share of the rate that is left for the rest of a minute
@@ -29,6 +32,7 @@ UNSAID = (2.0, 60.0)  # seconds for which a 429 without a time shuts the bucket,
 NEARER = 0.97  # times the distance between calls, after a good answer
 FARTHEST = 2 * 86400.0  # seconds: a provider that names more is asked again before
 TOO_MANY = 429
+TRIES = 3  # at a record that cannot be had, before a call is given up: nothing went out
 AHEAD = 5.0  # seconds: what was written so much later than now was written by a clock that was wrong
 
 
@@ -88,23 +92,31 @@ class Bucket:
         self._key, self._clock = key, clock
 
     def before(self) -> None:
-        """Wait for a call's place; raise `RateLimitedError`, before anything is sent, where that would take long."""
+        """Wait for a call's place; nothing is sent where it raises.
+
+        Raises `RateLimitedError` where that would take long, `StoreError` where the record cannot be had.
+        """
         shut = self._place()
-        while self._times_shut() != shut:
+        while _tried(self._times_shut) != shut:
             shut = self._place()
 
     def _place(self) -> int:
         """Take a place and wait for it; return how often the bucket had been shut before."""
-        with self._opened() as (level, now):
-            wait = level.taken(now, self._burst)
-            if wait > LONGEST:
-                level.free += 1  # the place is for somebody else
+        wait, shut = _tried(self._taken)
         if wait > LONGEST:
             said = f"{self._name}: no call goes out for {wait:.0f} s: it asked for that, or others are before this one"
             raise RateLimitedError(said, retry_after=wait)
         if wait > 0:
             self._clock.sleep(wait)
-        return level.shut
+        return shut
+
+    def _taken(self) -> tuple[float, int]:
+        """Take a place; return for how many seconds to wait for it, and how often the bucket has been shut."""
+        with self._opened() as (level, now):
+            wait = level.taken(now, self._burst)
+            if wait > LONGEST:
+                level.free += 1  # the place is for somebody else
+        return wait, level.shut
 
     def after(self, status: int, headers: Mapping[str, str]) -> None:
         """Hear how a call was answered; that it cannot be written down must not take the answer away."""
@@ -151,6 +163,14 @@ class Bucket:
             found = Level(free=self._burst, at=now, apart=self._usual)
         found.apart = max(found.apart, self._usual)
         return found, now
+
+
+def _tried(act: Callable[[], T]) -> T:
+    """Do it again where the record could not be had: a session may have been cut, or somebody fallen asleep with it."""
+    for _ in range(TRIES - 1):
+        with suppress(StoreError):
+            return act()
+    return act()
 
 
 def _read(text: str) -> Level | None:

@@ -24,6 +24,7 @@ from anytune.errors import (
     QuotaError,
     RefusedError,
     RejectedError,
+    StoreError,
 )
 from anytune.jobs import tidy
 from anytune.jobs.desk import BAD_ENDS, Desk, put, record
@@ -191,7 +192,7 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
     job = reserve(job, job.plan.cost, desk, quote=_quoted(job, provider, request, desk))
     job = job if job.creating is None or job.creates else job.model_copy(update={"creates": 1})  # of an older record
     for last in (*[False] * (CREATE_ROUNDS - 1), True):
-        before, job = job.updated_at, put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
+        before, job = job, put(job, desk, creating=desk.clock.now(), creates=job.creates + 1)
         try:
             remote = retry.call(
                 lambda: provider.create(request),
@@ -199,20 +200,21 @@ def _create(job: Job, provider: Provider, desk: Desk) -> Job:
                 repeat=retry.SURELY_NOT_DONE,
                 deadline=FILE_CHECKS,
             )
-            return record(job, remote, desk)
         except AmbiguousError:
             if (taken_up := adopted(job, provider, desk)) is not None:
                 return taken_up
             if last:
                 raise
-        except retry.SURELY_NOT_DONE:
+        except (*retry.SURELY_NOT_DONE, StoreError):  # the gate's, before it was sent: no provider has a record
             if desk.store.get(job.id) == job:  # nothing was sent, so nothing has changed
-                desk.store.put(job.model_copy(update={"updated_at": before}))
+                desk.store.put(before)
             raise
         except RejectedError:
             if job.creates > 1 and (taken_up := adopted(job, provider, desk)) is not None:
                 return taken_up  # the answer to an earlier create was lost, and what it made may be why
             raise
+        else:
+            return record(job, remote, desk)
     raise AssertionError("unreachable: the last round returns or raises")
 
 

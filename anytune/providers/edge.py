@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from anytune.errors import (
@@ -201,8 +201,8 @@ def sendable_key(key: str, *, provider: str) -> str:
 def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secret: Secret = "") -> Any:
     """Make a client of `http` (the httpx or httpx2 module): no redirects, one deadline for a whole call.
 
-    Each call passes the `gate` first, and the time that it is held back there does not count. No `secret` stands in an
-    answer, unless it is read piece by piece.
+    Each call passes the `gate` first, which hears of the answer when that has been read: neither counts against the
+    deadline. No `secret` stands in an answer, unless it is read piece by piece.
 
     A timeout of httpx bounds each read and write alone, so that one byte a second would hold a call for ever;
     here the connection is shut when `seconds` have passed, whatever is under way, and the call raises
@@ -211,8 +211,8 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secre
     """
 
     class BoundedStream(http.SyncByteStream):  # type: ignore[misc]
-        def __init__(self, inner: Any, deadline: Deadline) -> None:
-            self._inner, self._deadline = inner, deadline
+        def __init__(self, inner: Any, deadline: Deadline, then: Callable[[], None]) -> None:
+            self._inner, self._deadline, self._then = inner, deadline, then
 
         def __iter__(self) -> Iterator[bytes]:
             with self._deadline.told(http):
@@ -221,6 +221,7 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secre
         def close(self) -> None:
             self._deadline.stop()
             self._inner.close()
+            self._then()
 
     class BoundedClient(http.Client):  # type: ignore[misc]
         def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
@@ -232,9 +233,8 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secre
                 on_error.callback(deadline.stop)
                 with deadline.told(http):
                     response = super().send(request, stream=True, **options)
-                if gate is not None:
-                    gate.after(response.status_code, response.headers)
-                response.stream = BoundedStream(response.stream, deadline)
+                heard = partial(gate.after, response.status_code, response.headers) if gate is not None else _nobody
+                response.stream = BoundedStream(response.stream, deadline, heard)
                 on_error.callback(response.close)
                 if not stream:
                     response.read()
@@ -248,6 +248,10 @@ def bounded_client(http: Any, *, seconds: float, gate: Gate | None = None, secre
         timeout=http.Timeout(seconds + 1, connect=min(10.0, seconds)),  # + 1: the deadline speaks first
         limits=http.Limits(max_keepalive_connections=0),
     )
+
+
+def _nobody() -> None:
+    """Hear of no answer."""
 
 
 @cache

@@ -13,7 +13,12 @@ from anytune.errors import StoreError
 from anytune.store import mend
 
 CONNECT_SECONDS = 10
-ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}  # seconds, seconds, tries
+ALIVE = {  # seconds, seconds, tries; milliseconds as long as all of these, for what was sent into a network that is gone
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 
 
 def parts(address: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from typing import Protocol
 
 from anytune import private
 from anytune.errors import StoreError
+from anytune.store import mend
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass
@@ -50,20 +54,20 @@ class HomeRates:
     def lent(self, name: str) -> Iterator[Slip]:
         """Lend a file, locked; the kernel frees it when the process ends."""
         path = self._path(name)
-        try:
+        with _told(path):
             private.folder(self._folder)
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"cannot write in {self._folder}: {error.strerror}") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with _told(path):
+                fcntl.flock(handle, fcntl.LOCK_EX)
             slip = Slip(_read(path))
             before = slip.text
             yield slip
             if slip.text != before:
                 text = slip.text.encode()
-                os.pwrite(handle, text, 0)
-                os.ftruncate(handle, len(text))
+                with _told(path):
+                    os.pwrite(handle, text, 0)
+                    os.ftruncate(handle, len(text))
         finally:
             os.close(handle)
 
@@ -73,6 +77,16 @@ class HomeRates:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell what the file system refuses as an error of ours, with the way to mend it."""
+    try:
+        yield
+    except OSError as error:
+        fix = f"make room there, or {mend.ANOTHER_HOME}" if error.errno in FULL else mend.ANOTHER_HOME
+        raise StoreError(f"cannot write {path}: {error.strerror}", fix=fix) from error
 
 
 def _read(path: Path) -> str:
