@@ -2,7 +2,8 @@
 
 The instructions at the head (`system`, `developer`) stay, and so does the answer. First go whole rounds, each from one
 question to the next; then, within the last one, calls of tools with their results, but for those right before the
-answer. If that is not enough, the longest text that is left loses as much of its beginning as it must.
+answer. If that is not enough, the longest question or tool's result that is left loses as much of its beginning as it
+must. What the assistant says is never cut: a model would learn to begin in the middle.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from anytune.errors import UsageError
 from anytune.local.messages import Message
 
 INSTRUCTIONS = ("system", "developer")
+GIVEN = ("user", "tool", "function")  # whose texts may lose their beginning
 Record = dict[str, Any]
 
 
@@ -82,9 +84,7 @@ def _places(asked: Sequence[Message], role: str) -> list[int]:
 def _texts(asked: Sequence[Message]) -> list[int]:
     """Return the places of the texts that may lose their beginning."""
     return [
-        at
-        for at, message in enumerate(asked)
-        if message["role"] not in INSTRUCTIONS and isinstance(message.get("content"), str)
+        at for at, message in enumerate(asked) if message["role"] in GIVEN and isinstance(message.get("content"), str)
     ]
 
 

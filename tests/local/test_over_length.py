@@ -18,6 +18,11 @@ from tests.local.talks import FAMILIES, Maker, wanted, worded  # noqa: E402
 from tests.local.test_encode import BOS, FORGETFUL, encoder  # noqa: E402
 from tests.local.test_masks import coder as of_family  # noqa: E402
 
+CALLING = (
+    "{%- for m in messages %}{{- '<|' + m['role'] + '|>' + m['content'] }}"
+    "{%- for c in m['tool_calls'] or [] %}{{- c['function']['name'] + (c['function']['arguments'] | tojson) }}"
+    "{%- endfor %}{{- eos_token }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
+)
 SYSTEM = {"role": "system", "content": "Be brief."}
 ANSWER = {"role": "assistant", "content": "It is high."}
 
@@ -99,6 +104,26 @@ def test_of_a_long_way_to_an_answer_the_question_and_the_last_step_stay() -> Non
     asked = [SYSTEM, {"role": "user", "content": "before?"}, ANSWER, question, *step(1), *step(2), *step(3)]
     assert rounds(asked) == [[SYSTEM, question, *step(1), *step(2), *step(3)]]
     assert steps(asked) == [[SYSTEM, question, *step(2), *step(3)], [SYSTEM, question, *step(3)]]
+
+
+def test_what_the_assistant_says_before_a_tool_is_never_cut() -> None:
+    def looked_up(said: str, found: str) -> dict[str, Any]:
+        call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+        step = [
+            {"role": "assistant", "content": said, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "1", "content": found},
+        ]
+        return {"messages": [{"role": "user", "content": "How high?"}, *step, ANSWER]}
+
+    coder = encoder(CALLING)
+    said = "First I look. " + "think " * 50
+    whole = coder.example(looked_up(said, ""), where="x", line=1)
+    short = coder.example(looked_up("", "ok"), where="x", line=1)
+    assert seen(coder, looked_up(said, "ok"), len(short) + 10).kept is None
+    kept = seen(coder, looked_up(said, "begin " + "a " * 40 + "end"), len(whole) + 6).kept
+    assert trained(coder, kept).startswith("First I look. think")
+    assert "end" in text(coder, kept)
+    assert "begin" not in text(coder, kept)
 
 
 def test_of_a_chat_in_several_texts_all_are_of_the_same_shorter_chat() -> None:

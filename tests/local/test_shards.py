@@ -75,6 +75,17 @@ def test_dealt_out_or_whole_two_processes_or_one_the_bits_are_the_same(
 
 
 @pytest.mark.local
+def test_an_adapter_on_a_layer_that_is_not_in_nf4_is_trained_beside_those_that_are_dealt_out(
+    home: Path, base: Path, chats: Path
+) -> None:
+    some: dict[str, Any] = {"lora": {"rank": 4, "target_modules": ["q_proj", "lm_head"]}, "micro_batch_size": 2}
+    trained(home, base, chats, "whole", 2, False, **some)
+    trained(home, base, chats, "dealt", 2, True, **some)
+    assert any("lm_head" in name and "lora_B" in name and value.any() for name, value in weights(home, "dealt").items())
+    assert furthest(weights(home, "whole"), weights(home, "dealt")) == 0
+
+
+@pytest.mark.local
 def test_a_process_that_has_fewer_batches_keeps_the_others_company(home: Path, base: Path, chats: Path) -> None:
     """With adapters on some layers alone, layers computed twice, and 3 batches for 2 processes."""
     some: dict[str, Any] = {"lora": {"rank": 4, "target_modules": ["q_proj", "down_proj"]}, "batch_size": 6}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from anytune.local import spread
 from anytune.local.machine import Hardware
 from anytune.local.memory import ladder, shortage
 from anytune.local.memory.fit import Way
@@ -104,6 +107,52 @@ def test_a_run_that_the_system_killed_for_its_memory_goes_on_with_less(
         else []
     )
     assert (tmp_path / shortage.KILLS).read_text() == "4"
+
+
+@pytest.mark.parametrize("shard", ["auto", "yes"])
+@pytest.mark.parametrize("quantize", ["nf4", None])
+def test_learning_from_rewards_has_one_process_and_never_deals_out_its_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shard: str, quantize: str | None
+) -> None:
+    run, events = begun(tmp_path, kills=None), EventLog(tmp_path / "events.jsonl")
+    for name, value in spread.told(2, shard).items():
+        monkeypatch.setenv(name, value)
+    training = {**WORK.training, "quantize": quantize, "lora": {"rank": 8, "dropout": 0.0}}
+    (tmp_path / "request.json").write_text(json.dumps({"training": training, "method": "rft"}))
+    lowest = {**vars(WAY), "unpack": quantize is None, "recompute": True, "threads": 1}
+    (tmp_path / "machine.json").write_text(json.dumps(lowest))
+    for error in (shortage.ShortOfMemory(opening=True), shortage.ShortOfMemory(opening=False)):
+        assert not shortage.fall(run, error, events)
+    assert json.loads((tmp_path / "machine.json").read_text()) == lowest
+
+
+def test_a_run_ends_with_its_result_where_settings_forbid_to_look_for_a_way_down(tmp_path: Path) -> None:
+    """As one that began alone and goes on with two processes that cannot share its base."""
+    begun(tmp_path, kills=None)
+    body = {"training": {**WORK.training, "quantize": None}, "method": "sft", "offline": False}
+    (tmp_path / "request.json").write_text(json.dumps(body))
+    program = """
+import sys
+from pathlib import Path
+from anytune.local import worker
+from anytune.local.memory.shortage import ShortOfMemory
+from anytune.local.runs import Run
+def short(*arguments):
+    raise ShortOfMemory(opening=True)
+worker.carry_out = short
+sys.exit(worker.run_folder(Run(Path(sys.argv[1]))))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, **spread.told(2, shard=True)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (done.returncode, result["state"], result["error"]) == (1, "failed", "out of memory"), done.stderr
+    assert [event.message for event in read_events(tmp_path / "events.jsonl")][-1] == "out of memory"
 
 
 def told(provider: Any, name: str) -> list[str]:

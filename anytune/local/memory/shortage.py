@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from anytune.errors import UsageError
 from anytune.local import spread
 from anytune.local.machine import read_text
 from anytune.local.memory import ladder
@@ -89,11 +90,17 @@ def passes(last: Any) -> Iterator[None]:
 
 
 def fall(run: Run, error: BaseException, events: EventLog) -> bool:
-    """Go one step down for the next worker, and say so; False where there is none, or memory was not what ran out."""
+    """Go one step down for the next worker, and say so; False where memory was not what ran out, or there is none.
+
+    There is none, either, where settings contradict each other: the run must end with what it died of.
+    """
     choices = read_json(run.path / "machine.json")
     if not isinstance(error, ShortOfMemory) or choices is None:
         return False
-    way, work = _way(choices), _work(run)
+    try:
+        way, work = _way(choices), _work(run)
+    except UsageError:
+        return False
     smaller = ladder.packed(way, work) or ladder.dealt(way, work)
     below = smaller if error.opening else ladder.lower(way, work, tokens=error.tokens)
     return _take(run, choices, way, below, events, why="out of memory")
@@ -154,5 +161,6 @@ def _way(choices: Mapping[str, Any]) -> Way:
 def _work(run: Run) -> Work:
     request = json.loads((Path(run.path) / "request.json").read_text(encoding="utf-8"))
     training, method = request["training"], str(request.get("method"))
-    shards = spread.shards(os.environ, training, size=spread.everywhere(os.environ))
+    size = 1 if method == "rft" else spread.everywhere(os.environ)  # learning from rewards knows one process alone
+    shards = spread.shards(os.environ, training, size=size)
     return Work(training, ladder.ROWS.get(method, 1), shards)

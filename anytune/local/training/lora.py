@@ -139,7 +139,11 @@ def is_linear(layer: Any) -> bool:
 def join(layers: list[Any], products: torch.dtype | None, shards: Shards | None) -> None:
     """Make one group of these layers."""
     bases = [layer.get_base_layer() for layer in layers]
-    group = LayerGroup(layers, shards.reader(bases) if shards is not None else reader(bases), products=products)
+    if shards is not None and all(hasattr(base.weight, "part") for base in bases):
+        weights = shards.reader(bases)
+    else:  # nothing is dealt out, or not this: an output head is never in NF4
+        weights = reader(bases)
+    group = LayerGroup(layers, weights, products=products)
     if not any(is_packed(base) for base in bases):
         group.stack()
     for at, layer in enumerate(layers):
