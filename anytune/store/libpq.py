@@ -13,7 +13,7 @@ from anytune.errors import StoreError
 from anytune.store import mend
 
 CONNECT_SECONDS = 10
-ALIVE = {  # seconds, seconds, tries; milliseconds as long as all of these: for what went into a dead network
+ALIVE = {  # seconds, seconds, tries; milliseconds, as long as all of these, for what was sent and never taken
     "keepalives_idle": 30,
     "keepalives_interval": 10,
     "keepalives_count": 3,
