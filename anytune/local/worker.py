@@ -187,6 +187,7 @@ def run_folder(run: Run) -> int:
     offline, muster = run.request().get("offline", True), None
     start, cpu = time.monotonic(), time.process_time()
     try:
+        spread.require_named(os.environ, run.request())
         muster = Muster.of(os.environ)
         stay_alone(Once(events)) if offline else quiet()
         events.tell("the worker has started", pid=os.getpid(), network=network(offline=offline))

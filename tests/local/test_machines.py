@@ -16,9 +16,9 @@ import pytest
 from anytune.errors import RefusedError, UsageError
 from anytune.local import spread
 from anytune.local.muster import Line, Muster
-from anytune.local.processes import worker_command, worker_environment
+from anytune.local.processes import start_worker, worker_command, worker_environment
 from anytune.local.provider import LocalProvider
-from anytune.local.runs import is_held
+from anytune.local.runs import is_held, new_run, take_lock, write_json
 from anytune.local.spread import MACHINES, MEETING
 from anytune.providers.base import Profile
 from anytune.schema.job import JobState
@@ -212,3 +212,36 @@ def test_data_that_stay_here_meet_no_machine_but_those_that_the_user_names(
     assert rendered("any")
     monkeypatch.setenv(MEETING, "127.0.0.1:29400")
     assert rendered("local")
+
+
+@pytest.mark.local
+def test_data_that_stay_here_meet_no_machine_when_their_run_goes_on(
+    home: Path, base: Path, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = provider(home)
+    body = request(here, base, chats, "kept") | {"residency": "local"}
+    run, lock = new_run(home / "runs", "kept", body)
+    assert lock is not None
+    os.close(lock)
+    write_json(run.path / "result.json", {"state": "failed"})
+    before = sorted(path.name for path in run.path.iterdir())
+    monkeypatch.setenv(MACHINES, "2")
+    monkeypatch.setenv(MEETING, "node1:29400")
+    with pytest.raises(RefusedError, match="residency: local, and ANYTUNE_RENDEZVOUS is node1:29400"):
+        here.resume("kept")
+    with pytest.raises(RefusedError):
+        here.create(body)
+    with pytest.raises(RefusedError):
+        here.create(body | {"job_id": "other"})
+    assert [path.name for path in (home / "runs").iterdir()] == ["kept"]
+    lock = take_lock(run.path)
+    assert lock is not None
+    with pytest.raises(RefusedError):
+        start_worker(run, lock)
+    assert not is_held(run.path)
+    assert sorted(path.name for path in run.path.iterdir()) == before
+    (run.path / "result.json").unlink()
+    ran = subprocess.run(worker_command("run", str(run.path)), env=worker_environment(), check=False)
+    assert ran.returncode == 1
+    assert "data.residency: local" in str(here.retrieve("kept").error)
+    assert provider(home, machines=("node*",))._require_named(body) is None
