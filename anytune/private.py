@@ -19,6 +19,7 @@ OURS = frozenset(
         "files",
         "jobs",
         "locks",
+        "meeting",
         "mixed",
         "notified",
         "rates",
