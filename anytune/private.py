@@ -15,7 +15,7 @@ FOLDERS = frozenset(
     ["catalog", "evals", "exports", "files", "locks", "mixed", "notified", "rates", "runs", "splits", "sweeps"]
 )
 FILES = re.compile(
-    rf"{re.escape(RECORD)}.*|credentials(\.lock)?|worker\.(lock|json)|watch\.log|\.(credentials|worker)\.\d+"
+    rf"{re.escape(RECORD)}.*|credentials(\.lock)?|meeting|worker\.(lock|json)|watch\.log|\.(credentials|worker)\.\d+"
 )
 
 

@@ -158,6 +158,12 @@ class Settings(Value):
         return store
 
 
+def home_of(environment: Mapping[str, str]) -> Path:
+    """Return where jobs are kept: `ANYTUNE_HOME`, otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`."""
+    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
+    return expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
+
+
 def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     """Merge the user's `config.yaml` and the nearest `anytune.yaml` at or above `folder`.
 
@@ -166,10 +172,8 @@ def load_settings(*, folder: Path, environment: Mapping[str, str]) -> Settings:
     which host may keep data, where jobs are recorded, or what is run and called when one ends, and with its own
     base_url the user's word on the region no longer holds, nor does a key of theirs go there; what it says under
     `catalog` is kept apart, too, and its budget of a month counts beside the user's own.
-    `ANYTUNE_HOME` says where jobs are kept; otherwise `$XDG_DATA_HOME/anytune` or `~/.local/share/anytune`.
     """
-    data = environment.get("XDG_DATA_HOME") or "~/.local/share"
-    home = expanded(environment.get("ANYTUNE_HOME") or f"{data}/anytune").absolute()
+    home = home_of(environment)
     found = places(folder=folder, environment=environment)
     merged: dict[str, Any] = {"home": str(home)}
     policy, keyless = Policy(), tuple[str, ...]()

@@ -3,7 +3,8 @@
 python -m anytune.local.worker join HOST:PORT --machine N
 
 It watches the processes that it starts, says if one of them dies, and ends them when the machine that leads is gone. It
-writes nothing into the run's folder, which must be there under the same path. No torch is here.
+writes nothing into the run's folder, which must be there under the same path, and believes nobody who has not the
+secret of its own home. No torch is here.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from anytune.errors import AnytuneError
+from anytune.local import secret
 from anytune.local.crew import Crew, Place
-from anytune.local.muster import AGAIN, PATIENCE, Line, Message, interface_of, versions
+from anytune.local.muster import AGAIN, GREETING, PATIENCE, Line, Message, interface_of, versions
 
 OVER = 120.0  # seconds for which the end of a run is waited for when one of our own processes is dead
 GONE = 7  # the status of a run that can go on, as `anytune run` has it
@@ -42,13 +44,18 @@ class Wish:
         return self._told
 
 
-def join(where: tuple[str, int], machine: int, *, patience: float = PATIENCE) -> int:
+def join(where: tuple[str, int], machine: int, *, home: Path, patience: float = PATIENCE) -> int:
     """Train along until the run is over; return the status to end with."""
     wish = Wish()
     while True:
-        line = connected(where, wish, patience)
+        line = connected(where, wish, home, patience)
         if line is None:
-            print(f"nobody listens at {where[0]}:{where[1]}", file=sys.stderr)
+            return GONE if wish() else 1
+        if not trusted(line, home, wish):
+            line.close()
+            if not wish():
+                said = f"who listens at {where[0]}:{where[1]} does not know the secret of {home}"
+                print(f"{said}: set ANYTUNE_HOME to the same on all machines", file=sys.stderr)
             return GONE if wish() else 1
         word = served(line, machine, wish)
         line.close()
@@ -56,14 +63,25 @@ def join(where: tuple[str, int], machine: int, *, patience: float = PATIENCE) ->
             return STATUS.get(word, 1)
 
 
-def connected(where: tuple[str, int], wish: Wish, patience: float) -> Line | None:
-    """Return the line to the machine that leads, None if it does not listen in that time."""
+def connected(where: tuple[str, int], wish: Wish, home: Path, patience: float) -> Line | None:
+    """Return the line to who listens there; None, and say why, if nobody does in that time, or no secret is there."""
     end = time.monotonic() + patience
     while not wish() and time.monotonic() < end:
-        with suppress(OSError):
-            return Line(socket.create_connection(where, timeout=5))
+        if secret.read(home) is not None:
+            with suppress(OSError):
+                return Line(socket.create_connection(where, timeout=5))
         time.sleep(0.2)
+    if secret.read(home) is None:
+        print(f"no secret is in {home}: set ANYTUNE_HOME to the same on all machines", file=sys.stderr)
+    else:
+        print(f"nobody listens at {where[0]}:{where[1]}", file=sys.stderr)
     return None
+
+
+def trusted(line: Line, home: Path, wish: Wish) -> bool:
+    """Tell whether who listens has the secret of our home, once it asks whether we have."""
+    shared, asked = secret.read(home), line.awaited(float("inf"), wish)
+    return shared is not None and asked is not None and secret.shown_to(line, shared, asked, GREETING)
 
 
 def served(line: Line, machine: int, wish: Wish) -> str:

@@ -2,7 +2,8 @@
 
 On the machine that leads, the worker listens at the rendezvous; on each other one `join.py` connects there, is told
 which processes to start, and says if one of them dies. A line that ends is a machine that is gone, whichever side hears
-it: nothing waits for ever. What goes over the line is JSON, one object a line. No torch is here.
+it: nothing waits for ever. What goes over the line is JSON, one object a line, once each has shown the other that it
+has the secret of their home (`secret.py`). No torch is here.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from anytune.errors import UsageError
-from anytune.local import spread
+from anytune.local import secret, spread
 
 AGAIN = "again"  # the word for a worker that begins anew, and waits for all again
 PATIENCE = 600.0  # seconds for which the machines wait for each other
 GREETING = 10.0  # seconds in which one that connects has to say who it is
+LAST = 2.0  # seconds for the same when the run is over
 MOST = 1 << 16  # bytes of one line
 GET_ADDRESS = 0x8915  # SIOCGIFADDR of netdevice(7)
 ALIKE = ("torch", "transformers", "peft", "bitsandbytes")  # packages whose versions must be the same everywhere
@@ -69,7 +72,7 @@ class Line:
             self._read += piece
         *whole, self._read = self._read.split(b"\n")
         for line in whole:
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 message = json.loads(line)
                 if isinstance(message, dict):
                     self._waiting.append(message)
@@ -112,8 +115,11 @@ class Away:
 class Muster:
     """Hold the lines to all other machines; made before a worker is kept from the network."""
 
-    def __init__(self, where: tuple[str, int], machines: int) -> None:
+    def __init__(
+        self, where: tuple[str, int], machines: int, shared: bytes, told: Callable[[str], None] = print
+    ) -> None:
         self.where, self.machines = where, machines
+        self._secret, self._told, self._strangers = shared, told, set[str]()
         self.away: dict[int, Away] = {}
         try:
             family, _, _, _, address = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)[0]
@@ -124,10 +130,10 @@ class Muster:
         self._server.settimeout(0.2)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Muster | None:
-        """Listen where the environment says so; None where one machine trains alone."""
+    def of(cls, environment: Mapping[str, str], home: Path, told: Callable[[str], None]) -> Muster | None:
+        """Listen where the environment says so; None where one machine trains alone. `told` hears of strangers."""
         machines, where = spread.machines(environment), spread.meeting(environment)
-        return cls(where, machines) if machines > 1 and where is not None else None
+        return cls(where, machines, secret.made(home), told) if machines > 1 and where is not None else None
 
     @property
     def address(self) -> str:
@@ -146,12 +152,13 @@ class Muster:
                     f"machine {missing} of {self.machines} did not come to {self.where[0]}:{self.where[1]}",
                     fix="start the worker's join there, as docs/how-to/cluster.md has it",
                 )
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, ConnectionError):
                 self._greet(*self._server.accept())
         return True
 
     def _greet(self, link: socket.socket, address: Any) -> None:
-        line = Line(link)
+        if (line := self._admitted(link, address)) is None:
+            return
         hello = line.awaited(GREETING) or {}
         number = hello.get("machine")
         if not isinstance(number, int) or not 0 < number < self.machines or number in self.away:
@@ -162,6 +169,17 @@ class Muster:
             self.away[number] = Away(line, f"machine {number} of {self.machines} ({address[0]})")
             return
         line.close()
+
+    def _admitted(self, link: socket.socket, address: Any, seconds: float = GREETING) -> Line | None:
+        """Return the line to one that has the secret, None for a stranger, of whom is told once."""
+        line = Line(link)
+        if secret.shown_by(line, self._secret, seconds):
+            return line
+        line.close()
+        if address[0] not in self._strangers:
+            self._strangers.add(address[0])
+            self._told(f"{address[0]} came without the secret of this ANYTUNE_HOME and was sent away")
+        return None
 
     def tell(self, message: Callable[[int], Mapping[str, Any]]) -> None:
         """Tell each machine something."""
@@ -175,10 +193,12 @@ class Muster:
             away.line.close()
         self._server.settimeout(0)
         with suppress(OSError):
-            while True:
-                line = Line(self._server.accept()[0])
-                line.tell({"end": word})
-                line.close()
+            end = time.monotonic() + GREETING
+            while time.monotonic() < end:
+                if (line := self._admitted(*self._server.accept(), seconds=LAST)) is not None:
+                    line.awaited(LAST)  # what has been said and not read would cut off our own last word
+                    line.tell({"end": word})
+                    line.close()
         self._server.close()
 
 

@@ -17,7 +17,7 @@ from anytune.errors import MissingExtraError, ProviderError, UnavailableError
 from anytune.local.confine import confined
 from anytune.local.parent import answered
 from anytune.local.runs import LOCK_FD, Run, is_held
-from anytune.local.spread import PROCESSES, machines, told
+from anytune.local.spread import PROCESSES, machines, require_named, told
 
 SECRET = re.compile(r"(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PGPASSWORD|CREDENTIALS?)$", re.IGNORECASE)  # of names
 ALONE = told(1, "auto")
@@ -28,10 +28,12 @@ def start_worker(run: Run, lock: int, *, parted: Mapping[str, str] = ALONE) -> N
     """Start the detached worker; it inherits the held lock, so no moment lies between our hold and its own.
 
     It starts those that train with it as `parted` says (`spread.py`). One that has nothing to fetch, and no other
-    machine to meet, is started where there is no network.
+    machine to meet, is started where there is no network. Raises `RefusedError` where data would leave this machine
+    that may not.
     """
     command, alone = worker_command("run", str(run.path)), bool(run.request().get("offline", True))
     try:
+        require_named({**os.environ, **parted}, run.request())
         with (run.path / "log").open("ab") as log:
             subprocess.Popen(
                 confined(command, loopback=parted[PROCESSES] != "1")

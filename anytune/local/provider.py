@@ -6,7 +6,6 @@ stands in the run's folder (`runs.py`), so it can be asked from any process, bef
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anytune import catalog, private
-from anytune.errors import NotFoundError, ProviderError, RejectedError, UnavailableError
+from anytune.errors import NotFoundError, ProviderError, RejectedError
 from anytune.local import base_model, judge, settings, speakers, spread
 from anytune.local import start as starts
 from anytune.local.confine import confined
+from anytune.local.copying import copy_checked
 from anytune.local.memory import estimate, foresee
 from anytune.local.parent import answered
 from anytune.local.processes import demand_packages, start_worker, terminate, worker_command, worker_environment
-from anytune.local.runs import SAFE_ID, Run, is_held, new_run, sync_folder, take_lock, write_json
+from anytune.local.runs import SAFE_ID, Run, is_held, new_run, take_lock, write_json
 from anytune.local.target import TARGETS
 from anytune.local.training import checkpoint
 from anytune.local.training.events import read_events
@@ -88,12 +88,13 @@ class LocalProvider:
     def render(self, spec: TuneSpec, *, job_id: str, training_file: str, validation_file: str | None) -> dict[str, Any]:
         """Write out the run with every default made explicit."""
         model, start = settings.local_model(spec), self._start(spec)
-        if spec.data.residency == "local":
-            spread.require_named(os.environ, self.machines)
+        residency = {"residency": "local"} if spec.data.residency == "local" else {}
+        self._require_named(residency)
         return {
             "job_id": job_id,
             "model": settings.stable_name(model),
-            "offline": spec.data.residency == "local" or base_model.locate(model) is not None,
+            "offline": bool(residency) or base_model.locate(model) is not None,
+            **residency,
             "method": spec.method,
             "suffix": spec.suffix,
             "training": self._training(spec, start),
@@ -119,6 +120,7 @@ class LocalProvider:
         if SAFE_ID.fullmatch(job_id) is None:
             raise RejectedError(f"{job_id!r} cannot name a run folder", param="job_id")
         demand_packages()
+        self._require_named(request)
         run, lock = new_run(self.home / "runs", job_id, request)
         if lock is None:
             if run.request() != request:
@@ -126,7 +128,7 @@ class LocalProvider:
             if run.pid() is None and run.result() is None:  # made by a process that died before the next line
                 lock = take_lock(run.path)
         if lock is not None:
-            start_worker(run, lock, parted=spread.told(self.processes, self.shard))
+            start_worker(run, lock, parted=self._told())
         return self.retrieve(job_id)
 
     def retrieve(self, remote_id: str) -> RemoteJob:
@@ -191,6 +193,7 @@ class LocalProvider:
         """Start a worker that goes on from the newest whole checkpoint; one that runs or succeeded is left alone."""
         run = self._run(remote_id)
         demand_packages()
+        self._require_named(run.request())
         lock = take_lock(run.path)
         if lock is not None:
             if (run.result() or {}).get("state") == "succeeded":
@@ -198,7 +201,7 @@ class LocalProvider:
             else:
                 for name in ("cancel", "result.json", "worker.pid"):
                     (run.path / name).unlink(missing_ok=True)
-                start_worker(run, lock, parted=spread.told(self.processes, self.shard))
+                start_worker(run, lock, parted=self._told())
         return self.retrieve(remote_id)
 
     def estimate(self, spec: TuneSpec, data: DataReport) -> ResourceEstimate | None:
@@ -243,9 +246,17 @@ class LocalProvider:
             raise ProviderError(f"export failed: {lines[-1]}")
         return manifest
 
+    def _told(self) -> dict[str, str]:
+        """Return what a worker is told of over what its run is spread."""
+        return spread.told(self.processes, self.shard, self.machines)
+
+    def _require_named(self, request: Mapping[str, Any]) -> None:
+        """Refuse before anything is made or taken away what `start_worker` would refuse."""
+        spread.require_named({**os.environ, **self._told()}, request)
+
     def _spread(self, spec: TuneSpec, training: Mapping[str, Any]) -> dict[str, Any]:
         """Return over what a run is spread, as the plan reckons with it."""
-        told = {**os.environ, **spread.told(self.processes, self.shard)}
+        told = {**os.environ, **self._told()}
         return {} if spec.method == "rft" else spread.reckoned(told, training)
 
     def _training(self, spec: TuneSpec, start: starts.Start | None) -> dict[str, Any]:
@@ -276,26 +287,3 @@ def stand(run: Run) -> tuple[str, dict[str, Any]]:
     if run.cancel_mark.exists():
         return "cancelling", {}
     return ("queued" if run.pid() is None else "running"), {}
-
-
-def copy_checked(file: DataFile, target: Path) -> None:
-    """Copy aside while hashing, sync, rename."""
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    digest = hashlib.sha256()
-    try:
-        with file.path.open("rb") as source, aside.open("wb") as copy:
-            while block := source.read(1 << 20):
-                digest.update(block)
-                copy.write(block)
-            copy.flush()
-            os.fsync(copy.fileno())
-        if digest.hexdigest() != file.sha256:
-            raise RejectedError(f"{file.path} changed after it was checked", fix="run the command again")
-        os.replace(aside, target)
-        sync_folder(target.parent)
-    except FileNotFoundError as error:
-        raise RejectedError(f"{file.path} is gone", fix="run the command again") from error
-    except OSError as error:
-        raise UnavailableError(f"{file.path} could not be copied: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)

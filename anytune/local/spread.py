@@ -3,7 +3,7 @@
 It stands in the environment of the worker: ANYTUNE_PROCESSES is a number, or `auto` for one on each GPU, and
 ANYTUNE_SHARD `yes`, `no`, or `auto` for where the base does not fit otherwise. Of several machines each has as many
 processes: ANYTUNE_NNODES says how many machines there are, and ANYTUNE_RENDEZVOUS (host:port) where the one that leads
-listens. No torch is here.
+listens; ANYTUNE_MACHINES has the patterns of the hosts that the user lets data reach. No torch is here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from anytune.errors import RefusedError, UsageError
 
 PROCESSES, SHARD = "ANYTUNE_PROCESSES", "ANYTUNE_SHARD"
 MACHINES, MEETING = "ANYTUNE_NNODES", "ANYTUNE_RENDEZVOUS"
+KNOWN = "ANYTUNE_MACHINES"
 ALL = "ANYTUNE_GPUS"  # those of the machine, where a process sees its own alone
 MOST = 64
 WHOLE = (1,)
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
-def told(processes: int | str, shard: bool | str) -> dict[str, str]:
+def told(processes: int | str, shard: bool | str, machines: Sequence[str] = ()) -> dict[str, str]:
     """Return what stands in the environment of a worker for these settings."""
     word = shard if isinstance(shard, str) else "yes" if shard else "no"
-    return {PROCESSES: str(processes), SHARD: word}
+    return {PROCESSES: str(processes), SHARD: word, KNOWN: ",".join(machines)}
 
 
 def wanted(environment: Mapping[str, str]) -> int:
@@ -63,12 +64,13 @@ def place(told: str, *, named: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def require_named(environment: Mapping[str, str], known: Sequence[str]) -> None:
-    """Raise `RefusedError` where other machines are to train on data that stay on this one.
+def require_named(environment: Mapping[str, str], request: Mapping[str, Any]) -> None:
+    """Raise `RefusedError` where other machines are to train on data that, by the request, stay on this one.
 
     The user's own settings may name whom they may reach all the same, by patterns of the rendezvous' host.
     """
-    where = meeting(environment)
+    where = meeting(environment) if request.get("residency") == "local" else None
+    known = environment.get(KNOWN, "").split(",")
     if where is None or where[0] in LOOPBACK or any(fnmatchcase(where[0].lower(), name) for name in known):
         return
     raise RefusedError(

@@ -22,6 +22,7 @@ import sys
 import time
 import traceback
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -82,9 +83,11 @@ def main(arguments: list[str]) -> int:
         stay_alone(lambda whom: print(f"refused a connection to {whom}", file=sys.stderr))
     try:
         if given.command == "join":
+            from anytune.config.settings import home_of
             from anytune.local.join import join
 
-            return join(spread.place(given.where, named="the rendezvous"), given.machine, patience=given.patience)
+            where = spread.place(given.where, named="the rendezvous")
+            return join(where, given.machine, home=home_of(os.environ), patience=given.patience)
         if given.command == "generate":
             from anytune.local.generate import serve
 
@@ -187,7 +190,8 @@ def run_folder(run: Run) -> int:
     offline, muster = run.request().get("offline", True), None
     start, cpu = time.monotonic(), time.process_time()
     try:
-        muster = Muster.of(os.environ)
+        spread.require_named(os.environ, run.request())
+        muster = Muster.of(os.environ, run.path.parent.parent, partial(events.tell, level="warning"))
         stay_alone(Once(events)) if offline else quiet()
         events.tell("the worker has started", pid=os.getpid(), network=network(offline=offline))
         shortage.fall_after_kill(run, events, now=shortage.kills())

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from typing import Any
 import pytest
 
 from anytune.errors import RefusedError, UsageError
-from anytune.local import spread
+from anytune.local import secret, spread
 from anytune.local.muster import Line, Muster
-from anytune.local.processes import worker_command, worker_environment
+from anytune.local.processes import start_worker, worker_command, worker_environment
 from anytune.local.provider import LocalProvider
-from anytune.local.runs import is_held
+from anytune.local.runs import is_held, new_run, take_lock, write_json
 from anytune.local.spread import MACHINES, MEETING
 from anytune.providers.base import Profile
 from anytune.schema.job import JobState
@@ -28,10 +29,12 @@ from tests.local.test_crew import first_step, followers, furthest, goes_on, unti
 
 pytestmark = pytest.mark.timeout(1200)
 Other = subprocess.Popen[bytes]
+SECRET = b"s" * 64
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("ANYTUNE_HOME", str(tmp_path))
     yield tmp_path
     end_workers(tmp_path)
 
@@ -155,7 +158,7 @@ def test_one_machine_that_is_told_to_stop_has_all_save_and_stop(
 
 
 def test_a_machine_that_does_not_come_is_named(where: str) -> None:
-    muster = Muster(spread.place(where, named="x"), 3)
+    muster = Muster(spread.place(where, named="x"), 3, SECRET)
     with pytest.raises(UsageError, match=rf"machine 1, 2 of 3 did not come to {where}"):
         muster.gather(lambda: False, patience=0)
     assert not muster.gather(lambda: True)
@@ -164,12 +167,15 @@ def test_a_machine_that_does_not_come_is_named(where: str) -> None:
 
 def test_who_comes_with_other_versions_or_another_number_is_refused(where: str) -> None:
     place = spread.place(where, named="x")
-    muster = Muster(place, 2)
+    muster = Muster(place, 2, SECRET)
     said = []
     for hello in ({"machine": 1, "versions": {"torch": "1.0"}}, {"machine": 2}, {}):
         line = Line(socket.create_connection(place))
+        greeting = threading.Thread(target=muster._greet, args=muster._server.accept())
+        greeting.start()
+        assert secret.shown_to(line, SECRET, line.awaited(5) or {}, 5)
         line.tell(hello)
-        muster._greet(*muster._server.accept())
+        greeting.join(10)
         said.append((line.awaited(5) or {}).get("refused", ""))
         line.close()
     assert said[0].startswith("it has torch 1.0, the machine that leads torch ")
@@ -178,9 +184,78 @@ def test_who_comes_with_other_versions_or_another_number_is_refused(where: str) 
     muster.dismiss("failed")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"machine": 1}\n',
+        b'{"nonce": "x", "proof": "\\ud800"}\n',
+        b'{"nonce": ["x"], "proof": 1}\n',
+        b"[" * 50_000 + b"\n",
+        b"\x00" * (1 << 18),
+        b"",
+    ],
+)
+def test_a_stranger_is_not_taken_for_a_machine_and_ends_nothing(where: str, answer: bytes) -> None:
+    told: list[str] = []
+    place = spread.place(where, named="x")
+    muster = Muster(place, 2, SECRET, told.append)
+    stranger = socket.create_connection(place)
+    stranger.sendall(answer)
+    if answer != b"\x00" * (1 << 18):
+        stranger.shutdown(socket.SHUT_WR)
+    with pytest.raises(UsageError, match="machine 1 of 2 did not come"):
+        muster.gather(lambda: False, patience=0.5)
+    assert muster.away == {}
+    assert told == ["127.0.0.1 came without the secret of this ANYTUNE_HOME and was sent away"]
+    stranger.close()
+    muster.dismiss("failed")
+
+
+def test_an_answer_that_was_heard_serves_no_second_time(where: str) -> None:
+    muster = Muster(spread.place(where, named="x"), 2, SECRET)
+    heard: list[dict[str, Any]] = []
+
+    def come_and_answer(answer: Callable[[Line, dict[str, Any]], None]) -> Line | None:
+        line = Line(socket.create_connection(muster.where))
+        answering = threading.Thread(target=lambda: answer(line, line.awaited(5) or {}))
+        answering.start()
+        admitted = muster._admitted(*muster._server.accept())
+        answering.join(10)
+        line.close()
+        return admitted
+
+    def honest(line: Line, asked: dict[str, Any]) -> None:
+        say = line.tell
+        line.tell = lambda message: (heard.append(dict(message)), say(message))  # type: ignore[assignment,func-returns-value]
+        assert secret.shown_to(line, SECRET, asked, 5)
+
+    assert come_and_answer(honest) is not None
+    assert come_and_answer(lambda line, _: line.tell(heard[0])) is None
+    muster.dismiss("failed")
+
+
+@pytest.mark.parametrize("answer", [{"end": "succeeded"}, {"run": "/", "first": 1}, {"nonce": "x"}])
+def test_a_machine_that_meets_a_stranger_believes_nothing(
+    home: Path, where: str, others: list[Other], answer: dict[str, Any]
+) -> None:
+    shared = secret.made(home)
+    assert (home / "meeting").stat().st_mode & 0o777 == 0o600
+    with closing(socket.create_server(spread.place(where, named="x"))) as server:
+        other = come(where, others)
+        line = Line(server.accept()[0])
+        line.tell(answer)
+        line.tell({"proof": "0" * 64, "end": "succeeded"})
+        assert other.wait(30) == 1
+        said = b"" if other.stderr is None else other.stderr.read()
+    assert f"who listens at {where} does not know the secret of {home}".encode() in said
+    assert shared not in said
+    assert said.count(b"\n") == 1
+    line.close()
+
+
 def test_an_address_that_is_another_machines_is_told() -> None:
     with pytest.raises(UsageError, match=r"this machine cannot listen at 192\.0\.2\.1:29400"):
-        Muster(("192.0.2.1", 29400), 2)
+        Muster(("192.0.2.1", 29400), 2, SECRET)
 
 
 @pytest.mark.parametrize("told", ["", "node1", "node1:", ":29400", "node1:port", "node1:70000"])
@@ -212,3 +287,36 @@ def test_data_that_stay_here_meet_no_machine_but_those_that_the_user_names(
     assert rendered("any")
     monkeypatch.setenv(MEETING, "127.0.0.1:29400")
     assert rendered("local")
+
+
+@pytest.mark.local
+def test_data_that_stay_here_meet_no_machine_when_their_run_goes_on(
+    home: Path, base: Path, chats: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = provider(home)
+    body = request(here, base, chats, "kept") | {"residency": "local"}
+    run, lock = new_run(home / "runs", "kept", body)
+    assert lock is not None
+    os.close(lock)
+    write_json(run.path / "result.json", {"state": "failed"})
+    before = sorted(path.name for path in run.path.iterdir())
+    monkeypatch.setenv(MACHINES, "2")
+    monkeypatch.setenv(MEETING, "node1:29400")
+    with pytest.raises(RefusedError, match="residency: local, and ANYTUNE_RENDEZVOUS is node1:29400"):
+        here.resume("kept")
+    with pytest.raises(RefusedError):
+        here.create(body)
+    with pytest.raises(RefusedError):
+        here.create(body | {"job_id": "other"})
+    assert [path.name for path in (home / "runs").iterdir()] == ["kept"]
+    lock = take_lock(run.path)
+    assert lock is not None
+    with pytest.raises(RefusedError):
+        start_worker(run, lock)
+    assert not is_held(run.path)
+    assert sorted(path.name for path in run.path.iterdir()) == before
+    (run.path / "result.json").unlink()
+    ran = subprocess.run(worker_command("run", str(run.path)), env=worker_environment(), check=False)
+    assert ran.returncode == 1
+    assert "data.residency: local" in str(here.retrieve("kept").error)
+    assert provider(home, machines=("node*",))._require_named(body) is None

@@ -121,5 +121,5 @@ def reference(stage: Stage, pairs: Sequence[Pair]) -> list[list[float]]:
         if stage.events.due():
             stage.events.tell(f"asked the base about {len(found)} of {len(pairs)} pairs", pairs=len(found))
     stage.net.train()
-    whole = {at: two for part in stage.team.all(found) for at, two in part.items()}
+    whole = {at: two for part in stage.team.all(list(found.items())) for at, two in part}
     return [whole[at] for at in range(len(pairs))]

@@ -121,10 +121,10 @@ def step(recipe: Recipe, examples: list[Item], rate: float) -> dict[str, Any]:
         tokens += batch.tokens
         computed += batch.ids.numel()
     team.add_gradients(recipe.trainable.values())
-    told = team.all((tally, tokens, computed))
-    tally = Tally.of(each for each, _, _ in told)
-    done.tokens += sum(tokens for _, tokens, _ in told)
-    done.computed += sum(computed for _, _, computed in told)
+    told = team.all([tally.loss, tally.figures, tokens, computed])
+    tally = Tally.of(Tally(loss, figures) for loss, figures, _, _ in told)
+    done.tokens += sum(tokens for _, _, tokens, _ in told)
+    done.computed += sum(computed for *_, computed in told)
     norm = nn.utils.clip_grad_norm_(recipe.trainable.values(), settings["max_grad_norm"]).item()
     if not math.isfinite(norm):
         raise UsageError(f"the gradient is not finite at step {done.step + 1}", fix="set training.learning_rate lower")

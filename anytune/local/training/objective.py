@@ -154,7 +154,7 @@ class Given:
             outcome = self.outcome(stage, batch)
             if not batch.idle:
                 tally.add(outcome)
-        tally = Tally.of(stage.team.all(tally))
+        tally = Tally.of(Tally(*each) for each in stage.team.all([tally.loss, tally.figures]))
         return tally.loss / share, tally.means(share)
 
 

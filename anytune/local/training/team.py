@@ -3,10 +3,12 @@
 The batches of a step are dealt out; each process adds up the gradients of its own, summed over tokens and divided by
 how many the whole step has; what they found is summed over the processes. The mean is then over all supervised tokens
 of the step, not a mean of means, and differs from one process's only by the order in which numbers are added.
+What they say to each other is JSON: a pickle that came over a network could be any code.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -66,17 +68,28 @@ class Team:
         return wish if self.size == 1 else any(self._all(wish))
 
     def told(self, found: Callable[[], Any]) -> Any:
-        """Return what the leader finds, and only it looks for."""
-        return self.all(found() if self.rank == 0 else None)[0]
+        """Return what the leader finds, and only it looks for: something that JSON can hold."""
+        if self.size == 1:
+            return found()
+        said = _bytes(found()) if self.rank == 0 else torch.empty(0, dtype=torch.uint8)
+        length = torch.tensor([len(said)])
+        dist.broadcast(length, 0)
+        said = said if self.rank == 0 else torch.empty(int(length), dtype=torch.uint8)
+        dist.broadcast(said, 0)
+        return _read(said)
 
     def all(self, mine: Any) -> list[Any]:
-        """Return what each process has, in their order."""
+        """Return what each process has, in their order: something that JSON can hold."""
         return [mine] if self.size == 1 else self._all(mine)
 
     def _all(self, mine: Any) -> list[Any]:
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, mine)
-        return found
+        said = _bytes(mine)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(said)]))
+        most = max(map(int, lengths))
+        found = [torch.empty(most, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(found, nn.functional.pad(said, (0, most - len(said))))
+        return [_read(each[: int(length)]) for each, length in zip(found, lengths, strict=True)]
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum the gradients over the processes; one that had no batch adds nothing."""
@@ -102,6 +115,15 @@ class Team:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, os.environ[INTERFACE])
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=LONG)
+
+
+def _bytes(said: Any) -> Tensor:
+    """Return JSON as bytes, of shape (bytes,), beside which nothing travels."""
+    return torch.frombuffer(bytearray(json.dumps(said).encode()), dtype=torch.uint8)
+
+
+def _read(told: Tensor) -> Any:
+    return json.loads(told.numpy().tobytes())
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
