@@ -109,7 +109,7 @@ def _read(reading: Reading) -> None:
     if reading.take("sample_packing"):
         reading.refuse("sample_packing", True, "a row of it holds several examples: a larger batch_size comes near it")
     back, excess = {theirs: ours for ours, theirs in _EXCESS.items()}, reading.take("excess_length_strategy", "drop")
-    if excess in back:
+    if isinstance(excess, str) and excess in back:
         reading.keep("training.over_length", back[excess], name="excess_length_strategy", said=excess)
     else:
         reading.refuse("excess_length_strategy", excess, "ours drops what is too long, cuts it, or refuses it")
