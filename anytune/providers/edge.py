@@ -49,7 +49,16 @@ NOT_SENT = {
     "UnsupportedProtocol",
     "InvalidURL",
 }
-MAYBE_DONE = {"APIConnectionError", "APIError", "HTTPError", "StreamError", "OpenAIError", "TogetherError"}
+# ProtocolError is h11's, which httpx lets through where a file ends before its time.
+MAYBE_DONE = {
+    "APIConnectionError",
+    "APIError",
+    "HTTPError",
+    "StreamError",
+    "ProtocolError",
+    "OpenAIError",
+    "TogetherError",
+}
 OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "exceeded_quota"}
 CLOSED = {"training_not_available"}
 

@@ -14,7 +14,8 @@ import httpx
 import httpx2
 import pytest
 
-from anytune.providers.edge import bounded_client
+from anytune.errors import AmbiguousError
+from anytune.providers.edge import bounded_client, mapped
 from tests.stubs._http import Call, Reply, StubServer
 
 
@@ -174,3 +175,14 @@ def test_no_key_comes_back_in_an_answer_and_what_is_no_secret_stays(http: Any) -
     assert answer.json() == {"said": '<key> and "<key>"', "none": "none"}
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize("http", [httpx, httpx2])
+def test_a_body_that_ends_before_its_time_is_told_as_a_call_in_doubt(echo: Echo, http: Any) -> None:
+    """So does a file that another program writes to while it is sent."""
+    with (
+        bounded_client(http, seconds=5) as client,
+        pytest.raises(AmbiguousError, match="Too little data"),
+        mapped("p", "send"),
+    ):
+        client.post(echo.origin, content=iter([b"half"]), headers={"Content-Length": "8"})
