@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from datetime import date
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +13,14 @@ from typing import TYPE_CHECKING, Any
 from anytune import asking, config, curves, jobs, retry
 from anytune import look as look_at
 from anytune.asking import Asking
-from anytune.budgets import Budgets, Spent
+from anytune.budgets import Spent
 from anytune.catalog import Catalog
-from anytune.clock import Clock
-from anytune.config import Settings
 from anytune.curves import Where
 from anytune.data import check as data_check
 from anytune.errors import CredentialError, NotYetError, ProviderError, UsageError
 from anytune.look import Look
 from anytune.outbox import Due
 from anytune.outlook import Outlook
-from anytune.planning import Foresight
 from anytune.providers.base import Endpoint, Generator, Lists, Provider
 from anytune.schema.audit import Link, first_broken
 from anytune.schema.catalog import Listing
@@ -43,49 +39,12 @@ if TYPE_CHECKING:
 BUILT_IN = data_check.BUILT_IN  # whose rules data are held against where nobody is named
 
 
-class Tuner:
+class Tuner(Outlook):
     """Plan, submit and follow jobs with one set of settings; nothing is opened before it is needed."""
-
-    def __init__(
-        self,
-        *,
-        folder: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-        settings: Settings | None = None,
-        clock: Clock | None = None,
-    ) -> None:
-        """Read the settings that hold in `folder` (the current one if None)."""
-        self._outlook = Outlook(folder=folder, environment=environment, settings=settings, clock=clock)
-        self.settings = self._outlook.settings
-        self.offers = self._outlook.offers
-        self.reach = self._outlook.reach
-        self._environment = self._outlook.environment
-        self._clock = self._outlook.clock
-        self._planning = self._outlook.planning
-
-    @property
-    def store(self) -> JobStore:
-        """Open the record of jobs; see `Outlook.store`."""
-        return self._outlook.store
-
-    @property
-    def budgets(self) -> Budgets:
-        """Return the budgets of the month."""
-        return self._outlook.budgets
-
-    @property
-    def desk(self) -> jobs.Desk:
-        """Return what work on jobs needs."""
-        return self._outlook.desk
 
     @property
     def _asking(self) -> Asking:
-        return Asking(self.settings.home / "evals", desk=self.desk, reach=self.reach, planning=self._planning)
-
-    @property
-    def today(self) -> date:
-        """Return the day that it is."""
-        return self._outlook.today
+        return Asking(self.settings.home / "evals", desk=self.desk, reach=self.reach, planning=self.planning)
 
     def provider(self, name: str) -> Provider:
         """Return the provider of that name, made once; raise `UsageError` when there is none."""
@@ -100,21 +59,10 @@ class Tuner:
         provider = self.provider(name)
         if not isinstance(provider, Lists):
             raise UsageError(f"{name} has no list of models to be asked for")
-        offer = retry.call(provider.models, clock=self._clock, attempts=3)
+        offer = retry.call(provider.models, clock=self.clock, attempts=3)
         kept = Listing(provider=name, as_of=self.today, offer=offer)
         self.offers.keep(kept)
         return kept
-
-    def read(
-        self,
-        job_file: Path | str,
-        *,
-        changes: Sequence[str] = (),
-        provider: str | None = None,
-        model: str | None = None,
-    ) -> TuneSpec:
-        """Read a job file for one provider."""
-        return self._planning.read(job_file, changes=changes, provider=provider, model=model)
 
     def check(
         self,
@@ -140,26 +88,6 @@ class Tuner:
             look=look,
         )
 
-    def plan_all(
-        self,
-        job_file: Path | str,
-        *,
-        changes: Sequence[str] = (),
-        model: str | None = None,
-        force: bool = False,
-    ) -> Iterator[tuple[str, Plan | UsageError]]:
-        """Plan the job file for every provider, or say why one cannot be planned; see `Outlook.plan_all`."""
-        return self._outlook.plan_all(job_file, changes=changes, model=model, force=force)
-
-    def plan(
-        self, spec: TuneSpec, *, force: bool = False, again: bool = False, foresight: Foresight | None = None
-    ) -> Plan:
-        """Decide what a submit would do: offline, without a key, sending nothing.
-
-        A job that there is counts for its budgets already, unless another is to be made `again`.
-        """
-        return self._outlook.plan(spec, force=force, again=again, foresight=foresight)
-
     def spent(self, month: str | None = None) -> Spent:
         """Return what all jobs of the record count for in a month (`2026-11`), the one that it is if None."""
         return self.budgets.spent(month)
@@ -169,7 +97,7 @@ class Tuner:
         from anytune.recipe import hand_over  # for those alone who go elsewhere
 
         mine = spec.model_copy(update={"provider": "local"})
-        return hand_over(mine, self._planning.checked(mine), to=to, out=out)
+        return hand_over(mine, self.planning.checked(mine), to=to, out=out)
 
     def chain(self, spec: TuneSpec, *, again: bool = False) -> tuple[str, ...]:
         """Return who is asked to train, in order: the job's provider, then its fallbacks.
@@ -182,10 +110,6 @@ class Tuner:
             return whole
         newest = next((job for job in self.store.list(name=spec.name) if job.provider in whole), None)
         return whole if newest is None or not newest.instead_of else whole[whole.index(newest.provider) :]
-
-    def earlier(self, plan: Plan) -> Job | None:
-        """Return the job that a submit of this plan would take up, None when it would make one or be refused."""
-        return self._outlook.earlier(plan)
 
     def submit(self, plan: Plan, *, again: bool = False, instead_of: tuple[str, ...] = ()) -> Job:
         """Carry out a plan once; see `jobs.submit`. A key that is missing is told before anything is written down."""
@@ -217,10 +141,10 @@ class Tuner:
     @property
     def worker(self) -> jobs.Worker:
         """Return what is known of the process that watches all jobs without a terminal."""
-        return jobs.Worker(self.settings.home, self._clock)
+        return jobs.Worker(self.settings.home, self.clock)
 
     def _another_desk(self) -> jobs.Desk:
-        return Tuner(settings=self.settings, environment=self._environment, clock=self._clock).desk
+        return Tuner(settings=self.settings, environment=self.environment, clock=self.clock).desk
 
     def _key_mark(self, name: str) -> str | None:
         """Return what tells a provider's key from another; it is kept nowhere."""
@@ -232,13 +156,13 @@ class Tuner:
     def _notifier(self) -> Notifier:
         from anytune.notify import Notifier  # for those alone who want to be told
 
-        return Notifier(self.settings.notify, self.reach.keys, clock=self._clock)
+        return Notifier(self.settings.notify, self.reach.keys, clock=self.clock)
 
     def due(self) -> Sequence[Due]:
         """Return what the user is still to be told of ends and alarms, oldest first, by the ways that can be tried."""
         if not self.settings.notify.ways:
             return ()
-        return self._outlook.outbox.due(self.store, self._notifier.ways(), self._clock.now())
+        return self.outbox.due(self.store, self._notifier.ways(), self.clock.now())
 
     def tell(self, due: Due, *, store: JobStore | None = None) -> Sequence[str]:
         """Tell what is due, unless another process has done so or does so now; return what failed.
@@ -246,12 +170,12 @@ class Tuner:
         What is told is noted after it was: a process that is killed in between has the next tell it again.
         """
         store, wrong = store or self.store, []
-        with self._outlook.outbox.taken(due, store) as ways:
+        with self.outbox.taken(due, store) as ways:
             for way in ways:
                 done, said = self._notifier.tell(due.news, way)
                 wrong += [said] if said else []
                 if done:
-                    self._outlook.outbox.told(due.news, way, store)
+                    self.outbox.told(due.news, way, store)
         return wrong
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> Iterator[Job]:
@@ -317,8 +241,8 @@ class Tuner:
         With `follow` until the job ends. Raises `RefusedError` where what is told would leave this machine and may not.
         """
         job = self.store.get(job_id)
-        place = place or (self._environment.get("MLFLOW_TRACKING_URI") if where == "mlflow" else None)
-        offline = where == "wandb" and self._environment.get("WANDB_MODE") == "offline"
+        place = place or (self.environment.get("MLFLOW_TRACKING_URI") if where == "mlflow" else None)
+        offline = where == "wandb" and self.environment.get("WANDB_MODE") == "offline"
         if curves.remote(where, place) and not offline:
             jobs.permit_telling(job, where, desk=self.desk)
         board = curves.board(where, job, place=place, project=project, key=self._wandb_key, offline=offline)
@@ -342,7 +266,7 @@ class Tuner:
         known = self.reach.capabilities(job.provider, job.plan.spec.model).cancelling
         can = job.plan.capabilities.model_copy(update={"cancelling": known})
         job = job.model_copy(update={"plan": job.plan.model_copy(update={"capabilities": can})})
-        said, found = jobs.cancelling(job), jobs.so_far(job, self._clock.now())
+        said, found = jobs.cancelling(job), jobs.so_far(job, self.clock.now())
         return said if found is None or not found[0] else f"{said}; so far about ${found[0]:.2f} ({found[1]})"
 
     def cancel(self, job_id: str) -> Job:
