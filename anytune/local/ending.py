@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import traceback
 from typing import Any
 
@@ -15,6 +16,22 @@ from anytune.local.training.events import EventLog
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 SPARE = 1 << 16  # bytes kept so that the result can be written on a full disk
+
+
+class Told:
+    """Remember that somebody wants this process to stop: by SIGTERM, or by Ctrl-C."""
+
+    def __init__(self) -> None:
+        self._told = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._hear)
+
+    def _hear(self, *_: object) -> None:
+        self._told = True
+
+    def __call__(self) -> bool:
+        """Tell whether to stop."""
+        return self._told
 
 
 def stopped(run: Run) -> dict[str, Any]:

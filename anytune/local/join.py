@@ -10,7 +10,6 @@ secret of its own home. No torch is here.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from anytune.errors import AnytuneError
 from anytune.local import secret
 from anytune.local.crew import Crew, Place
+from anytune.local.ending import Told
 from anytune.local.muster import AGAIN, GREETING, PATIENCE, Line, Message, interface_of, versions
 
 OVER = 120.0  # seconds for which the end of a run is waited for when one of our own processes is dead
@@ -28,25 +28,9 @@ GONE = 7  # the status of a run that can go on, as `anytune run` has it
 STATUS = {"succeeded": 0, "cancelled": GONE, "interrupted": GONE}
 
 
-class Wish:
-    """Remember that somebody wants this machine to stop."""
-
-    def __init__(self) -> None:
-        self._told = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
-
-    def _hear(self, *_: object) -> None:
-        self._told = True
-
-    def __call__(self) -> bool:
-        """Tell whether to stop."""
-        return self._told
-
-
 def join(where: tuple[str, int], machine: int, *, home: Path, patience: float = PATIENCE) -> int:
     """Train along until the run is over; return the status to end with."""
-    wish = Wish()
+    wish = Told()
     while True:
         line = connected(where, wish, home, patience)
         if line is None:
@@ -63,7 +47,7 @@ def join(where: tuple[str, int], machine: int, *, home: Path, patience: float = 
             return STATUS.get(word, 1)
 
 
-def connected(where: tuple[str, int], wish: Wish, home: Path, patience: float) -> Line | None:
+def connected(where: tuple[str, int], wish: Told, home: Path, patience: float) -> Line | None:
     """Return the line to who listens there; None, and say why, if nobody does in that time, or no secret is there."""
     end = time.monotonic() + patience
     while not wish() and time.monotonic() < end:
@@ -78,13 +62,13 @@ def connected(where: tuple[str, int], wish: Wish, home: Path, patience: float) -
     return None
 
 
-def trusted(line: Line, home: Path, wish: Wish) -> bool:
+def trusted(line: Line, home: Path, wish: Told) -> bool:
     """Tell whether who listens has the secret of our home, once it asks whether we have."""
     shared, asked = secret.read(home), line.awaited(float("inf"), wish)
     return shared is not None and asked is not None and secret.shown_to(line, shared, asked, GREETING)
 
 
-def served(line: Line, machine: int, wish: Wish) -> str:
+def served(line: Line, machine: int, wish: Told) -> str:
     """Do what the machine that leads asks for, and return how the run ended, by its word."""
     line.tell({"machine": machine, "versions": versions()})
     told = line.awaited(float("inf"), wish) or {}
@@ -100,7 +84,7 @@ def served(line: Line, machine: int, wish: Wish) -> str:
         return _ending(line, line.awaited(OVER) or {}, wish)
     with tempfile.TemporaryDirectory(prefix="anytune-join-") as reports:
         try:
-            interface = interface_of(line.address) or "lo"
+            interface = interface_of(line.address) or ""
             place = Place(told["first"], told["beside"], told["size"], told["host"], told["port"], interface)
             crew = Crew(folder, place, dict(os.environ), reports=Path(reports))
         except AnytuneError as error:
@@ -112,7 +96,7 @@ def served(line: Line, machine: int, wish: Wish) -> str:
             crew.end()
 
 
-def watched(line: Line, crew: Crew, wish: Wish) -> str:
+def watched(line: Line, crew: Crew, wish: Told) -> str:
     """Watch the processes of this machine until the one that leads says how the run ended."""
     asked = False
     while True:
@@ -132,7 +116,7 @@ def watched(line: Line, crew: Crew, wish: Wish) -> str:
         time.sleep(0.1)
 
 
-def _ending(line: Line, told: Message, wish: Wish) -> str:
+def _ending(line: Line, told: Message, wish: Told) -> str:
     """Return the word of the end; a line that is lost without one means that a run can go on."""
     if "end" in told:
         return str(told["end"])

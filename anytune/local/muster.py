@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -120,10 +121,15 @@ class Muster:
     ) -> None:
         self.where, self.machines = where, machines
         self._secret, self._told, self._strangers = shared, told, set[str]()
+        self._refused: str | None = None  # why the last one that was sent away was
         self.away: dict[int, Away] = {}
         try:
             family, _, _, _, address = socket.getaddrinfo(*where, type=socket.SOCK_STREAM)[0]
-            self._server = socket.create_server((str(address[0]), where[1]), family=family, reuse_port=False)
+            host = str(address[0])
+            if ip_address(host.partition("%")[0]).is_loopback and where[0] not in spread.LOOPBACK:
+                said = f"{spread.MEETING}: {where[0]} is {host} on this machine, which no other one reaches"
+                raise UsageError(said, fix="name its address in the network that the machines share")
+            self._server = socket.create_server((host, where[1]), family=family, reuse_port=False)
         except OSError as error:
             said = f"{spread.MEETING}: this machine cannot listen at {where[0]}:{where[1]}: {error.strerror or error}"
             raise UsageError(said, fix="name an address of the machine that leads, and a port that is free") from error
@@ -149,7 +155,8 @@ class Muster:
             if time.monotonic() > end:
                 missing = ", ".join(str(n) for n in range(1, self.machines) if n not in self.away)
                 raise UsageError(
-                    f"machine {missing} of {self.machines} did not come to {self.where[0]}:{self.where[1]}",
+                    f"machine {missing} of {self.machines} did not come to {self.where[0]}:{self.where[1]}"
+                    + (f"; one that came was refused: {self._refused}" if self._refused else ""),
                     fix="start the worker's join there, as docs/how-to/cluster.md has it",
                 )
             with suppress(TimeoutError, ConnectionError):
@@ -162,12 +169,13 @@ class Muster:
         hello = line.awaited(GREETING) or {}
         number = hello.get("machine")
         if not isinstance(number, int) or not 0 < number < self.machines or number in self.away:
-            line.tell({"refused": f"there is no machine {number} to come of {self.machines}"})
+            self._refused = f"there is no machine {number} to come of {self.machines}"
         elif hello.get("versions") != versions():
-            line.tell({"refused": f"it has {said(hello.get('versions'))}, the machine that leads {said(versions())}"})
+            self._refused = f"it has {said(hello.get('versions'))}, the machine that leads {said(versions())}"
         else:
             self.away[number] = Away(line, f"machine {number} of {self.machines} ({address[0]})")
             return
+        line.tell({"refused": self._refused})
         line.close()
 
     def _admitted(self, link: socket.socket, address: Any, seconds: float = GREETING) -> Line | None:

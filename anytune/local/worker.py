@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import resource
-import signal
 import sys
 import time
 import traceback
@@ -29,7 +28,7 @@ from typing import Any, get_args
 
 from anytune.errors import AnytuneError
 from anytune.local import confine, crew, parent, spread
-from anytune.local.ending import SPARE, TERMINATED, explain, finish, stopped
+from anytune.local.ending import SPARE, TERMINATED, Told, explain, finish, stopped
 from anytune.local.memory import shortage
 from anytune.local.muster import AGAIN, PATIENCE, Muster
 from anytune.local.runs import LOCK_FD, Run, take_lock, write_json
@@ -160,21 +159,16 @@ def quiet() -> None:
     )
 
 
-class StopWish:
-    """Remember that somebody wants the run to end: by SIGTERM, or by the cancel mark."""
+class StopWish(Told):
+    """Remember that somebody wants the run to end: also by the cancel mark."""
 
     def __init__(self, run: Run) -> None:
+        super().__init__()
         self._run = run
-        self._told = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._hear)
-
-    def _hear(self, *_: object) -> None:
-        self._told = True
 
     def __call__(self) -> bool:
         """Tell whether to stop."""
-        return self._told or self._run.cancel_mark.exists()
+        return super().__call__() or self._run.cancel_mark.exists()
 
 
 def run_folder(run: Run) -> int:

@@ -181,7 +181,15 @@ def test_who_comes_with_other_versions_or_another_number_is_refused(where: str) 
     assert said[0].startswith("it has torch 1.0, the machine that leads torch ")
     assert said[1:] == ["there is no machine 2 to come of 2", "there is no machine None to come of 2"]
     assert muster.away == {}
+    with pytest.raises(UsageError, match="one that came was refused: there is no machine None to come of 2"):
+        muster.gather(lambda: False, patience=0)
     muster.dismiss("failed")
+
+
+def test_an_address_that_leads_no_other_machine_here_is_refused_at_once() -> None:
+    """Debian gives a machine's own name such an address."""
+    with pytest.raises(UsageError, match=r"127\.0\.1\.1 is 127\.0\.1\.1 on this machine, which no other one reaches"):
+        Muster(("127.0.1.1", 0), 2, SECRET)
 
 
 @pytest.mark.parametrize(

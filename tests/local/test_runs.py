@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -89,6 +90,19 @@ def test_progress_is_told_at_most_five_times_a_second(tmp_path: Path) -> None:
 
 def test_no_events_are_an_empty_list(tmp_path: Path) -> None:
     assert read_events(tmp_path / "none.jsonl") == []
+
+
+def test_the_checkpoint_that_others_go_on_from_is_waited_for_and_no_other_is_taken(tmp_path: Path) -> None:
+    saved = checkpoint.save(tmp_path, 1, {"a": write("x")})
+    digest = checkpoint.sha256(saved.path / checkpoint.MANIFEST)
+    hidden = saved.path.rename(tmp_path / "elsewhere")
+    assert not checkpoint.appears(saved.path, digest, patience=0)
+    late = threading.Timer(0.2, hidden.rename, [saved.path])
+    late.start()
+    assert checkpoint.appears(saved.path, digest, patience=10)
+    assert not checkpoint.appears(saved.path, "0" * 64, patience=0)
+    (saved.path / "a").write_text("y")
+    assert not checkpoint.appears(saved.path, digest, patience=0)
 
 
 def test_the_newest_two_checkpoints_are_kept(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pickle, sys
 
 import torch.distributed as dist
 
+from anytune.errors import UsageError
 from anytune.local.training.team import Team
 
 rank = int(sys.argv[1])
@@ -37,6 +38,11 @@ try:
     team.all(object())
 except TypeError:
     print("refused")
+team.require_same("a", "base model")
+try:
+    team.require_same(rank, "base model")
+except UsageError as error:
+    print(error.message)
 dist.destroy_process_group()
 """
 
@@ -59,3 +65,4 @@ def test_what_processes_say_to_each_other_is_json_and_comes_as_it_was(tmp_path: 
     said = [process.communicate(timeout=100)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     assert all("refused" in each for each in said)
+    assert all("not all processes of the run see the same base model" in each for each in said)

@@ -163,8 +163,11 @@ def chosen(run: Run, net: Any, *, longest: int, events: EventLog, team: Team) ->
         if known["trees"]:
             net.config.get_text_config()._attn_implementation = NAME
         return bool(known["trees"])
-    why = arrange(net, longest=longest)
+    config = net.config.get_text_config()
+    before = getattr(config, "_attn_implementation", None)
+    why = next((said for said in team.all(arrange(net, longest=longest)) if said is not None), None)
     if why is not None:
+        config._attn_implementation = before  # another process may have found it, and all attend alike
         events.tell(f"sequences lie side by side and share nothing: {why}", layout="side by side")
     if team.rank == 0:
         write_json(path, {"trees": why is None})

@@ -6,13 +6,17 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from anytune.local.runs import read_json, sync_folder, write_json
 
 KEEP = 2
+MANIFEST = "manifest.json"
+LATE = 60.0  # seconds by which the disk of a network may be late
 Writer = Callable[[Path], None]
 
 
@@ -35,7 +39,7 @@ def save(folder: Path, step: int, files: Mapping[str, Writer]) -> Checkpoint:
         write(aside / name)
         sync_file(aside / name)
         hashes[name] = sha256(aside / name)
-    write_json(aside / "manifest.json", {"step": step, "files": hashes})
+    write_json(aside / MANIFEST, {"step": step, "files": hashes})
     shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step, met by a resumed run
     os.rename(aside, final)
     sync_folder(folder)
@@ -55,9 +59,21 @@ def newest(folder: Path, *, damaged: Callable[[Path, str], None] | None = None) 
     return None
 
 
+def appears(path: Path, digest: str, *, patience: float = LATE) -> bool:
+    """Tell whether the whole checkpoint with this manifest is there, or comes in that time."""
+    end = time.monotonic() + patience
+    while True:
+        with suppress(OSError):
+            if sha256(path / MANIFEST) == digest and next(faults(path), None) is None:
+                return True
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+
+
 def faults(path: Path) -> Iterator[str]:
     """Yield what is wrong with a checkpoint; nothing if it is whole."""
-    manifest = read_json(path / "manifest.json")
+    manifest = read_json(path / MANIFEST)
     if manifest is None or not isinstance(manifest.get("files"), dict):
         yield "manifest.json is missing or cut off"
         return

@@ -65,6 +65,8 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gat
             unpack=machine["unpack"],
             says=objective.opens,
         )
+    base = fingerprint(model)
+    team.require_same(base, "base model")
     today = date.fromisoformat(machine["today"]) if "today" in machine else None
     encoder = ChatEncoder(tokenizer, stop_ids=loading.stop_tokens(net, tokenizer), today=today)
     reader = objective.encoder(encoder)
@@ -92,13 +94,13 @@ def train(run: Run, files: Path, events: EventLog, stop: Callable[[], bool], gat
         sets = {role: objective.before(stage, examples, role=role) for role, examples in sets.items()}
     train_set, validation = sets["training"], sets.get("validation", [])
     recipe = Recipe(stage, objective, learnt, optimizer, settings, machine, train_set, validation)
-    restore(run, learnt, optimizer, progress=recipe.progress, events=events)
+    restore(run, learnt, optimizer, progress=recipe.progress, events=events, team=team)
     with shortage.passes(lambda: stage.head.last):
         loop(run, recipe, events, stop, every=request.get("checkpoint_seconds", 15))
 
     origin = Origin(
         base=model,
-        base_fingerprint=fingerprint(model),
+        base_fingerprint=base,
         adapter=settings["lora"] is not None,
         quantize=settings["quantize"],
         dtype=machine["dtype"],

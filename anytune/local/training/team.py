@@ -18,11 +18,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from anytune.errors import UsageError
 from anytune.local.crew import INTERFACE, LOOPBACK, WHO, Crew, Place
 from anytune.local.muster import Muster, interface_of
 from anytune.local.runs import Run
 from anytune.local.spread import gpus, own_gpu
 
+ONE_HOME = "put ANYTUNE_HOME and the base model where all machines see the same files"
 LONG = timedelta(days=7)  # a process that died is noticed by the leader; slow ones are waited for
 Batch = TypeVar("Batch")
 
@@ -91,6 +93,11 @@ class Team:
         dist.all_gather(found, nn.functional.pad(said, (0, most - len(said))))
         return [_read(each[: int(length)]) for each, length in zip(found, lengths, strict=True)]
 
+    def require_same(self, mine: Any, what: str) -> None:
+        """Raise `UsageError` where a process has something else: together they would make a model of neither."""
+        if any(each != mine for each in self.all(mine)):
+            raise UsageError(f"not all processes of the run see the same {what}", fix=ONE_HOME)
+
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum the gradients over the processes; one that had no batch adds nothing."""
         if self.size == 1:
@@ -113,7 +120,8 @@ class Team:
         """Wait until all are there."""
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-            os.environ.setdefault(name, os.environ[INTERFACE])
+            if os.environ[INTERFACE]:  # else it is left to them
+                os.environ.setdefault(name, os.environ[INTERFACE])
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=LONG)
 
 
@@ -177,7 +185,7 @@ class Gathering:
             raise Stopped
         host = LOOPBACK if muster is None else muster.address
         store = dist.TCPStore(host, 0, self._size, is_master=True, wait_for_workers=False, timeout=LONG)
-        place = Place(0, self._beside, self._size, host, store.port, interface_of(host) or "lo")
+        place = Place(0, self._beside, self._size, host, store.port, interface_of(host) or "")
         seen |= _named(gpus(seen))
         others = [] if muster is None else list(muster.away.values())
         self.crew = Crew(self._run.path, place, seen, reports=self._run.path, others=others)
