@@ -10,9 +10,8 @@ from anytune.store import libpq
 from anytune.store.rates import Slip
 from anytune.store.session import Session
 
-LONGEST = (
-    "2s"  # after which the server takes back what was lent to a machine that fell asleep: well within a lock's wait
-)
+# After it the server takes back what was lent to a machine that fell asleep: well within the wait for a lock.
+LONGEST = "2s"
 LENT = (
     "SELECT set_config('synchronous_commit', 'off', true), "
     "set_config('idle_in_transaction_session_timeout', %s, true), pg_advisory_xact_lock(%s)"
